@@ -1,0 +1,153 @@
+package appliance
+
+import (
+	"io/fs"
+	"log/slog"
+	"time"
+)
+
+// Config is everything a person can set about one broker. Start from
+// [DefaultConfig] or [LoadConfig]: the zero value is not valid. A Config is a
+// plain value; copies share the Listeners slice. edgebroker.example.yml, see
+// [ExampleConfig], says of every key when to change it.
+type Config struct {
+	Listeners []ListenerConfig `yaml:"listeners"`
+	Control   ControlConfig    `yaml:"control"`
+	Limits    LimitsConfig     `yaml:"limits"`
+	Sessions  SessionsConfig   `yaml:"sessions"`
+	Retained  RetainedConfig   `yaml:"retained"`
+	Events    EventsConfig     `yaml:"events"`
+	Log       LogConfig        `yaml:"log"`
+}
+
+// The kinds of listener.
+const (
+	ListenTCP  = "tcp"
+	ListenUnix = "unix"
+)
+
+// DefaultSocketMode is the mode of a unix socket whose mode is not set: its
+// owner and its group may connect.
+const DefaultSocketMode fs.FileMode = 0o660
+
+// ListenerConfig is one place where MQTT clients connect. Name tells it apart
+// in logs and statistics. Address is "host:port" for tcp (port 0: any free
+// port; no host: every interface) and an absolute path for unix.
+type ListenerConfig struct {
+	Name    string `yaml:"name"`
+	Type    string `yaml:"type"` // ListenTCP (also when empty) or ListenUnix
+	Address string `yaml:"address"`
+	// AllowAnonymous lets clients in without a password. Nil means: yes where
+	// only this machine can reach the listener (loopback and unix), else no.
+	// Read it with Anonymous.
+	AllowAnonymous *bool `yaml:"allow_anonymous"`
+	// Mode is the mode of a unix socket, 0 for DefaultSocketMode.
+	Mode fs.FileMode `yaml:"mode"`
+}
+
+// ControlConfig is the socket on which the daemon answers its own commands.
+type ControlConfig struct {
+	Socket string      `yaml:"socket"` // absolute path; empty: see Path
+	Mode   fs.FileMode `yaml:"mode"`
+}
+
+// Path is where the control socket is: Socket or, when that is empty,
+// [DefaultSocket].
+func (c ControlConfig) Path() string {
+	if c.Socket == "" {
+		return DefaultSocket()
+	}
+	return c.Socket
+}
+
+// LimitsConfig bounds what one connection, and all of them together, may cost.
+type LimitsConfig struct {
+	MaxConnections     int           `yaml:"max_connections"`     // 0: no limit
+	MaxUnauthenticated int           `yaml:"max_unauthenticated"` // connections that have not finished CONNECT
+	ConnectTimeout     time.Duration `yaml:"connect_timeout"`     // from accept until CONNECT is complete
+	MaxConnectSize     ByteSize      `yaml:"max_connect_size"`    // the whole CONNECT frame
+	MaxPacketSize      ByteSize      `yaml:"max_packet_size"`     // any later frame, header included
+	MaxTopicLevels     int           `yaml:"max_topic_levels"`    // in topics and filters
+	ReceiveMaximum     int           `yaml:"receive_maximum"`     // QoS > 0 messages a client may have open towards us
+	MaxInflight        int           `yaml:"max_inflight"`        // QoS > 0 messages we have open towards a client
+	MaxTopicAlias      int           `yaml:"max_topic_alias"`     // aliases per connection and direction; 0: none
+	MaxOutboundBytes   ByteSize      `yaml:"max_outbound_bytes"`  // waiting in a connection before QoS 0 to it is dropped
+}
+
+// SessionsConfig bounds what is kept for clients, connected or not.
+type SessionsConfig struct {
+	MaxExpiry         time.Duration `yaml:"max_expiry"`          // whole seconds; 0: no session outlives its connection
+	MaxQueuedMessages int           `yaml:"max_queued_messages"` // per session
+	MaxQueuedBytes    ByteSize      `yaml:"max_queued_bytes"`    // per session
+	TotalQueuedBytes  ByteSize      `yaml:"total_queued_bytes"`  // all sessions together
+	WhenFull          WhenFull      `yaml:"when_full"`
+}
+
+// WhenFull says which message a full session queue gives up. Either way the
+// loss is counted and reported as a drop event.
+type WhenFull string
+
+// The rules for a full queue.
+const (
+	DropOldest WhenFull = "drop_oldest"
+	DropNewest WhenFull = "drop_newest"
+)
+
+// RetainedConfig bounds the retained messages. A message for a new topic
+// beyond either bound is refused.
+type RetainedConfig struct {
+	MaxMessages int      `yaml:"max_messages"`
+	MaxBytes    ByteSize `yaml:"max_bytes"` // topics, properties and payloads
+}
+
+// EventsConfig is about event handlers.
+type EventsConfig struct {
+	Queue int `yaml:"queue"` // events waiting per handler before the newest is dropped
+}
+
+// LogConfig is about the log, which goes to standard error.
+type LogConfig struct {
+	Level  slog.Level `yaml:"level"`
+	Format LogFormat  `yaml:"format"`
+}
+
+// LogFormat is how log lines look.
+type LogFormat string
+
+// The log formats.
+const (
+	LogText LogFormat = "text"
+	LogJSON LogFormat = "json"
+)
+
+// DefaultConfig is the configuration of a broker that was told nothing: one
+// TCP listener on loopback, state in memory, bounds that suit a gateway with
+// 256 MB or more. It is valid, and every call returns a new value.
+func DefaultConfig() Config {
+	return Config{
+		Listeners: []ListenerConfig{{Name: "local", Type: ListenTCP, Address: "127.0.0.1:1883"}},
+		Control:   ControlConfig{Mode: DefaultSocketMode},
+		Limits: LimitsConfig{
+			MaxConnections:     10000,
+			MaxUnauthenticated: 256,
+			ConnectTimeout:     5 * time.Second,
+			MaxConnectSize:     64 * KiB,
+			MaxPacketSize:      1 * MiB,
+			MaxTopicLevels:     128,
+			ReceiveMaximum:     1024,
+			MaxInflight:        256,
+			MaxTopicAlias:      32,
+			MaxOutboundBytes:   1 * MiB,
+		},
+		Sessions: SessionsConfig{
+			MaxExpiry:         7 * 24 * time.Hour,
+			MaxQueuedMessages: 100000,
+			MaxQueuedBytes:    16 * MiB,
+			TotalQueuedBytes:  64 * MiB,
+			WhenFull:          DropOldest,
+		},
+		Retained: RetainedConfig{MaxMessages: 100000, MaxBytes: 32 * MiB},
+		Events:   EventsConfig{Queue: 1024},
+		Log:      LogConfig{Level: slog.LevelInfo, Format: LogText},
+	}
+}
