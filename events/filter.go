@@ -1,0 +1,120 @@
+package events
+
+// Filter says which events a listener gets. The zero Filter is all of them.
+// Conditions add up: an event must meet every one that is set.
+type Filter struct {
+	// Types lists the wanted types. Empty, or with Any in it, it means all,
+	// custom ones included.
+	Types []Type
+	// Client, if set, keeps the events that this client caused or that are
+	// about it (such as a delivery to it that was dropped).
+	Client string
+	// Topic, if set, is an MQTT topic filter. It keeps messages and drops with
+	// a topic that matches; events of other types are left out.
+	Topic string
+}
+
+// bits is a set of built-in types, plus one bit for all custom types.
+type bits uint32
+
+const (
+	bitConnection bits = 1 << iota
+	bitDisconnection
+	bitMessage
+	bitSubscription
+	bitUnsubscription
+	bitDrop
+	bitRefusal
+	bitBridge
+	bitSystem
+	bitCustom
+	bitsAll = bitCustom<<1 - 1
+)
+
+// bitOf returns the bit of t, which is bitCustom for types not built in.
+func bitOf(t Type) bits {
+	switch t {
+	case Message:
+		return bitMessage
+	case Connection:
+		return bitConnection
+	case Disconnection:
+		return bitDisconnection
+	case Subscription:
+		return bitSubscription
+	case Unsubscription:
+		return bitUnsubscription
+	case Drop:
+		return bitDrop
+	case Refusal:
+		return bitRefusal
+	case Bridge:
+		return bitBridge
+	case System:
+		return bitSystem
+	}
+	return bitCustom
+}
+
+// wanted is a Filter made ready for matching.
+type wanted struct {
+	types     bits
+	anyCustom bool              // every custom type, not just those in custom
+	custom    map[Type]struct{} // custom types asked for by name
+	client    string
+	topic     string
+}
+
+func newWanted(f Filter) wanted {
+	w := wanted{client: f.Client, topic: f.Topic}
+	all := len(f.Types) == 0
+	for _, t := range f.Types {
+		switch bit := bitOf(t); {
+		case t == Any:
+			all = true
+		case bit == bitCustom:
+			if w.custom == nil {
+				w.custom = make(map[Type]struct{})
+			}
+			w.custom[t] = struct{}{}
+			w.types |= bitCustom
+		default:
+			w.types |= bit
+		}
+	}
+	if all {
+		w.types, w.anyCustom = bitsAll, true
+	}
+	if w.topic != "" {
+		w.types &= bitMessage | bitDrop
+	}
+	return w
+}
+
+// wantsType reports whether events of type t can match.
+func (w *wanted) wantsType(t Type) bool {
+	bit := bitOf(t)
+	if w.types&bit == 0 {
+		return false
+	}
+	if bit != bitCustom || w.anyCustom {
+		return true
+	}
+	_, ok := w.custom[t]
+	return ok
+}
+
+// matches reports whether e meets every condition.
+func (w *wanted) matches(e *Event, match func(filter, topic string) bool) bool {
+	if !w.wantsType(e.Type) {
+		return false
+	}
+	if w.client != "" && e.Source != w.client && clientOf(e.Data) != w.client {
+		return false
+	}
+	if w.topic == "" {
+		return true
+	}
+	topic, ok := topicOf(e.Data)
+	return ok && match(w.topic, topic)
+}

@@ -1,0 +1,121 @@
+package events
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"sync/atomic"
+)
+
+// Sub is one subscriber of a Bus: a handler with its queue and goroutine.
+type Sub struct {
+	bus   *Bus
+	name  string
+	want  wanted
+	fn    func(Event)
+	queue *queue
+
+	goroutine atomic.Uint64 // id of the goroutine that runs fn, 0 before it runs
+	done      chan struct{} // closed when that goroutine is about to return
+	delivered atomic.Uint64
+	dropped   atomic.Uint64
+	panics    atomic.Uint64
+}
+
+// SubStats describes one subscriber at one instant.
+type SubStats struct {
+	Name      string // as given to Subscribe
+	Queued    int    // events waiting
+	Capacity  int    // most events that can wait
+	Delivered uint64 // events handed to the handler, panics included
+	Dropped   uint64 // events lost because the queue was full
+	Panics    uint64 // times the handler panicked
+}
+
+func newSub(b *Bus, name string, f Filter, capacity int, fn func(Event)) *Sub {
+	return &Sub{bus: b, name: name, want: newWanted(f), fn: fn, queue: newQueue(capacity), done: make(chan struct{})}
+}
+
+// Close ends the subscription and discards what is queued. When it returns, fn
+// is not running and will not be called again, with one exception: called from
+// inside a handler of the same bus (this one or another), Close returns at once
+// and fn, if running, finishes on its own. It may be called more than once.
+func (s *Sub) Close() {
+	s.bus.remove(s)
+	s.queue.close(true)
+	if s.bus.onHandler() {
+		return
+	}
+	<-s.done
+}
+
+// Dropped returns how many events this subscriber lost because its queue was
+// full.
+func (s *Sub) Dropped() uint64 { return s.dropped.Load() }
+
+// offer queues e or, if the queue is full, counts it as dropped.
+func (s *Sub) offer(e Event) {
+	if !s.queue.push(e) {
+		s.dropped.Add(1)
+		s.bus.dropped.Add(1)
+	}
+}
+
+func (s *Sub) stats() SubStats {
+	return SubStats{
+		Name:      s.name,
+		Queued:    s.queue.len(),
+		Capacity:  s.queue.max,
+		Delivered: s.delivered.Load(),
+		Dropped:   s.dropped.Load(),
+		Panics:    s.panics.Load(),
+	}
+}
+
+// run hands queued events to the handler until the queue is closed and empty.
+func (s *Sub) run() {
+	defer close(s.done)
+	defer s.bus.ended(s)
+	s.goroutine.Store(goroutineID())
+	for {
+		e, ok := s.queue.pop()
+		if !ok {
+			return
+		}
+		s.handle(e)
+	}
+}
+
+// handle calls the handler and survives its panic.
+func (s *Sub) handle(e Event) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.panics.Add(1)
+			// The event's data stays out of the log: it may hold a payload.
+			s.bus.log.Error("event handler panicked", slog.String("handler", s.name), slog.String("type", string(e.Type)),
+				slog.String("event", e.ID), slog.String("error", fmt.Sprint(p)), slog.String("stack", string(debug.Stack())))
+		}
+	}()
+	s.delivered.Add(1)
+	s.fn(e)
+}
+
+// goroutineID returns the number of the calling goroutine. The runtime shows
+// it in stack traces only. It is needed to tell a Close inside a handler, which
+// must not wait for itself, from one outside, which must wait.
+func goroutineID() uint64 {
+	var buf [64]byte
+	b := buf[:runtime.Stack(buf[:], false)]
+	b = bytes.TrimPrefix(b, []byte("goroutine "))
+	if i := bytes.IndexByte(b, ' '); i > 0 {
+		b = b[:i]
+	}
+	id, err := strconv.ParseUint(string(b), 10, 64)
+	if err != nil {
+		panic(fmt.Sprintf("events: the runtime changed its stack trace: %q", buf[:]))
+	}
+	return id
+}
