@@ -1,0 +1,207 @@
+#!/usr/bin/env bash
+# Every check that a change must pass; CI runs this and nothing else.
+#
+#   scripts/check.sh             all steps, in order, up to the first failure
+#   scripts/check.sh STEP...     only these steps
+#   scripts/check.sh --list      the names of the steps
+#
+# It needs Go, the Go module proxy and some Debian packages. As root it installs
+# the packages that are missing; otherwise it names them. What only widens the
+# coverage (shellcheck, qemu, the vulnerability database) is left out with a
+# line that says so when it cannot be had.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+steps=(tools gofmt vet staticcheck govulncheck test cross unit shell tidy armv6)
+
+# What is built for every target of scripts/build.sh: GOARCH GOARM.
+targets=("arm 6" "arm 7" "arm64 -" "amd64 -" "riscv64 -")
+
+# Packages without sockets or files: their tests also run as ARMv6 code.
+arm_packages=(wire relay events)
+
+tmp=$(mktemp -d)
+rc_policy=
+cleanup() {
+	rm -rf "$tmp"
+	[ -z "$rc_policy" ] || rm -f "$rc_policy"
+}
+trap cleanup EXIT
+
+die() {
+	echo "check.sh: error: $*" >&2
+	exit 1
+}
+skip() {
+	echo "skipped: $*"
+	skipped+=("$*")
+}
+skipped=()
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# Programs that a step cannot do without, and those it can: command=package.
+required=(gcc=gcc mosquitto_pub=mosquitto-clients mosquitto=mosquitto systemd-analyze=systemd)
+optional=(qemu-arm-static=qemu-user-static shellcheck=shellcheck)
+
+# missing ASSIGNMENT...: the packages whose command is not there.
+missing() {
+	local pair
+	for pair; do have "${pair%%=*}" || echo "${pair#*=}"; done
+}
+
+install() {
+	DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0 \
+		install -y --no-install-recommends "$@" >"$tmp/apt.log" 2>&1
+}
+
+step_tools() {
+	have go || die "no go command; install Go 1.26 or later"
+	go version
+	local need want
+	mapfile -t need < <(missing "${required[@]}")
+	mapfile -t want < <(missing "${optional[@]}")
+	[ $((${#need[@]} + ${#want[@]})) -gt 0 ] || return 0
+	if [ "$(id -u)" != 0 ] || ! have apt-get; then
+		[ ${#need[@]} -eq 0 ] || die "missing packages; run: sudo apt-get install ${need[*]}"
+		return 0 # the steps say what they leave out
+	fi
+	# No daemon shall start here because its package was installed.
+	if [ ! -e /usr/sbin/policy-rc.d ]; then
+		rc_policy=/usr/sbin/policy-rc.d
+		printf '#!/bin/sh\nexit 101\n' >"$rc_policy"
+		chmod 755 "$rc_policy"
+	fi
+	echo "installing: ${need[*]} ${want[*]}"
+	apt-get -qq -o DPkg::Lock::Timeout=120 update >"$tmp/apt.log" 2>&1 || tail -n 3 "$tmp/apt.log"
+	if [ ${#need[@]} -gt 0 ]; then
+		install "${need[@]}" || {
+			tail -n 20 "$tmp/apt.log"
+			die "install ${need[*]}: see above"
+		}
+	fi
+	local package
+	for package in "${want[@]}"; do
+		install "$package" || true # the steps say what they leave out
+	done
+}
+
+step_gofmt() {
+	local files
+	files=$(gofmt -l .)
+	[ -z "$files" ] || {
+		echo "$files"
+		die "not formatted; run: gofmt -w ."
+	}
+}
+
+step_vet() { go vet ./...; }
+
+step_staticcheck() { go tool staticcheck ./...; }
+
+step_govulncheck() {
+	local status=0
+	timeout 300 go tool govulncheck ./... >"$tmp/vuln" 2>&1 || status=$?
+	case $status in
+	0) tail -n 1 "$tmp/vuln" ;;
+	3)
+		cat "$tmp/vuln"
+		die "known vulnerabilities reach this code; update the modules above"
+		;;
+	*)
+		# Only an unreachable database is excused; GOVULNDB may name a mirror.
+		if [ $status = 124 ] || grep -q 'fetching vulnerabilities' "$tmp/vuln"; then
+			skip "govulncheck: the vulnerability database cannot be reached ($(go env GOVULNDB | grep . || echo https://vuln.go.dev))"
+		else
+			cat "$tmp/vuln"
+			die "govulncheck ended with status $status"
+		fi
+		;;
+	esac
+}
+
+# All tests with the race detector: unit tests, the seeds of every fuzz target,
+# and the end-to-end tests, which with EDGEBROKER_E2E=1 fail where they would
+# otherwise skip for want of a program such as mosquitto_pub.
+step_test() {
+	local status=0
+	EDGEBROKER_E2E=1 CGO_ENABLED=1 go test -race -count=1 -timeout 9m -v ./... >"$tmp/test" 2>&1 || status=$?
+	if [ $status != 0 ]; then
+		grep -vE '^ *(=== (RUN|PAUSE|CONT|NAME)|--- PASS)|^PASS$|^ok |no test files' "$tmp/test" || true
+		die "go test -race: see above"
+	fi
+	grep -E '^ok ' "$tmp/test" || die "no package has tests"
+	echo "$(grep -cE '^ *--- PASS' "$tmp/test") tests and subtests passed"
+	# A skipped test proves nothing: name each one.
+	grep -E '^ *--- SKIP' "$tmp/test" || true
+}
+
+step_cross() {
+	local arch arm target
+	for target in "${targets[@]}"; do
+		read -r arch arm <<<"$target"
+		[ "$arm" != - ] || arm=
+		echo "linux/$arch${arm:+ GOARM=$arm}"
+		CGO_ENABLED=0 GOOS=linux GOARCH=$arch GOARM=$arm go build -o /dev/null ./...
+	done
+}
+
+step_unit() { scripts/verify-unit.sh; }
+
+step_shell() {
+	local files
+	mapfile -t files < <(grep -rlE --exclude-dir=.git --exclude-dir=dist '^#!.*\b(ba)?sh\b' . | while IFS= read -r f; do
+		if head -n 1 "$f" | grep -qE '^#!.*\b(ba)?sh\b'; then echo "$f"; fi
+	done)
+	[ ${#files[@]} -gt 0 ] || die "found no shell scripts, not even this one"
+	local f
+	for f in "${files[@]}"; do bash -n "$f"; done
+	if have shellcheck; then shellcheck "${files[@]}"; else skip "shellcheck: not installed"; fi
+}
+
+step_tidy() { go mod tidy -diff || die "go.mod or go.sum is not tidy; run: go mod tidy"; }
+
+# 64-bit atomics that are not aligned, and int that holds 32 bits, show only
+# here. The processor must be named: qemu's default has instructions that an
+# ARMv6 gateway has not.
+step_armv6() {
+	have qemu-arm-static || {
+		skip "tests as ARMv6 code: qemu-user-static is not installed"
+		return 0
+	}
+	CGO_ENABLED=0 GOOS=linux GOARCH=arm GOARM=6 go test -vet=off -short -count=1 -timeout 4m \
+		-exec "qemu-arm-static -cpu arm1176" "${arm_packages[@]/#/./}"
+}
+
+case ${1-} in
+--list)
+	printf '%s\n' "${steps[@]}"
+	exit 0
+	;;
+-*)
+	sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0" >&2
+	exit 2
+	;;
+esac
+for name; do
+	[[ " ${steps[*]} " == *" $name "* ]] || die "no step '$name'; the steps are: ${steps[*]}"
+done
+[ $# -eq 0 ] || steps=("$@")
+
+have go || PATH=$PATH:/usr/local/go/bin
+# Go must not ask git about a checkout that another user owns, nor build
+# against a workspace around this one.
+GOFLAGS="$(go env GOFLAGS 2>/dev/null) -buildvcs=false"
+export GOFLAGS GOWORK=off
+
+SECONDS=0
+current=
+trap '[ -z "$current" ] || echo "FAILED: $current after ${SECONDS} s" >&2; cleanup' EXIT
+for current in "${steps[@]}"; do
+	echo "== $current"
+	began=$SECONDS
+	"step_$current"
+	echo "-- $current: $((SECONDS - began)) s"
+done
+current=
+echo "passed: ${steps[*]}; ${SECONDS} s"
+for reason in "${skipped[@]}"; do echo "left out: $reason"; done
