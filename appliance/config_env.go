@@ -1,0 +1,94 @@
+package appliance
+
+import (
+	"slices"
+	"strings"
+)
+
+// The environment variables that [Config.ApplyEnv] reads.
+const (
+	EnvListen   = "EDGEBROKER_LISTEN"    // address of the first listener; a path makes it a unix socket
+	EnvSocket   = "EDGEBROKER_SOCKET"    // path of the control socket
+	EnvLogLevel = "EDGEBROKER_LOG_LEVEL" // debug, info, warn or error
+)
+
+// The flags that [Config.ApplyFlags] reads; each does what the variable of
+// the same name does.
+const (
+	FlagListen   = "--listen"
+	FlagSocket   = "--socket"
+	FlagLogLevel = "--log-level"
+)
+
+// ApplyEnv sets in c what the environment overrides. getenv is os.Getenv or
+// the like; an empty value overrides nothing. The error is a *[ConfigError]
+// whose problems name the variable at fault, and c is then unchanged. It says
+// nothing of what is wrong with the rest of c.
+func (c *Config) ApplyEnv(getenv func(name string) string) error {
+	return c.override(EnvListen, EnvSocket, EnvLogLevel, getenv)
+}
+
+// ApplyFlags is ApplyEnv for command line flags: get returns the value of a
+// flag, such as [FlagListen], or an empty string.
+func (c *Config) ApplyFlags(get func(name string) string) error {
+	return c.override(FlagListen, FlagSocket, FlagLogLevel, get)
+}
+
+func (c *Config) override(listen, socket, level string, get func(string) string) error {
+	next := *c
+	next.Listeners = slices.Clone(c.Listeners)
+	sources := map[string]string{} // by the path that each has set
+	var problems []Problem
+	if v := get(listen); v != "" {
+		if len(next.Listeners) == 0 {
+			next.Listeners = DefaultConfig().Listeners
+		}
+		next.Listeners[0].setAddress(v)
+		sources[listenerPath(0, "address")] = listen
+	}
+	if v := get(socket); v != "" {
+		next.Control.Socket = v
+		sources["control.socket"] = socket
+	}
+	if v := get(level); v != "" {
+		var err error
+		if next.Log.Level, err = parseLevel(v); err != nil {
+			problems = append(problems, Problem{File: level, Path: "log.level", Message: err.Error()})
+		}
+	}
+	for _, f := range next.findings() {
+		if source := blame(f, sources); source != "" {
+			problems = append(problems, Problem{File: source, Path: f.path, Message: f.message(nil)})
+		}
+	}
+	if err := configError(problems); err != nil {
+		return err
+	}
+	*c = next
+	return nil
+}
+
+// blame is the source of the value that f is about, or empty if none of them
+// has set it.
+func blame(f finding, sources map[string]string) string {
+	for _, path := range []string{f.path, f.other} {
+		for set, source := range sources {
+			if path == set || path == parent(set) {
+				return source
+			}
+		}
+	}
+	return ""
+}
+
+// setAddress moves the listener to a path or to host:port, and sets the type
+// that goes with it. What is reachable from elsewhere stays as guarded as it
+// was: AllowAnonymous is left alone.
+func (l *ListenerConfig) setAddress(address string) {
+	l.Address = address
+	if strings.Contains(address, "/") {
+		l.Type = ListenUnix
+		return
+	}
+	l.Type, l.Mode = ListenTCP, 0
+}

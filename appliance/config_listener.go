@@ -1,0 +1,210 @@
+package appliance
+
+import (
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// Network is the listener's type as package net names it: "tcp" or "unix".
+func (l ListenerConfig) Network() string {
+	if l.Type == "" {
+		return ListenTCP
+	}
+	return l.Type
+}
+
+// SocketMode is the mode that a unix socket gets.
+func (l ListenerConfig) SocketMode() fs.FileMode {
+	if l.Mode == 0 {
+		return DefaultSocketMode
+	}
+	return l.Mode
+}
+
+// Anonymous tells whether clients come in without a password: as
+// AllowAnonymous says or, when that is nil, if the listener is Local.
+func (l ListenerConfig) Anonymous() bool {
+	if l.AllowAnonymous == nil {
+		return l.Local()
+	}
+	return *l.AllowAnonymous
+}
+
+// Local tells whether only programs on this machine can reach the listener.
+// A host name other than localhost counts as reachable from elsewhere, since
+// what it stands for may change.
+func (l ListenerConfig) Local() bool {
+	if l.Network() == ListenUnix {
+		return true
+	}
+	host, _, err := net.SplitHostPort(l.Address)
+	if err != nil {
+		return false
+	}
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}
+
+// maxListeners is more than a gateway has addresses.
+const maxListeners = 256
+
+func listenerItem(i int) string { return fmt.Sprintf("listeners[%d]", i) }
+
+func listenerPath(i int, key string) string { return listenerItem(i) + "." + key }
+
+func listenerFindings(listeners []ListenerConfig) []finding {
+	if len(listeners) == 0 {
+		return []finding{{path: "listeners", what: "the list is empty, so no client could connect", mend: "add a listener, or remove the key for the default one"}}
+	}
+	if n := len(listeners); n > maxListeners {
+		return []finding{{path: "listeners", what: fmt.Sprintf("the list has %d entries", n), mend: fmt.Sprintf("%d is the most", maxListeners)}}
+	}
+	var fs []finding
+	for i, l := range listeners {
+		fs = append(fs, nameFindings(i, listeners)...)
+		switch l.Network() {
+		case ListenTCP:
+			fs = append(fs, tcpFindings(i, l)...)
+		case ListenUnix:
+			fs = append(fs, unixFindings(i, l)...)
+		default:
+			fs = append(fs, oneOf(listenerPath(i, "type"), l.Type, ListenTCP, ListenUnix)...)
+			continue
+		}
+		if l.AllowAnonymous != nil && !*l.AllowAnonymous {
+			fs = append(fs, finding{
+				path: listenerPath(i, "allow_anonymous"),
+				what: "false would refuse every client, because there is no other way to sign in yet",
+				mend: "set it to true, or remove the listener",
+			})
+		}
+		fs = append(fs, takenFindings(i, listeners)...)
+	}
+	return fs
+}
+
+func nameFindings(i int, listeners []ListenerConfig) []finding {
+	name, path := listeners[i].Name, listenerPath(i, "name")
+	if name == "" {
+		return []finding{{path: path, what: "no name", mend: "set one that logs and statistics shall show, such as lan"}}
+	}
+	if !regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`).MatchString(name) {
+		return []finding{{path: path, what: quoteShort(name) + " is not a name", mend: "use up to 63 letters, digits, dots, dashes and underscores, a letter or digit first"}}
+	}
+	for j := range i {
+		if listeners[j].Name == name {
+			return []finding{{path: path, what: fmt.Sprintf("name %q is taken by", name), other: listenerItem(j), mend: "pick another"}}
+		}
+	}
+	return nil
+}
+
+func tcpFindings(i int, l ListenerConfig) []finding {
+	path := listenerPath(i, "address")
+	if l.Address == "" {
+		return []finding{{path: path, what: "no address", mend: "set one, such as 127.0.0.1:1883"}}
+	}
+	if strings.HasPrefix(l.Address, "/") {
+		return []finding{{path: path, what: quoteShort(l.Address) + " is a path, the listener is of type tcp", mend: "add type: unix, or set host:port"}}
+	}
+	host, port, err := net.SplitHostPort(l.Address)
+	if err != nil {
+		return []finding{{path: path, what: quoteShort(l.Address) + " is not host:port", mend: "write it like 127.0.0.1:1883 or \"[::1]:1883\""}}
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return []finding{{path: path, what: fmt.Sprintf("port %s is not a number up to 65535", quoteShort(port)), mend: "MQTT's is 1883"}}
+	}
+	if _, err := netip.ParseAddr(host); host != "" && err != nil && !isHostName(host) {
+		return []finding{{path: path, what: quoteShort(host) + " is neither an IP address nor a host name", mend: "write it like 127.0.0.1:1883 or \"[::1]:1883\""}}
+	}
+	if l.Mode != 0 {
+		return []finding{{path: listenerPath(i, "mode"), what: "a tcp listener has no file mode", mend: "remove it"}}
+	}
+	if l.AllowAnonymous == nil && !l.Local() {
+		return []finding{{
+			path: path,
+			what: l.Address + " can be reached from other machines, and clients cannot sign in yet",
+			mend: "listen on 127.0.0.1, or let everybody in with allow_anonymous: true",
+		}}
+	}
+	return nil
+}
+
+func isHostName(s string) bool {
+	return len(s) <= 253 && regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?$`).MatchString(s) &&
+		regexp.MustCompile(`[A-Za-z]`).MatchString(s)
+}
+
+func unixFindings(i int, l ListenerConfig) []finding {
+	path := listenerPath(i, "address")
+	if l.Address == "" {
+		return []finding{{path: path, what: "no address", mend: "set the path of the socket, such as /run/edgebroker/mqtt.sock"}}
+	}
+	return append(socketFindings(path, l.Address), modeFindings(listenerPath(i, "mode"), l.Mode)...)
+}
+
+// takenFindings reports the first earlier listener that leaves no room for
+// listener i.
+func takenFindings(i int, listeners []ListenerConfig) []finding {
+	for j := range i {
+		if what := taken(listeners[i], listeners[j]); what != "" {
+			return []finding{{path: listenerPath(i, "address"), what: what + " is taken by", other: listenerItem(j), mend: "pick another"}}
+		}
+	}
+	return nil
+}
+
+// taken names what b holds already of the address of a, or is empty.
+func taken(a, b ListenerConfig) string {
+	if a.Network() != b.Network() || a.Address == "" || b.Address == "" {
+		return ""
+	}
+	if a.Network() == ListenUnix {
+		if filepath.Clean(a.Address) == filepath.Clean(b.Address) {
+			return "socket " + quoteShort(a.Address)
+		}
+		return ""
+	}
+	hostA, portA, errA := splitTCP(a.Address)
+	hostB, portB, errB := splitTCP(b.Address)
+	if errA != nil || errB != nil || portA != portB || portA == 0 || !overlap(hostA, hostB) {
+		return ""
+	}
+	return fmt.Sprintf("port %d", portA)
+}
+
+// splitTCP splits host:port and brings hosts that mean the same to one form.
+func splitTCP(address string) (host string, port uint64, err error) {
+	host, p, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", 0, err
+	}
+	port, err = strconv.ParseUint(p, 10, 16)
+	host = strings.ToLower(host)
+	if host == "localhost" {
+		host = "127.0.0.1"
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		host = ip.Unmap().String()
+	}
+	if host == "::" { // the kernel takes IPv4 too
+		host = ""
+	}
+	return host, port, err
+}
+
+// overlap tells whether a port cannot be bound on both hosts.
+func overlap(a, b string) bool {
+	const any4 = "0.0.0.0"
+	is6 := func(host string) bool { return strings.Contains(host, ":") }
+	return a == b || a == "" || b == "" || a == any4 && !is6(b) || b == any4 && !is6(a)
+}

@@ -1,0 +1,207 @@
+package appliance
+
+import (
+	"fmt"
+	"io/fs"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Validate reports everything that is wrong with c as a *[ConfigError], or
+// nil. It looks at c alone, never at the network or the file system.
+func (c Config) Validate() error {
+	var problems []Problem
+	for _, f := range c.findings() {
+		problems = append(problems, Problem{Path: f.path, Message: f.message(nil)})
+	}
+	return configError(problems)
+}
+
+// finding is a problem before it is known where in a file it stands.
+type finding struct {
+	path string
+	what string
+	// other, if not empty, is the path of a second value that has a part in
+	// the problem. It is named after what, with its line, and before mend.
+	other string
+	mend  string
+}
+
+// message words the finding. line tells the line of a path, 0 if unknown.
+func (f finding) message(line func(path string) int) string {
+	if f.other == "" {
+		return f.what + "; " + f.mend
+	}
+	where := ""
+	if line != nil {
+		if n := line(f.other); n > 0 {
+			where = fmt.Sprintf(" (line %d)", n)
+		}
+	}
+	return f.what + " " + f.other + where + "; " + f.mend
+}
+
+func (c Config) findings() []finding {
+	fs := listenerFindings(c.Listeners)
+	fs = append(fs, c.controlFindings()...)
+	fs = append(fs, c.rangeFindings()...)
+	fs = append(fs, c.budgetFindings()...)
+	fs = append(fs, oneOf("sessions.when_full", c.Sessions.WhenFull, DropOldest, DropNewest)...)
+	fs = append(fs, oneOf("log.format", c.Log.Format, LogText, LogJSON)...)
+	return fs
+}
+
+func (c Config) controlFindings() []finding {
+	var fs []finding
+	if c.Control.Socket != "" {
+		fs = append(fs, socketFindings("control.socket", c.Control.Socket)...)
+		for i, l := range c.Listeners {
+			if l.Network() == ListenUnix && filepath.Clean(l.Address) == filepath.Clean(c.Control.Socket) {
+				fs = append(fs, finding{
+					path:  "control.socket",
+					what:  fmt.Sprintf("socket %s is taken by", quoteShort(c.Control.Socket)),
+					other: listenerItem(i), mend: "pick another",
+				})
+			}
+		}
+	}
+	if c.Control.Mode == 0 {
+		return append(fs, finding{path: "control.mode", what: "no file mode", mend: "set one, such as 0660"})
+	}
+	return append(fs, modeFindings("control.mode", c.Control.Mode)...)
+}
+
+// maxSocketPath is the longest path that fits into the kernel's address of a
+// unix socket on Linux, without the final zero byte.
+const maxSocketPath = 107
+
+func socketFindings(path, socket string) []finding {
+	switch {
+	case !filepath.IsAbs(socket):
+		return []finding{{path: path, what: quoteShort(socket) + " is not an absolute path", mend: "write the path of the socket from / on"}}
+	case strings.ContainsRune(socket, 0):
+		return []finding{{path: path, what: "the path holds a zero byte", mend: "remove it"}}
+	case len(socket) > maxSocketPath:
+		return []finding{{path: path, what: fmt.Sprintf("the path has %d bytes, a unix socket's can have %d", len(socket), maxSocketPath), mend: "use a shorter one"}}
+	}
+	return nil
+}
+
+func modeFindings(path string, mode fs.FileMode) []finding {
+	if mode&^fs.ModePerm == 0 {
+		return nil
+	}
+	return []finding{{path: path, what: fmt.Sprintf("%#o is more than permission bits", uint32(mode)), mend: "use one up to 0777"}}
+}
+
+// within is a value and the bounds that it must keep.
+type within[T int | ByteSize | time.Duration] struct {
+	path       string
+	v, lo, hi  T
+	unlimited0 bool // 0 stands for no limit
+}
+
+func (w within[T]) findings() []finding {
+	switch {
+	case w.unlimited0 && w.v == 0:
+	case w.v < w.lo && w.unlimited0:
+		return []finding{{path: w.path, what: text(w.v) + " is less than " + text(w.lo), mend: "raise it, or set 0 for no limit"}}
+	case w.v < w.lo:
+		return []finding{{path: w.path, what: text(w.v) + " is less than " + text(w.lo), mend: "raise it"}}
+	case w.v > w.hi:
+		return []finding{{path: w.path, what: text(w.v) + " is more than " + text(w.hi), mend: "lower it"}}
+	}
+	return nil
+}
+
+// text words a value as the file would.
+func text(v any) string {
+	if d, ok := v.(time.Duration); ok {
+		if d != 0 && d%day == 0 {
+			return fmt.Sprintf("%dd", d/day)
+		}
+		return d.String()
+	}
+	return fmt.Sprint(v)
+}
+
+// Bounds that come from MQTT: counts of 16 bits, frames of 28 bits and their
+// header, expiry in 32 bits of seconds of which the last value means never.
+const (
+	maxUint16      = math.MaxUint16
+	maxFrame       = 256 * MiB
+	maxExpiry      = 49710 * day
+	maxTopicLevels = math.MaxUint16
+)
+
+func (c Config) rangeFindings() []finding {
+	var out []finding
+	for _, w := range []within[int]{
+		{"limits.max_connections", c.Limits.MaxConnections, 1, math.MaxInt32, true},
+		{"limits.max_unauthenticated", c.Limits.MaxUnauthenticated, 1, math.MaxInt32, false},
+		{"limits.max_topic_levels", c.Limits.MaxTopicLevels, 1, maxTopicLevels, false},
+		{"limits.receive_maximum", c.Limits.ReceiveMaximum, 1, maxUint16, false},
+		{"limits.max_inflight", c.Limits.MaxInflight, 1, maxUint16, false},
+		{"limits.max_topic_alias", c.Limits.MaxTopicAlias, 0, maxUint16, false},
+		{"sessions.max_queued_messages", c.Sessions.MaxQueuedMessages, 1, math.MaxInt32, false},
+		{"retained.max_messages", c.Retained.MaxMessages, 0, math.MaxInt32, false},
+		{"events.queue", c.Events.Queue, 1, 1 << 20, false},
+	} {
+		out = append(out, w.findings()...)
+	}
+	for _, w := range []within[ByteSize]{
+		{"limits.max_connect_size", c.Limits.MaxConnectSize, 1 * KiB, 16 * MiB, false},
+		{"limits.max_packet_size", c.Limits.MaxPacketSize, 1 * KiB, maxFrame, false},
+		{"limits.max_outbound_bytes", c.Limits.MaxOutboundBytes, 4 * KiB, 1 * GiB, false},
+		{"sessions.max_queued_bytes", c.Sessions.MaxQueuedBytes, 1 * KiB, math.MaxInt64, false},
+		{"sessions.total_queued_bytes", c.Sessions.TotalQueuedBytes, 1 * KiB, math.MaxInt64, false},
+		{"retained.max_bytes", c.Retained.MaxBytes, 1 * KiB, math.MaxInt64, false},
+	} {
+		out = append(out, w.findings()...)
+	}
+	for _, w := range []within[time.Duration]{
+		{"limits.connect_timeout", c.Limits.ConnectTimeout, 100 * time.Millisecond, time.Hour, false},
+		{"sessions.max_expiry", c.Sessions.MaxExpiry, time.Second, maxExpiry, false},
+	} {
+		out = append(out, w.findings()...)
+	}
+	if e := c.Sessions.MaxExpiry; e > 0 && e <= maxExpiry && e%time.Second != 0 && e > time.Second {
+		out = append(out, finding{path: "sessions.max_expiry", what: text(e) + " is not a whole number of seconds", mend: "round it, MQTT counts in seconds"})
+	}
+	return out
+}
+
+// budgetFindings compares the bounds that must fit into each other.
+func (c Config) budgetFindings() []finding {
+	var out []finding
+	if s := c.Sessions; s.MaxQueuedBytes > s.TotalQueuedBytes {
+		out = append(out, finding{
+			path:  "sessions.max_queued_bytes",
+			what:  fmt.Sprintf("%v for one session is more than the %v for all of", s.MaxQueuedBytes, s.TotalQueuedBytes),
+			other: "sessions.total_queued_bytes", mend: "lower this or raise that",
+		})
+	}
+	if c.Limits.MaxPacketSize > c.Sessions.MaxQueuedBytes {
+		out = append(out, finding{
+			path:  "limits.max_packet_size",
+			what:  fmt.Sprintf("a message of %v could never wait in a session, which holds the %v of", c.Limits.MaxPacketSize, c.Sessions.MaxQueuedBytes),
+			other: "sessions.max_queued_bytes", mend: "lower this or raise that",
+		})
+	}
+	return out
+}
+
+// oneOf checks a word against the words allowed.
+func oneOf[T ~string](path string, v T, allowed ...T) []finding {
+	if slices.Contains(allowed, v) {
+		return nil
+	}
+	words := make([]string, len(allowed))
+	for i, a := range allowed {
+		words[i] = string(a)
+	}
+	return []finding{{path: path, what: quoteShort(string(v)) + " is unknown", mend: didYouMean(string(v), words, "use ")}}
+}
