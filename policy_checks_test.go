@@ -1,0 +1,272 @@
+package edgebroker_test
+
+import (
+	"fmt"
+	"go/ast"
+	"go/token"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// arrows says which parts of this module each part may import. A part that is
+// not listed is refused, so a new one is added here on purpose.
+func arrows() map[string][]string {
+	return map[string][]string{
+		// The command line is also a client of the control socket, whose
+		// protocol is statsd's, and speaks MQTT for pub and sub.
+		"cmd":       {"appliance", "statsd", "systemd", "wire", "events"},
+		"appliance": {"listen", "hooks", "relay", "journal", "statsd", "bridge", "systemd", "wire", "events"},
+		// hooks binds what listen accepts to what relay keeps.
+		"hooks":   {"listen", "relay", "wire", "events"},
+		"listen":  {"wire", "events"},
+		"relay":   {"wire", "events"},
+		"statsd":  {"events"},
+		"bridge":  {"wire", "events"},
+		"journal": {},
+		"systemd": {},
+		"wire":    {},
+		"events":  {},
+		".":       {},
+
+		"internal/brokertest": {"appliance", "statsd", "wire", "events"},
+	}
+}
+
+// imported is one import of a file.
+type imported struct {
+	path string
+	pos  token.Pos
+}
+
+func (f *sourceFile) imports() []imported {
+	var out []imported
+	for _, spec := range f.syntax.Imports {
+		p, err := strconv.Unquote(spec.Path.Value)
+		if err == nil {
+			out = append(out, imported{p, spec.Pos()})
+		}
+	}
+	return out
+}
+
+// within reports whether import path p is root or lies below it.
+func within(p, root string) bool { return p == root || strings.HasPrefix(p, root+"/") }
+
+func checkArrows(t tree) (found []violation) {
+	allowed := arrows()
+	for _, f := range t.goFiles() {
+		targets, known := allowed[f.part()]
+		if !known && !f.isTest() {
+			found = append(found, violation{f.path, 0, fmt.Sprintf("part %q has no arrows; list it", f.part())})
+			continue
+		}
+		for _, imp := range f.imports() {
+			if !within(imp.path, module) {
+				continue
+			}
+			target := partOf(strings.TrimPrefix(strings.TrimPrefix(imp.path, module), "/"))
+			switch {
+			case target == f.part():
+			case target == "cmd":
+				found = append(found, f.at(imp.pos, "imports a command"))
+			case !f.isTest() && target != "internal/brokertest" && !slices.Contains(targets, target):
+				found = append(found, f.at(imp.pos, "%s must not import %s", f.part(), target))
+			}
+		}
+	}
+	return found
+}
+
+func checkOnlyIn(root string, parts ...string) func(tree) []violation {
+	return func(t tree) (found []violation) {
+		for _, f := range t.goFiles() {
+			for _, imp := range f.imports() {
+				if within(imp.path, root) && !slices.Contains(parts, f.part()) {
+					found = append(found, f.at(imp.pos, "%s must not import %s", f.part(), imp.path))
+				}
+			}
+		}
+		return found
+	}
+}
+
+func checkStdOnly(parts ...string) func(tree) []violation {
+	return func(t tree) (found []violation) {
+		for _, f := range t.goFiles() {
+			if f.isTest() || !slices.Contains(parts, f.part()) {
+				continue
+			}
+			for _, imp := range f.imports() {
+				host, _, _ := strings.Cut(imp.path, "/")
+				if strings.Contains(host, ".") && !within(imp.path, module) {
+					found = append(found, f.at(imp.pos, "%s imports %s", f.part(), imp.path))
+				}
+			}
+		}
+		return found
+	}
+}
+
+func checkBrokertest(t tree) (found []violation) {
+	const part = "internal/brokertest"
+	for _, f := range t.goFiles() {
+		for _, imp := range f.imports() {
+			if within(imp.path, module+"/"+part) && !f.isTest() && f.part() != part {
+				found = append(found, f.at(imp.pos, "imported outside a test"))
+			}
+		}
+	}
+	return found
+}
+
+func checkPackageComment(t tree) (found []violation) {
+	for dir, all := range t.folders() {
+		own := slices.DeleteFunc(slices.Clone(all), (*sourceFile).isTest)
+		if len(own) == 0 {
+			own = all
+		}
+		var documented []*sourceFile
+		for _, f := range own {
+			if f.syntax.Doc != nil {
+				documented = append(documented, f)
+			}
+		}
+		switch {
+		case len(documented) == 0:
+			found = append(found, violation{dir, 0, "no package comment"})
+		case len(documented) > 1:
+			for _, f := range documented {
+				found = append(found, f.at(f.syntax.Doc.Pos(), "one of %d package comments in %s", len(documented), dir))
+			}
+		default:
+			f := documented[0]
+			name := f.syntax.Name.Name
+			if want := "Package " + name + " "; name != "main" && !strings.HasPrefix(f.syntax.Doc.Text(), want) {
+				found = append(found, f.at(f.syntax.Doc.Pos(), "package comment does not start with %q", want))
+			}
+		}
+	}
+	return found
+}
+
+func checkLength(limit int, applies func(*sourceFile) bool) func(tree) []violation {
+	return func(t tree) (found []violation) {
+		for _, f := range t.goFiles() {
+			if n := f.lines(); n > limit && applies(f) {
+				found = append(found, violation{f.path, 0, fmt.Sprintf("%d lines, the limit is %d; split it by idea", n, limit)})
+			}
+		}
+		return found
+	}
+}
+
+func checkInit(t tree) (found []violation) {
+	for _, f := range t.goFiles() {
+		for _, d := range f.syntax.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil && fn.Name.Name == "init" {
+				found = append(found, f.at(fn.Pos(), "init function"))
+			}
+		}
+	}
+	return found
+}
+
+func checkExit(t tree) (found []violation) {
+	for _, f := range t.goFiles() {
+		if f.isTest() {
+			continue
+		}
+		inMain := f.syntax.Name.Name == "main" && path.Base(f.path) == "main.go"
+		ast.Inspect(f.syntax, func(n ast.Node) bool {
+			if call, ok := n.(*ast.CallExpr); ok {
+				if f.calls(call, "os", "Exit") && !inMain {
+					found = append(found, f.at(call.Pos(), "os.Exit outside main.go"))
+				}
+				for _, name := range []string{"Fatal", "Fatalf", "Fatalln"} {
+					if f.calls(call, "log", name) {
+						found = append(found, f.at(call.Pos(), "log.%s", name))
+					}
+				}
+			}
+			return true
+		})
+	}
+	return found
+}
+
+// calls reports whether call is pkg.name, where pkg is an import path.
+func (f *sourceFile) calls(call *ast.CallExpr, pkg, name string) bool {
+	sel, ok := call.Fun.(*ast.SelectorExpr)
+	if !ok || sel.Sel.Name != name {
+		return false
+	}
+	x, ok := sel.X.(*ast.Ident)
+	if !ok {
+		return false
+	}
+	for _, spec := range f.syntax.Imports {
+		if p, _ := strconv.Unquote(spec.Path.Value); p == pkg {
+			local := path.Base(pkg)
+			if spec.Name != nil {
+				local = spec.Name.Name
+			}
+			return x.Name == local
+		}
+	}
+	return false
+}
+
+func checkFolderNames(banned ...string) func(tree) []violation {
+	return func(t tree) (found []violation) {
+		for _, f := range t {
+			for _, element := range strings.Split(f.dir(), "/") {
+				if slices.Contains(banned, element) {
+					found = append(found, violation{f.path, 0, fmt.Sprintf("folder %q says nothing", element)})
+				}
+			}
+		}
+		return found
+	}
+}
+
+func checkMachinePaths(t tree) (found []violation) {
+	anywhere := regexp.MustCompile(`(?m)(?:^|[^\w./:-])(/(?:work|root|home/\w+|Users/\w+)/)`)
+	inCode := regexp.MustCompile(`(?m)(?:^|[^\w./:-])(/tm` + `p/)`)
+	for _, f := range t {
+		patterns := []*regexp.Regexp{anywhere}
+		if ext := path.Ext(f.path); ext == ".go" || ext == ".sh" {
+			patterns = append(patterns, inCode)
+		}
+		for _, re := range patterns {
+			for _, m := range re.FindAllStringSubmatchIndex(f.text, -1) {
+				found = append(found, violation{f.path, f.lineAt(m[2]), "names " + f.text[m[2]:m[3]]})
+			}
+		}
+	}
+	return found
+}
+
+func checkDocuments(t tree) (found []violation) {
+	have := map[string]bool{}
+	for _, f := range t {
+		have[f.path] = true
+	}
+	named := regexp.MustCompile(`[\w./:-]+\.md\b`)
+	for _, f := range t {
+		ext := path.Ext(f.path)
+		if ext != ".go" && ext != ".md" && ext != ".sh" || strings.HasPrefix(path.Base(f.path), "policy_") {
+			continue
+		}
+		for _, m := range named.FindAllStringIndex(f.text, -1) {
+			name := f.text[m[0]:m[1]]
+			if strings.Contains(name, "://") || have[path.Clean(name)] || have[path.Join(f.dir(), name)] {
+				continue
+			}
+			found = append(found, violation{f.path, f.lineAt(m[0]), name + " is not in the repository"})
+		}
+	}
+	return found
+}

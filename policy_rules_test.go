@@ -1,0 +1,213 @@
+package edgebroker_test
+
+import "strings"
+
+// rules is the policy. Their checks are in policy_checks_test.go.
+func rules() []rule {
+	const mochi = "github.com/mochi-mqtt/server/v2"
+	return []rule{
+		{
+			name:   "imports follow the arrows",
+			reason: "a part that knows only what lies below it can be read, tested and replaced alone; see arrows()",
+			check:  checkArrows,
+			breaks: []files{
+				{"relay/a.go": imports("relay", module+"/hooks")},
+				{"relay/a.go": imports("relay", module+"/appliance")},
+				{"listen/a.go": imports("listen", module+"/relay")},
+				{"statsd/web/a.go": imports("web", module+"/relay")},
+				{"events/a.go": imports("events", module+"/wire")},
+				{"appliance/a.go": imports("appliance", module+"/cmd/edgebroker")},
+				{"relay/a_test.go": imports("relay", module+"/cmd/edgebroker")},
+				{"internal/newcomer/a.go": imports("newcomer")},
+				{"newcomer/a.go": imports("newcomer", module+"/wire")},
+			},
+			holds: []files{
+				{"hooks/a.go": imports("hooks", module+"/relay", module+"/listen", module+"/wire")},
+				{"statsd/web/a.go": imports("web", module+"/statsd", module+"/events", "net/http")},
+				{"relay/a_test.go": imports("relay_test", module+"/internal/brokertest")},
+				{"cmd/edgebroker/main.go": imports("main", module+"/appliance")},
+			},
+		},
+		{
+			name:   "mochi stays at the top",
+			reason: "mochi's types are those of another project and of the control plane; below hooks and listen nobody may depend on them",
+			check:  checkOnlyIn(mochi, "appliance", "hooks", "listen"),
+			breaks: []files{
+				{"relay/a.go": imports("relay", mochi)},
+				{"wire/a_test.go": imports("wire", mochi+"/packets")},
+				{"cmd/edgebroker/a.go": imports("main", mochi)},
+			},
+			holds: []files{
+				{"hooks/a.go": imports("hooks", mochi, mochi+"/packets")},
+				{"listen/a_test.go": imports("listen", mochi+"/listeners")},
+				{"relay/a.go": imports("relay", mochi+"x")},
+			},
+		},
+		{
+			name:   "the ground floor is std only",
+			reason: "what parses untrusted bytes, keeps data or talks to the service manager must not change because a dependency did",
+			check:  checkStdOnly("wire", "journal", "systemd"),
+			breaks: []files{
+				{"wire/a.go": imports("wire", "github.com/rs/xid")},
+				{"systemd/a.go": imports("systemd", "golang.org/x/sys/unix")},
+			},
+			holds: []files{
+				{"wire/a.go": imports("wire", "unicode/utf8")},
+				{"wire/a_test.go": imports("wire", "pgregory.net/rapid")},
+				{"listen/a.go": imports("listen", "golang.org/x/sys/unix")},
+			},
+		},
+		{
+			name:   "brokertest is for tests",
+			reason: "helpers that fail tests must not reach the binary",
+			check:  checkBrokertest,
+			breaks: []files{
+				{"appliance/a.go": imports("appliance", module+"/internal/brokertest")},
+				{"cmd/edgebroker/a.go": imports("main", module+"/internal/brokertest")},
+			},
+			holds: []files{
+				{"appliance/a_test.go": imports("appliance_test", module+"/internal/brokertest")},
+			},
+		},
+		{
+			name:   "one package comment per folder",
+			reason: "a newcomer reads one comment to know what a folder is for; two drift apart",
+			check:  checkPackageComment,
+			breaks: []files{
+				{"relay/a.go": "package relay\n"},
+				{"relay/a.go": "// Package relay x.\npackage relay\n", "relay/b.go": "// Package relay y.\npackage relay\n"},
+				{"relay/a.go": "// The relay routes.\npackage relay\n"},
+				{"e2e/a_test.go": "package e2e\n"},
+			},
+			holds: []files{
+				{"relay/a.go": "// Package relay x.\npackage relay\n", "relay/b.go": "package relay\n"},
+				{"relay/a.go": "// Package relay x.\npackage relay\n", "relay/a_test.go": "package relay_test\n"},
+				{"cmd/x/main.go": "// Command x.\npackage main\n"},
+				{"e2e/a_test.go": "// Package e2e x.\npackage e2e\n"},
+			},
+		},
+		{
+			name:   "no file over 600 lines",
+			reason: "one file holds one idea; past this length it holds several",
+			check:  checkLength(600, func(f *sourceFile) bool { return !f.isTest() }),
+			breaks: []files{{"relay/a.go": "package relay\n" + strings.Repeat("\n", 600)}},
+			holds: []files{
+				{"relay/a.go": "package relay\n" + strings.Repeat("\n", 599)},
+				{"relay/a_test.go": "package relay\n" + strings.Repeat("\n", 600)},
+			},
+		},
+		{
+			name:   "main.go is short",
+			reason: "main turns signals into a context and a result into an exit status; all else can be tested",
+			check: checkLength(60, func(f *sourceFile) bool {
+				return strings.HasPrefix(f.path, "cmd/") && strings.HasSuffix(f.path, "/main.go")
+			}),
+			breaks: []files{{"cmd/x/main.go": "package main\n" + strings.Repeat("\n", 60)}},
+			holds: []files{
+				{"cmd/x/main.go": "package main\n" + strings.Repeat("\n", 59)},
+				{"cmd/x/serve.go": "package main\n" + strings.Repeat("\n", 60)},
+			},
+		},
+		{
+			name:   "no init",
+			reason: "importing a package must do nothing: order and cost of start-up belong to the caller",
+			check:  checkInit,
+			breaks: []files{
+				{"relay/a.go": "package relay\nfunc init() {}\n"},
+				{"relay/a_test.go": "package relay\nfunc init() {}\n"},
+			},
+			holds: []files{{"relay/a.go": "package relay\ntype t struct{}\nfunc (t) init() {}\n"}},
+		},
+		{
+			name:   "only main exits",
+			reason: "os.Exit skips every deferred close; errors are returned up to main",
+			check:  checkExit,
+			breaks: []files{
+				{"appliance/a.go": "package appliance\nimport \"os\"\nfunc f() { os.Exit(1) }\n"},
+				{"cmd/x/serve.go": "package main\nimport \"os\"\nfunc f() { os.Exit(1) }\n"},
+				{"relay/a.go": "package relay\nimport \"log\"\nfunc f() { log.Fatalf(\"x\") }\n"},
+			},
+			holds: []files{
+				{"cmd/x/main.go": "package main\nimport \"os\"\nfunc main() { os.Exit(1) }\n"},
+				{"relay/a_test.go": "package relay\nimport \"os\"\nfunc TestMain() { os.Exit(1) }\n"},
+			},
+		},
+		{
+			name:   "folders name a purpose",
+			reason: "a folder named for what is left over collects what is left over",
+			check:  checkFolderNames("util", "utils", "common", "types", "pkg", "helpers", "misc", "shared", "lib"),
+			breaks: []files{
+				{"util/a.go": "package util\n"},
+				{"internal/common/a.go": "package common\n"},
+				{"statsd/types/a.go": "package types\n"},
+				{"pkg/relay/a.go": "package relay\n"},
+			},
+			holds: []files{{"relay/types.go": "package relay\n"}},
+		},
+		{
+			name:   "tests do not sleep",
+			reason: "a sleep is too short on a slow machine and too long on a fast one; wait for what you need, or use testing/synctest",
+			check:  checkSleep,
+			breaks: []files{
+				{"relay/a_test.go": testBody(`time.Sleep(1)`)},
+				{"relay/a_test.go": testBody(`<-time.After(1)`)},
+				{"relay/a_test.go": testBody(`select { case <-time.After(1): }`)},
+				{"relay/a_test.go": testBody(`wait()`) + "func wait() { time.Sleep(1) }\n"},
+				{"relay/a_test.go": testBody(`synctest.Test(t, func(t *testing.T) {}); time.Sleep(1)`)},
+				{"relay/a_test.go": strings.ReplaceAll(testBody(`clock.Sleep(1)`), `"time"`, `clock "time"`)},
+			},
+			holds: []files{
+				{"relay/a_test.go": testBody(`synctest.Test(t, func(t *testing.T) { time.Sleep(1) })`)},
+				{"relay/a_test.go": testBody(`synctest.Test(t, body)`) + "func body(t *testing.T) { wait() }\nfunc wait() { time.Sleep(1) }\n"},
+				{"relay/a_test.go": testBody(`select { case <-t.Context().Done(): case <-time.After(1): t.Fatal() }`)},
+				{"relay/a.go": "package relay\nimport \"time\"\nfunc f() { time.Sleep(1) }\n"},
+			},
+		},
+		{
+			name:   "no machine's paths",
+			reason: "the project must read and run the same on every machine; use t.TempDir, mktemp or a relative path",
+			check:  checkMachinePaths,
+			breaks: []files{
+				{"README.md": "see /ho" + "me/ann/edgebroker\n"},
+				{"relay/a.go": "package relay\n// Measured in /ro" + "ot/x.\n"},
+				{"scripts/a.sh": "cd /wo" + "rk/main\n"},
+				{"relay/a_test.go": "package relay\nconst p = \"/tm" + "p/x\"\n"},
+			},
+			holds: []files{
+				{"README.md": "a topic plant/home/ann/x, a file /etc/edgebroker/edgebroker.yml, https://example.org/work/x\n"},
+				{"scripts/a.sh": "cd \"${TMPDIR:-/tmp}\"\n"},
+				{"relay/a.go": "package relay\nconst p = \"site/tmp/x\"\n"},
+			},
+		},
+		{
+			name:   "documents that are named exist",
+			reason: "a reader sent to a document must find it in this repository",
+			check:  checkDocuments,
+			breaks: []files{
+				{"relay/a.go": "package relay\n// See NOWHERE.md.\n"},
+				{"README.md": "[plan](docs/PLAN.md)\n", "PLAN.md": ""},
+			},
+			holds: []files{
+				{"relay/a.go": "package relay\n// See docs/PLAN.md.\n", "docs/PLAN.md": ""},
+				{"docs/A.md": "[plan](PLAN.md), [start](../README.md#top)\n", "docs/PLAN.md": "", "README.md": ""},
+				{"relay/a.go": "package relay\n// See https://example.org/NOWHERE.md.\n"},
+			},
+		},
+	}
+}
+
+// imports is a Go file of package name that imports the given paths.
+func imports(name string, paths ...string) string {
+	var b strings.Builder
+	b.WriteString("package " + name + "\n")
+	for _, p := range paths {
+		b.WriteString("import _ \"" + p + "\"\n")
+	}
+	return b.String()
+}
+
+// testBody is a test file whose one test runs body.
+func testBody(body string) string {
+	return "package relay\nimport (\n\"testing\"\n\"testing/synctest\"\n\"time\"\n)\n" +
+		"func TestX(t *testing.T) { " + body + " }\n"
+}
