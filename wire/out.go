@@ -64,11 +64,22 @@ func PublishSize(o *Out) int {
 // above 0 and must then not be 0. It appends nothing if o cannot be a packet:
 // a topic over 65535 bytes, QoS above 2, or more than MaxFrameSize bytes.
 func AppendPublish(dst []byte, o *Out, packetID uint16) []byte {
+	before := len(dst)
+	dst = slices.Grow(dst, 5+4+len(o.Topic)+len(o.Props)+len(o.Payload))
+	dst = AppendPublishHead(dst, o, packetID)
+	if len(dst) == before {
+		return dst
+	}
+	return append(dst, o.Payload...)
+}
+
+// AppendPublishHead is AppendPublish without the payload, which the caller
+// writes after it: a large payload need not be copied for each receiver.
+func AppendPublishHead(dst []byte, o *Out, packetID uint16) []byte {
 	remaining, props := o.sizes()
 	if remaining > maxVarint || len(o.Topic) > maxString || o.QoS > 2 {
 		return dst
 	}
-	dst = slices.Grow(dst, 5+remaining)
 	h := byte(PUBLISH)<<4 | o.QoS<<1
 	if o.Dup && o.QoS > 0 {
 		h |= 8
@@ -88,7 +99,7 @@ func AppendPublish(dst []byte, o *Out, packetID uint16) []byte {
 			dst = o.appendProps(dst)
 		}
 	}
-	return append(dst, o.Payload...)
+	return dst
 }
 
 func (o *Out) appendProps(dst []byte) []byte {
