@@ -1,0 +1,40 @@
+package statsd
+
+import "github.com/synthetism/edgebroker/events"
+
+// Backend is the broker as the control socket sees it. Methods are called from
+// many goroutines at once and must not block for long.
+type Backend interface {
+	// Snapshot returns the counters, rates and memory included: see
+	// Sampler.Fill. The caller owns the result, maps included.
+	Snapshot() Snapshot
+	// Clients describes every session, in any order, without Filters. The
+	// caller owns the slice.
+	Clients() []Client
+	// Client describes one session, with Filters.
+	Client(id string) (Client, bool)
+	// Kick disconnects a client and reports whether it was connected.
+	Kick(id string) bool
+	// Events calls fn for the events that f lets through, one at a time, until
+	// close is called; close waits for a running fn. Up to queue events wait;
+	// further ones are lost, which dropped counts.
+	Events(f events.Filter, queue int, fn func(events.Event)) (close func(), dropped func() uint64)
+	// Health says whether the broker works.
+	Health() Health
+}
+
+// Health says whether the broker is alive, and whether it is ready to serve.
+type Health struct {
+	Live  bool `json:"live"`  // false: restarting is the only cure
+	Ready bool `json:"ready"` // every listener is bound and recovery is done
+	// Problems says what is wrong, one line each, fit for an operator's eyes.
+	Problems []string `json:"problems,omitempty"`
+}
+
+// VersionInfo says which program answers on the control socket.
+type VersionInfo struct {
+	Version   string `json:"version"`
+	GoVersion string `json:"goVersion"`
+	OS        string `json:"os"`
+	Arch      string `json:"arch"`
+}

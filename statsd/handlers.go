@@ -1,0 +1,88 @@
+package statsd
+
+import (
+	"net/http"
+	"runtime"
+	"strconv"
+	"strings"
+)
+
+func (s *Server) getVersion(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, VersionInfo{
+		Version:   s.backend.Snapshot().Version,
+		GoVersion: runtime.Version(),
+		OS:        runtime.GOOS,
+		Arch:      runtime.GOARCH,
+	})
+}
+
+func (s *Server) getStats(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, s.backend.Snapshot())
+}
+
+// getClients answers with the list of clients in the order of ?sort=, cut to
+// ?top= entries.
+func (s *Server) getClients(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	top := 0
+	if text := q.Get("top"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 0 {
+			writeError(w, http.StatusBadRequest, "top is not a number of clients", "use ?top=10, or leave it out for all")
+			return
+		}
+		top = n
+	}
+	clients := s.backend.Clients()
+	if !SortClients(clients, q.Get("sort")) {
+		writeError(w, http.StatusBadRequest, "unknown sort order", "use one of "+strings.Join(ClientOrders(), ", "))
+		return
+	}
+	if top > 0 && top < len(clients) {
+		clients = clients[:top]
+	}
+	if clients == nil {
+		clients = []Client{} // "[]", not "null"
+	}
+	writeJSON(w, http.StatusOK, clients)
+}
+
+func (s *Server) getClient(w http.ResponseWriter, r *http.Request) {
+	c, ok := s.backend.Client(r.PathValue("id"))
+	if !ok {
+		writeError(w, http.StatusNotFound, "no such client", "/v1/clients lists them")
+		return
+	}
+	writeJSON(w, http.StatusOK, c)
+}
+
+// kicked is the answer to a kick that worked.
+type kicked struct {
+	Kicked string `json:"kicked"`
+}
+
+func (s *Server) postKick(w http.ResponseWriter, r *http.Request) {
+	id := r.PathValue("id")
+	if !s.backend.Kick(id) {
+		writeError(w, http.StatusNotFound, "no such client is connected", "/v1/clients lists them")
+		return
+	}
+	writeJSON(w, http.StatusOK, kicked{Kicked: id})
+}
+
+func (s *Server) getLive(w http.ResponseWriter, _ *http.Request) {
+	h := s.backend.Health()
+	writeJSON(w, healthStatus(h.Live), h)
+}
+
+func (s *Server) getReady(w http.ResponseWriter, _ *http.Request) {
+	h := s.backend.Health()
+	writeJSON(w, healthStatus(h.Live && h.Ready), h)
+}
+
+func healthStatus(good bool) int {
+	if good {
+		return http.StatusOK
+	}
+	return http.StatusServiceUnavailable
+}

@@ -1,0 +1,125 @@
+// Package statsd is edgebroker's stats daemon. It is not the StatsD protocol:
+// it is the part that answers questions about a running broker.
+//
+// It defines what is reported (Snapshot, Client, Health), asks the broker for
+// it through Backend, and serves it over a unix socket: JSON for tools, streams
+// of JSON lines for live views, Prometheus metrics for scrapers. ControlClient
+// is the other end of that socket; the command line uses it. Sampler turns
+// totals into averages, so that the broker's hot path only ever adds to
+// counters.
+//
+// The JSON forms of Snapshot, Client and events.Event are a documented
+// contract: fields are added, never renamed or removed.
+package statsd
+
+import "time"
+
+// Snapshot is the broker's counters at one instant. Each number is exact by
+// itself; sums across numbers may be off by messages that are under way. Totals
+// count from the start of the process.
+type Snapshot struct {
+	Version   string    `json:"version"`
+	StartedAt time.Time `json:"startedAt"` // by today's clock: it follows when the clock is set
+	Uptime    float64   `json:"uptime"`    // seconds, by the monotonic clock
+
+	ClientCount  int64  `json:"clientCount"`  // clients connected now
+	MessageCount uint64 `json:"messageCount"` // messages received from clients since start
+
+	Connections   Connections   `json:"connections"`
+	Sessions      Sessions      `json:"sessions"`
+	Subscriptions Subscriptions `json:"subscriptions"`
+	Retained      Store         `json:"retained"`
+	Received      Traffic       `json:"received"` // from clients
+	Sent          Traffic       `json:"sent"`     // to clients
+	Dropped       Dropped       `json:"dropped"`
+	Queued        Queued        `json:"queued"`
+	Rates         Rates         `json:"rates"`
+	Memory        Memory        `json:"memory"`
+	Events        EventStats    `json:"events"`
+
+	// Disconnections counts ended connections by reason word.
+	Disconnections map[string]uint64 `json:"disconnections"`
+}
+
+// Connections counts network connections of clients.
+type Connections struct {
+	Current int64  `json:"current"` // connected now
+	Maximum int64  `json:"maximum"` // most at one time since start
+	Total   uint64 `json:"total"`   // accepted since start: CONNECT was answered with success
+	Refused uint64 `json:"refused"` // turned away since start
+}
+
+// Sessions counts MQTT sessions.
+type Sessions struct {
+	Total     int64 `json:"total"`
+	Connected int64 `json:"connected"` // with a client attached
+	Kept      int64 `json:"kept"`      // waiting for their client to come back
+}
+
+// Subscriptions counts subscriptions of all sessions.
+type Subscriptions struct {
+	Total  int64 `json:"total"`  // shared ones included
+	Shared int64 `json:"shared"` // members of share groups
+}
+
+// Store counts stored messages.
+type Store struct {
+	Messages int64 `json:"messages"`
+	Bytes    int64 `json:"bytes"` // payload
+}
+
+// Traffic counts what went one way since start.
+type Traffic struct {
+	Messages     uint64 `json:"messages"` // PUBLISH packets
+	QoS0         uint64 `json:"qos0"`
+	QoS1         uint64 `json:"qos1"`
+	QoS2         uint64 `json:"qos2"`
+	PayloadBytes uint64 `json:"payloadBytes"`
+	Packets      uint64 `json:"packets"` // of every type
+	Bytes        uint64 `json:"bytes"`   // on the wire, headers included
+}
+
+// Dropped counts messages and deliveries that were lost since start.
+type Dropped struct {
+	Total    uint64            `json:"total"`
+	ByReason map[string]uint64 `json:"byReason"`
+}
+
+// Queued counts messages that wait for a client.
+type Queued struct {
+	Messages int64 `json:"messages"`
+	Bytes    int64 `json:"bytes"`    // payload
+	Inflight int64 `json:"inflight"` // sent, not yet acknowledged
+}
+
+// Memory is what the process uses.
+type Memory struct {
+	Heap       uint64 `json:"heap"`     // bytes of live and not yet swept objects
+	Sys        uint64 `json:"sys"`      // bytes the Go runtime holds from the system
+	Resident   uint64 `json:"resident"` // bytes in physical memory, 0 if unknown
+	Goroutines int    `json:"goroutines"`
+}
+
+// EventStats describes the event bus.
+type EventStats struct {
+	Published uint64 `json:"published"` // events offered while somebody listened
+	Dropped   uint64 `json:"dropped"`   // events lost because a listener was too slow
+	Listeners int    `json:"listeners"` // now
+}
+
+// Rates holds averages per second. Sampler fills them in.
+type Rates struct {
+	Received      Rate `json:"received"`      // messages from clients
+	Sent          Rate `json:"sent"`          // messages to clients
+	Dropped       Rate `json:"dropped"`       // messages and deliveries lost
+	BytesReceived Rate `json:"bytesReceived"` // on the wire
+	BytesSent     Rate `json:"bytesSent"`     // on the wire
+	Connections   Rate `json:"connections"`   // connections accepted
+}
+
+// Rate is one quantity per second, averaged over three spans of time.
+type Rate struct {
+	Min1  float64 `json:"1min"`
+	Min5  float64 `json:"5min"`
+	Min15 float64 `json:"15min"`
+}

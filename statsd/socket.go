@@ -1,0 +1,121 @@
+package statsd
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// ErrInUse is wrapped by the error of Listen when a running edgebroker already
+// answers on the socket.
+var ErrInUse = errors.New("another edgebroker answers")
+
+const (
+	// maxSocketPath is how long a path may be, in bytes. The system's limit is
+	// 107; the socket is bound under a name that is a little longer.
+	maxSocketPath = 92
+	// probeTimeout bounds the attempt to reach whoever owns a socket file.
+	probeTimeout = time.Second
+)
+
+// socket is a bound unix socket and the file that leads to it.
+type socket struct {
+	path     string
+	listener *net.UnixListener
+	file     fs.FileInfo // to tell our file from a successor's
+}
+
+// listenSocket binds a unix socket at path with the given mode.
+//
+// A socket file gets its mode from the umask, which belongs to the whole
+// process: changing it for an instant would change the mode of files that other
+// goroutines create at that instant. So the socket is bound in a fresh directory
+// that only the owner may enter, gets its mode there, and is then linked to its
+// place. Nobody can connect before the mode is right, and a link, unlike a
+// rename, never replaces a file that appeared meanwhile.
+func listenSocket(path string, mode fs.FileMode) (*socket, error) {
+	if len(path) > maxSocketPath {
+		return nil, fmt.Errorf("%s: path has %d bytes and may have %d; choose a shorter one", path, len(path), maxSocketPath)
+	}
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("create directory: %w", err)
+	}
+	if err := removeStale(path); err != nil {
+		return nil, err
+	}
+	private, err := os.MkdirTemp(dir, ".s")
+	if err != nil {
+		return nil, fmt.Errorf("create private directory: %w", err)
+	}
+	defer os.RemoveAll(private)
+
+	bound := filepath.Join(private, "s")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: bound, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("bind %s: %w", path, err)
+	}
+	l.SetUnlinkOnClose(false) // the name it was bound to will be gone
+	file, err := publishSocket(bound, path, mode)
+	if err != nil {
+		_ = l.Close()
+		return nil, err
+	}
+	return &socket{path: path, listener: l, file: file}, nil
+}
+
+// publishSocket gives the socket file its mode and its final name.
+func publishSocket(bound, path string, mode fs.FileMode) (fs.FileInfo, error) {
+	if err := os.Chmod(bound, mode); err != nil {
+		return nil, fmt.Errorf("set mode of %s: %w", path, err)
+	}
+	file, err := os.Lstat(bound)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Link(bound, path); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			return nil, fmt.Errorf("%w on %s: it started at the same time; stop one of them", ErrInUse, path)
+		}
+		return nil, fmt.Errorf("put socket in place: %w", err)
+	}
+	return file, nil
+}
+
+// removeStale removes a socket file at path that nobody answers on.
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.Mode().Type() != fs.ModeSocket:
+		return fmt.Errorf("%s exists and is not a socket; remove it or choose another path", path)
+	}
+	conn, err := net.DialTimeout("unix", path, probeTimeout)
+	switch {
+	case err == nil:
+		_ = conn.Close()
+		return fmt.Errorf("%w on %s; stop it or choose another path", ErrInUse, path)
+	case !errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("cannot tell whether somebody answers on %s: %w; remove it if not", path, err)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove stale socket: %w", err)
+	}
+	return nil
+}
+
+// remove removes the socket file, unless another process has put its own there.
+func (s *socket) remove() {
+	now, err := os.Lstat(s.path)
+	if err == nil && os.SameFile(now, s.file) {
+		_ = os.Remove(s.path)
+	}
+}

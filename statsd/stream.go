@@ -1,0 +1,204 @@
+package statsd
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/synthetism/edgebroker/events"
+)
+
+const (
+	eventQueue      = 1024 // events that may wait for a reader
+	minInterval     = 100 * time.Millisecond
+	maxInterval     = time.Hour
+	defaultInterval = time.Second
+)
+
+// lines writes a stream of JSON lines.
+type lines struct {
+	s   *Server
+	w   http.ResponseWriter
+	rc  *http.ResponseController
+	buf bytes.Buffer
+}
+
+// startLines sends the header, so that the client knows at once that the stream
+// has begun.
+func (s *Server) startLines(w http.ResponseWriter) (*lines, error) {
+	h := w.Header()
+	h.Set("Content-Type", "application/jsonl")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+	l := &lines{s: s, w: w, rc: http.NewResponseController(w)}
+	w.WriteHeader(http.StatusOK)
+	return l, l.flush()
+}
+
+// write adds v as a line. It may stay in a buffer until flush.
+func (l *lines) write(v any) error {
+	l.buf.Reset()
+	if err := json.NewEncoder(&l.buf).Encode(v); err != nil {
+		return fmt.Errorf("encode line: %w", err)
+	}
+	l.s.deadline(l.w)
+	_, err := l.w.Write(l.buf.Bytes())
+	return err
+}
+
+// beat sends a blank line, by which either side notices that the other is gone.
+func (l *lines) beat() error {
+	l.s.deadline(l.w)
+	if _, err := l.w.Write([]byte("\n")); err != nil {
+		return err
+	}
+	return l.flush()
+}
+
+func (l *lines) flush() error { return l.rc.Flush() }
+
+// streamContext returns a context that ends with the request or with the server.
+func (s *Server) streamContext(r *http.Request) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(r.Context())
+	stop := context.AfterFunc(s.stopping, cancel)
+	return ctx, func() { stop(); cancel() }
+}
+
+// streamStats sends a snapshot now and one every ?interval= (a duration such as
+// 2s, 1s by default).
+func (s *Server) streamStats(w http.ResponseWriter, r *http.Request) {
+	interval := defaultInterval
+	if text := r.URL.Query().Get("interval"); text != "" {
+		d, err := time.ParseDuration(text)
+		if err != nil || d < minInterval || d > maxInterval {
+			writeError(w, http.StatusBadRequest, "interval is not a duration from 100ms to 1h", "use ?interval=2s")
+			return
+		}
+		interval = d
+	}
+	ctx, cancel := s.streamContext(r)
+	defer cancel()
+	out, err := s.startLines(w)
+	if err != nil {
+		return
+	}
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	beat := time.NewTicker(s.timing.heartbeat)
+	defer beat.Stop()
+	for {
+		// Errors below mean that the client is gone.
+		if out.write(s.backend.Snapshot()) != nil || out.flush() != nil {
+			return
+		}
+		for waiting := true; waiting; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				waiting = false
+			case <-beat.C:
+				if out.beat() != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+// streamEvents sends the events that ?type= (repeated, or with commas),
+// ?client= and ?topic= (a topic filter) let through. When events were lost
+// because the reader is slow, a system event "events_missed" says so.
+func (s *Server) streamEvents(w http.ResponseWriter, r *http.Request) {
+	filter, err := s.eventFilter(r)
+	if err != nil {
+		writeError(w, http.StatusBadRequest, err.Error(), "use a topic filter such as plant/+/temp or plant/#")
+		return
+	}
+	ctx, cancel := s.streamContext(r)
+	defer cancel()
+
+	// The bus hands events over on a goroutine of its own; only this one writes.
+	next := make(chan events.Event, 16)
+	unsubscribe, dropped := s.backend.Events(filter, eventQueue, func(e events.Event) {
+		select {
+		case next <- e:
+		case <-ctx.Done():
+		}
+	})
+	// Cancel first: unsubscribe waits for the function above.
+	defer func() { cancel(); unsubscribe() }()
+
+	// The header goes out once the subscription stands: a client that has seen
+	// it misses nothing.
+	out, err := s.startLines(w)
+	if err != nil {
+		return
+	}
+	beat := time.NewTicker(s.timing.heartbeat)
+	defer beat.Stop()
+	missed := missedReporter{dropped: dropped}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-beat.C:
+			if missed.report(out) != nil || out.beat() != nil {
+				return
+			}
+		case e := <-next:
+			if missed.report(out) != nil || out.write(e) != nil {
+				return
+			}
+			if len(next) == 0 && out.flush() != nil {
+				return
+			}
+		}
+	}
+}
+
+// eventFilter reads the filter of an event stream from the query.
+func (s *Server) eventFilter(r *http.Request) (events.Filter, error) {
+	q := r.URL.Query()
+	f := events.Filter{Client: q.Get("client"), Topic: q.Get("topic")}
+	for _, list := range q["type"] {
+		for name := range strings.SplitSeq(list, ",") {
+			if name = strings.TrimSpace(name); name != "" {
+				f.Types = append(f.Types, events.Type(name))
+			}
+		}
+	}
+	if f.Topic != "" && s.checkFilter != nil {
+		if err := s.checkFilter(f.Topic); err != nil {
+			return events.Filter{}, fmt.Errorf("topic is not a valid topic filter: %w", err)
+		}
+	}
+	return f, nil
+}
+
+// EventsMissed is SystemData.What of the event that tells the reader of an
+// event stream how many events it lost by reading too slowly.
+const EventsMissed = "events_missed"
+
+// missedReporter says in the stream itself when events were lost.
+type missedReporter struct {
+	dropped func() uint64
+	told    uint64
+}
+
+func (m *missedReporter) report(out *lines) error {
+	n := m.dropped()
+	if n == m.told {
+		return nil
+	}
+	lost := n - m.told
+	m.told = n
+	return out.write(events.New(events.System, events.Source, events.SystemData{
+		What:   EventsMissed,
+		Detail: fmt.Sprintf("%d events were lost because this stream is read too slowly", lost),
+	}))
+}
