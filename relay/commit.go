@@ -1,0 +1,49 @@
+package relay
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/synthetism/edgebroker/wire"
+)
+
+// commit is a batch of changes on its way to the store, with the
+// acknowledgements that wait for it.
+type commit struct {
+	relay   *Relay
+	link    Link // nil when the broker itself has published
+	answers []byte
+}
+
+// Committed lets the acknowledgements go. When the store has failed, the
+// client must not believe that its messages are kept: it is disconnected
+// without them and will send again.
+func (c *commit) Committed(err error) {
+	switch {
+	case err != nil:
+		c.relay.log.Error("store changes", "error", err)
+		if c.link != nil {
+			c.link.Kick(wire.QuotaExceeded, "internal_error")
+		}
+	case c.link != nil && len(c.answers) > 0:
+		c.link.Send(c.answers)
+		c.link.Flush()
+	}
+}
+
+// commit hands the changes since the last one to the store.
+func (p *Port) commit() {
+	if len(p.answers) == 0 && len(p.changes) == 0 {
+		return
+	}
+	c := &commit{relay: p.relay, link: p.link, answers: bytes.Clone(p.answers)}
+	p.answers = p.answers[:0]
+	p.publisher.commitWith(c)
+}
+
+func (p *publisher) commitWith(c Done) {
+	changes := slices.Clone(p.changes)
+	clear(p.changes)
+	p.changes = p.changes[:0]
+	p.relay.store.Commit(changes, c)
+}

@@ -1,0 +1,51 @@
+package relay
+
+import "time"
+
+// Policy says what a session that has no room does with a new message.
+type Policy byte
+
+const (
+	// DropOldest makes room by dropping from the front of the queue: the
+	// newest state of the plant survives.
+	DropOldest Policy = iota
+	// DropNewest drops the message that does not fit: the history survives.
+	DropNewest
+)
+
+// Config holds the limits of a Relay. The zero value is not useful; start
+// from DefaultConfig.
+type Config struct {
+	MaxInflight       int           // QoS>0 messages sent to a client and not yet acknowledged, per session
+	ReceiveMaximum    uint16        // QoS>0 publishes of a v5 client not yet acknowledged [MQTT-3.3.4-9]
+	MaxTopicAlias     uint16        // topic aliases a v5 client may define per connection
+	MaxTopicLevels    int           // levels of a topic name or filter
+	MaxOutbound       int           // bytes waiting in a Link beyond which QoS 0 to it is dropped
+	MaxQueued         int           // messages waiting per session
+	MaxQueuedBytes    int64         // their size, per session
+	TotalQueuedBytes  int64         // their size, all sessions
+	WhenFull          Policy        // what gives way when a queue is full
+	MaxSessionExpiry  time.Duration // cap on how long a session is kept without a connection; 0: no cap
+	MaxRetained       int           // retained messages
+	MaxRetainedBytes  int64         // their size
+	RouteCacheEntries int           // topics whose targets are remembered
+}
+
+// DefaultConfig returns limits for a gateway with 256 MB of memory.
+func DefaultConfig() Config {
+	return Config{
+		MaxInflight:       256,
+		ReceiveMaximum:    1024,
+		MaxTopicAlias:     32,
+		MaxTopicLevels:    128,
+		MaxOutbound:       1 << 20,
+		MaxQueued:         100_000,
+		MaxQueuedBytes:    16 << 20,
+		TotalQueuedBytes:  64 << 20,
+		WhenFull:          DropOldest,
+		MaxSessionExpiry:  7 * 24 * time.Hour,
+		MaxRetained:       100_000,
+		MaxRetainedBytes:  64 << 20,
+		RouteCacheEntries: 4096,
+	}
+}

@@ -1,0 +1,73 @@
+package relay
+
+import "sync/atomic"
+
+// DropReason names why a message did not reach a session, or nobody.
+type DropReason byte
+
+// The reasons, with the words of EMQX where it has one.
+const (
+	DropNoSubscribers   DropReason = iota // nobody had subscribed; not a loss to anyone
+	DropQueueFull                         // the session's queue, or the total, was full
+	DropQoS0                              // QoS 0, and the session was not connected
+	DropSlowConsumer                      // QoS 0, and the connection's outbound buffer was full
+	DropExpired                           // message expiry interval passed while it waited
+	DropTooLarge                          // larger than the client's Maximum Packet Size
+	DropDiscarded                         // the session ended while the message waited
+	DropRefusedByClient                   // the client answered with a failure reason code
+	dropReasons
+)
+
+var dropWords = [dropReasons]string{
+	"no_subscribers", "queue_full", "qos0_msg", "slow_consumer", "expired", "packet_too_large", "discarded", "refused_by_client",
+}
+
+func (r DropReason) String() string { return dropWords[r] }
+
+// traffic counts the publishes of one session in one direction. Written by
+// batch, so that counting costs nothing per message.
+type traffic struct {
+	messages [3]atomic.Uint64 // by QoS
+	bytes    atomic.Uint64    // payload bytes
+}
+
+func (t *traffic) add(qos byte, n int, bytes int) {
+	t.messages[qos].Add(uint64(n))
+	t.bytes.Add(uint64(bytes))
+}
+
+// Traffic is publishes counted in one direction.
+type Traffic struct {
+	QoS   [3]uint64 // messages by QoS
+	Bytes uint64    // payload bytes
+}
+
+// Messages is the number of messages of every QoS.
+func (t Traffic) Messages() uint64 { return t.QoS[0] + t.QoS[1] + t.QoS[2] }
+
+func (t *Traffic) accumulate(from *traffic) {
+	for q := range t.QoS {
+		t.QoS[q] += from.messages[q].Load()
+	}
+	t.Bytes += from.bytes.Load()
+}
+
+// Totals is what the relay has counted since it was made. Each field is
+// exact; fields are read one after the other, so sums across fields may be
+// off by messages on their way.
+type Totals struct {
+	Received  Traffic           // publishes accepted from clients
+	Own       Traffic           // publishes by the broker itself, wills included
+	Sent      Traffic           // publishes handed to connections, redeliveries included
+	Dropped   map[string]uint64 // by DropReason; one per session that misses the message
+	Refused   uint64            // publishes answered with a failure reason code, or ignored for 3.x
+	Sessions  int               // connected or kept
+	Connected int
+	Subs      int // subscriptions, shared ones included
+	Shared    int
+	Retained  int
+	RetainedB int64 // bytes of retained messages
+	Queued    int   // messages waiting in sessions
+	QueuedB   int64 // their bytes
+	Inflight  int   // sent at QoS>0 and not yet acknowledged
+}

@@ -1,0 +1,241 @@
+package relay
+
+import (
+	"sync"
+
+	"github.com/synthetism/edgebroker/wire"
+)
+
+// scratch buffers for frames that are encoded under a session's lock.
+var scratch = sync.Pool{New: func() any { b := make([]byte, 0, 4096); return &b }}
+
+const maxScratch = 64 << 10
+
+func putScratch(b *[]byte) {
+	if cap(*b) <= maxScratch {
+		*b = (*b)[:0]
+		scratch.Put(b)
+	}
+}
+
+// enqueue gives the session ds in order, sends what the client can take now,
+// and reports whether there is something to flush.
+func (s *Session) enqueue(ds []delivery) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return false
+	}
+	for i := range ds {
+		s.pushLocked(ds[i])
+	}
+	return s.pumpLocked()
+}
+
+// pushLocked puts d at the end of the queue, making room as the policy says.
+func (s *Session) pushLocked(d delivery) {
+	l := s.live.Load()
+	if d.qos == 0 && l == nil {
+		s.drop(DropQoS0, d.msg.origin(0), 1)
+		return
+	}
+	size, r := d.msg.size(), s.relay
+	if !s.fitsLocked(size) && l != nil {
+		s.pumpLocked()
+	}
+	for !s.fitsLocked(size) {
+		if r.cfg.WhenFull == DropNewest || s.queue.len() == 0 {
+			s.drop(DropQueueFull, d.msg.origin(d.qos), 1)
+			return
+		}
+		old := s.popLocked()
+		s.drop(DropQueueFull, old.msg.origin(old.qos), 1)
+	}
+	s.queue.push(d)
+	r.queuedBytes.Add(size)
+	if d.qos == 0 {
+		s.queued0.Add(1)
+	}
+}
+
+func (s *Session) fitsLocked(size int64) bool {
+	c := &s.relay.cfg
+	return s.queue.len() < c.MaxQueued &&
+		s.queue.bytes+s.window.bytes+size <= c.MaxQueuedBytes &&
+		s.relay.queuedBytes.Load()+size <= c.TotalQueuedBytes
+}
+
+func (s *Session) popLocked() delivery {
+	d := s.queue.pop()
+	s.relay.queuedBytes.Add(-d.msg.size())
+	if d.qos == 0 {
+		s.queued0.Add(-1)
+	}
+	return d
+}
+
+// pumpLocked sends from the window what this connection has not seen, then
+// from the queue, as long as the client's Receive Maximum and the link have
+// room. It reports whether it has sent anything.
+func (s *Session) pumpLocked() bool {
+	l := s.live.Load()
+	if l == nil || (s.queue.len() == 0 && s.window.current == s.window.n) {
+		return false
+	}
+	buf := scratch.Get().(*[]byte)
+	defer putScratch(buf)
+	w, any := writer{link: l.link, buf: *buf}, false
+	limit := s.relay.cfg.MaxOutbound / 2
+	for {
+		resend := s.window.current < s.window.n
+		if !resend && s.queue.len() == 0 {
+			break
+		}
+		if s.window.full(l.window) && (resend || s.queue.front().qos > 0) {
+			break
+		}
+		if w.waiting()+l.link.Pending() > limit {
+			w.flush()
+			s.starved.Store(true)
+			// Whoever empties the link looks at starved afterwards. If it was
+			// emptied before that was set, it falls to us to go on.
+			if l.link.Pending() > limit {
+				break
+			}
+			s.starved.Store(false)
+		}
+		if resend {
+			any = s.resendLocked(&w, l) || any
+		} else {
+			any = s.sendNextLocked(&w, l) || any
+		}
+	}
+	w.flush()
+	*buf = w.buf
+	return any
+}
+
+// resendLocked sends the first entry of the window that this connection has
+// not seen. [MQTT-4.4.0-1]
+func (s *Session) resendLocked(w *writer, l *live) bool {
+	e := s.window.at(s.window.current)
+	if e.state == awaitPubcomp {
+		w.buf = wire.AppendAck(w.buf, wire.PUBREL, l.version, e.id, wire.Success)
+		s.window.current++
+		return true
+	}
+	remaining, alive := e.msg.remaining(s.relay.now())
+	if !alive { // its delivery has begun, so it may still be completed [MQTT-3.3.2-5]
+		remaining = 1
+	}
+	if !s.encodeLocked(w, l, &e.delivery, e.id, true, remaining) {
+		s.drop(DropTooLarge, e.msg.origin(e.qos), 1)
+		s.relay.queuedBytes.Add(-e.size)
+		s.window.remove(s.window.current)
+		return false
+	}
+	s.window.current++
+	return true
+}
+
+// sendNextLocked takes the front of the queue and sends it.
+func (s *Session) sendNextLocked(w *writer, l *live) bool {
+	d := s.popLocked()
+	remaining, alive := d.msg.remaining(s.relay.now())
+	if !alive {
+		s.drop(DropExpired, d.msg.origin(d.qos), 1)
+		return false
+	}
+	if l.maxPacket > 0 && s.frameSize(l, &d, remaining) > l.maxPacket { // [MQTT-3.1.2-24]
+		s.drop(DropTooLarge, d.msg.origin(d.qos), 1)
+		return false
+	}
+	var id uint16
+	if d.qos > 0 {
+		state := awaitPuback
+		if d.qos == 2 {
+			state = awaitPubrec
+		}
+		e := s.window.add(d, state)
+		s.window.current++
+		s.relay.queuedBytes.Add(e.size)
+		id = e.id
+	}
+	return s.encodeLocked(w, l, &d, id, false, remaining)
+}
+
+func out(l *live, d *delivery, dup bool, remaining uint32) wire.Out {
+	o := wire.Out{Version: l.version, QoS: d.qos, Dup: dup, Retain: d.retain, Topic: d.msg.name, Payload: d.msg.Payload}
+	if l.version == wire.V5 {
+		o.Props, o.SubIDs = d.msg.Props, d.ids
+		o.HasExpiry, o.Expiry = remaining > 0, remaining
+	}
+	return o
+}
+
+func (s *Session) frameSize(l *live, d *delivery, remaining uint32) int {
+	o := out(l, d, false, remaining)
+	return wire.PublishSize(&o)
+}
+
+// encodeLocked writes d's frame unless it is larger than the client takes.
+func (s *Session) encodeLocked(w *writer, l *live, d *delivery, id uint16, dup bool, remaining uint32) bool {
+	o := out(l, d, dup, remaining)
+	if l.maxPacket > 0 && wire.PublishSize(&o) > l.maxPacket {
+		return false
+	}
+	w.publish(&o, id)
+	s.sent.add(d.qos, 1, len(o.Payload))
+	return true
+}
+
+// writer gathers frames for a link.
+type writer struct {
+	link Link
+	buf  []byte
+}
+
+func (w *writer) waiting() int { return len(w.buf) }
+
+func (w *writer) publish(o *wire.Out, id uint16) {
+	if len(o.Payload) < sharedBodyMin {
+		w.buf = wire.AppendPublish(w.buf, o, id)
+		if len(w.buf) > maxScratch/2 {
+			w.flush()
+		}
+		return
+	}
+	w.flush()
+	w.buf = wire.AppendPublishHead(w.buf, o, id)
+	w.link.SendShared(w.buf, o.Payload)
+	w.buf = w.buf[:0]
+}
+
+func (w *writer) flush() {
+	if len(w.buf) > 0 {
+		w.link.Send(w.buf)
+		w.buf = w.buf[:0]
+	}
+}
+
+// flush writes out what has been appended for the session. Call it without
+// locks, after clearing dirty.
+func (s *Session) flush() {
+	for {
+		l := s.live.Load()
+		if l == nil {
+			return
+		}
+		l.link.Flush()
+		if !s.starved.Load() || l.link.Pending() > s.relay.cfg.MaxOutbound/4 {
+			return
+		}
+		s.mu.Lock()
+		s.starved.Store(false)
+		more := s.pumpLocked()
+		s.mu.Unlock()
+		if !more {
+			return
+		}
+	}
+}

@@ -1,0 +1,329 @@
+package relay
+
+import (
+	"fmt"
+
+	"github.com/synthetism/edgebroker/wire"
+)
+
+// Connect is what a CONNECT asks of the relay.
+type Connect struct {
+	ClientID       string
+	Username       string
+	Version        wire.Version
+	CleanStart     bool
+	Expiry         uint32 // seconds; capped by Config.MaxSessionExpiry
+	ReceiveMaximum uint16 // QoS>0 messages the client takes at once; 0 means 65,535
+	MaxPacket      uint32 // largest packet the client takes, in bytes; 0 for no limit
+	Will           *wire.Will
+	Access         Access // nil allows everything
+}
+
+// Port is one network connection's hold on a session: made by Relay.Open,
+// attached to the connection's outbound half, ended when the connection is.
+// Receive and Flush belong to the connection's reader goroutine; Writable and
+// End may be called from any.
+type Port struct {
+	publisher
+	link    Link
+	connect Connect
+	present bool
+
+	aliases []string // inbound topic aliases, index 0 unused [MQTT-3.3.2-12]
+	answers []byte   // acknowledgements to send once what they promise is stored
+	acks    []ack    // acknowledgements received since the last Flush
+}
+
+// ack is an acknowledgement received from the client.
+type ack struct {
+	kind   wire.Type
+	id     uint16
+	reason wire.Reason
+}
+
+// SessionPresent is the CONNACK flag. [MQTT-3.2.2-2]
+func (p *Port) SessionPresent() bool { return p.present }
+
+// SessionExpiry is the session expiry interval in force, in seconds.
+func (p *Port) SessionExpiry() uint32 { return p.connect.Expiry }
+
+// Attach makes link the session's connection and starts to send what waits
+// for it. Call it once, after CONNACK.
+func (p *Port) Attach(link Link) {
+	s, r := p.session, p.relay
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.port != p || s.ended {
+		return
+	}
+	p.link = link
+	window := r.cfg.MaxInflight
+	if n := int(p.connect.ReceiveMaximum); n > 0 && n < window {
+		window = n // [MQTT-3.3.4-9]
+	}
+	s.live.Store(&live{port: p, link: link, version: p.version, maxPacket: int(min(p.connect.MaxPacket, 1<<28)), window: window})
+	s.pumpLocked()
+}
+
+// Receive takes one message frame, which is valid only during the call.
+// Nothing is sent until Flush. An error is a *wire.Error: the connection must
+// end, a v5 client being told its Reason.
+func (p *Port) Receive(f wire.Frame) error {
+	if f.Type == wire.PUBLISH {
+		return p.receivePublish(f)
+	}
+	id, reason, err := wire.DecodeAck(f, p.version)
+	if err != nil {
+		return err
+	}
+	if f.Type == wire.PUBREL {
+		p.finish()
+		p.receivePubrel(id)
+		return nil
+	}
+	p.acks = append(p.acks, ack{f.Type, id, reason})
+	if len(p.acks) == cap(p.acks) && len(p.acks) >= 256 {
+		p.settle()
+	}
+	return nil
+}
+
+func (p *Port) receivePublish(f wire.Frame) error {
+	pub, err := wire.DecodePublish(f, p.version)
+	if err != nil {
+		return err
+	}
+	raw := f.Raw
+	if pub.Alias != 0 {
+		if err := p.resolveAlias(&pub); err != nil {
+			return err
+		}
+		raw = nil
+	}
+	rt, allowed := p.route(pub.Topic)
+	if pub.QoS == 2 {
+		known, err := p.receiveOnce(pub.PacketID)
+		if err != nil || known {
+			return err
+		}
+	}
+	if reason := p.check(&pub, allowed); reason != wire.Success {
+		p.refuse(&pub, reason)
+		return nil
+	}
+	rt = p.publish(rt, &pub, raw)
+	p.answer(&pub, rt)
+	return nil
+}
+
+// resolveAlias sets or reads the alias of pub. [MQTT-3.3.2-7]
+func (p *Port) resolveAlias(pub *wire.Publish) error {
+	limit := p.relay.cfg.MaxTopicAlias
+	if pub.Alias > limit {
+		return &wire.Error{Reason: wire.TopicAliasInvalid, Rule: "[MQTT-3.3.2-9]",
+			Detail: fmt.Sprintf("topic alias %d is above the Topic Alias Maximum of %d", pub.Alias, limit)}
+	}
+	if p.aliases == nil {
+		p.aliases = make([]string, int(limit)+1)
+	}
+	if len(pub.Topic) > 0 {
+		p.aliases[pub.Alias] = string(pub.Topic)
+		return nil
+	}
+	topic := p.aliases[pub.Alias]
+	if topic == "" {
+		return &wire.Error{Reason: wire.ProtocolError, Rule: "[MQTT-3.3.2-7]",
+			Detail: fmt.Sprintf("topic alias %d has not been set on this connection", pub.Alias)}
+	}
+	pub.Topic = []byte(topic)
+	return nil
+}
+
+// check says whether the client may publish pub.
+func (p *Port) check(pub *wire.Publish, allowed bool) wire.Reason {
+	switch {
+	case !allowed, pub.Topic[0] == '$':
+		return wire.NotAuthorized
+	case levels(pub.Topic) > p.relay.cfg.MaxTopicLevels:
+		return wire.TopicNameInvalid
+	case pub.Retain && len(pub.Payload) > 0 && !p.relay.retained.room(pub):
+		return wire.QuotaExceeded
+	}
+	return wire.Success
+}
+
+func levels(topic []byte) int {
+	n := 1
+	for _, c := range topic {
+		if c == '/' {
+			n++
+		}
+	}
+	return n
+}
+
+// receiveOnce notes a QoS 2 identifier. known is true when the message has
+// been received before: it is answered again and not published again.
+// [MQTT-4.3.3-10]
+func (p *Port) receiveOnce(id uint16) (known bool, err error) {
+	s := p.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, known = s.inbound[id]; known {
+		p.answers = wire.AppendAck(p.answers, wire.PUBREC, p.version, id, wire.Success)
+		return true, nil
+	}
+	if p.version == wire.V5 && len(s.inbound) >= int(p.relay.cfg.ReceiveMaximum) {
+		return false, &wire.Error{Reason: wire.ReceiveMaximumExceeded, Rule: "[MQTT-3.3.4-9]",
+			Detail: fmt.Sprintf("more than %d QoS 2 publishes without PUBREL", p.relay.cfg.ReceiveMaximum)}
+	}
+	if s.inbound == nil {
+		s.inbound = make(map[uint16]struct{})
+	}
+	s.inbound[id] = struct{}{}
+	return false, nil
+}
+
+// answer acknowledges a publish that has been accepted.
+func (p *Port) answer(pub *wire.Publish, rt *route) {
+	reason := wire.Success
+	if len(rt.targets) == 0 && len(rt.groups) == 0 {
+		reason = wire.NoMatchingSubscribers
+	}
+	switch pub.QoS {
+	case 1:
+		p.answers = wire.AppendAck(p.answers, wire.PUBACK, p.version, pub.PacketID, reason)
+	case 2:
+		p.change(Change{Kind: Received, Session: p.session.id, PacketID: pub.PacketID})
+		p.answers = wire.AppendAck(p.answers, wire.PUBREC, p.version, pub.PacketID, reason)
+	}
+}
+
+// refuse answers a publish that is not accepted: with the reason in v5, in
+// 3.x with a plain acknowledgement, since there is no other but to hang up.
+// [MQTT-3.3.5-2]
+func (p *Port) refuse(pub *wire.Publish, reason wire.Reason) {
+	p.relay.refused.Add(1)
+	p.relay.reportRefusal(p.id, string(pub.Topic), reason)
+	switch pub.QoS {
+	case 1:
+		p.answers = wire.AppendAck(p.answers, wire.PUBACK, p.version, pub.PacketID, reason)
+	case 2:
+		if p.version == wire.V5 { // the exchange ends here; 3.x goes on to PUBREL
+			p.session.mu.Lock()
+			delete(p.session.inbound, pub.PacketID)
+			p.session.mu.Unlock()
+		}
+		p.answers = wire.AppendAck(p.answers, wire.PUBREC, p.version, pub.PacketID, reason)
+	}
+}
+
+func (p *Port) receivePubrel(id uint16) {
+	s := p.session
+	s.mu.Lock()
+	_, known := s.inbound[id]
+	delete(s.inbound, id)
+	s.mu.Unlock()
+	reason := wire.Success
+	if known {
+		p.change(Change{Kind: Released, Session: s.id, PacketID: id})
+	} else {
+		reason = wire.PacketIDNotFound
+	}
+	p.answers = wire.AppendAck(p.answers, wire.PUBCOMP, p.version, id, reason)
+}
+
+// Flush delivers what has been received, lets acknowledgements go as soon as
+// the store has what they promise, and writes everything out.
+func (p *Port) Flush() {
+	p.finish()
+	p.settle()
+	p.acknowledge()
+	p.flush()
+	if p.link != nil {
+		p.session.dirty.Store(false)
+		p.session.flush()
+	}
+}
+
+// Writable continues sending after the link's backlog has shrunk.
+func (p *Port) Writable() {
+	if s := p.session; s.starved.Load() {
+		s.flush()
+	}
+}
+
+// settle processes the acknowledgements received, and sends what they have
+// made room for.
+func (p *Port) settle() {
+	if len(p.acks) == 0 {
+		return
+	}
+	s := p.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.port != p || s.ended {
+		p.acks = p.acks[:0]
+		return
+	}
+	for _, a := range p.acks {
+		p.settleLocked(a)
+	}
+	p.acks = p.acks[:0]
+	s.pumpLocked()
+}
+
+func (p *Port) settleLocked(a ack) {
+	s := p.session
+	i, known := s.window.find(a.id)
+	known = known && i < s.window.current // what has not been sent on this connection cannot be acknowledged on it
+	var e *sent
+	if known {
+		e = s.window.at(i)
+	}
+	done := known && a.kind == wire.PUBACK && e.state == awaitPuback ||
+		known && a.kind == wire.PUBCOMP && e.state == awaitPubcomp
+	switch {
+	case a.kind == wire.PUBREC && !known:
+		p.answers = wire.AppendAck(p.answers, wire.PUBREL, p.version, a.id, wire.PacketIDNotFound)
+	case a.kind == wire.PUBREC && a.reason >= wire.UnspecifiedError && e.state == awaitPubrec:
+		done = true // [MQTT-4.3.3-4]
+	case a.kind == wire.PUBREC && e.state != awaitPuback:
+		if e.state == awaitPubrec {
+			e.state = awaitPubcomp
+			p.relay.queuedBytes.Add(-e.size)
+			p.acked(e)
+			s.window.release(e)
+		}
+		p.answers = wire.AppendAck(p.answers, wire.PUBREL, p.version, a.id, wire.Success)
+	}
+	if !done {
+		return
+	}
+	if a.reason >= wire.UnspecifiedError && e.msg != nil {
+		s.drop(DropRefusedByClient, e.msg.origin(e.qos), 1)
+	}
+	p.relay.queuedBytes.Add(-e.size)
+	p.acked(e)
+	s.window.remove(i)
+}
+
+// acked records that the store need not keep e's message for this session.
+func (p *Port) acked(e *sent) {
+	if p.relay.store != nil && e.msg != nil && p.session.durable() {
+		p.change(Change{Kind: Acked, Session: p.session.id, Message: e.msg, PacketID: e.id})
+	}
+}
+
+// acknowledge sends the answers, through the store if there is one: what was
+// answered earlier and is not stored yet goes first.
+func (p *Port) acknowledge() {
+	if p.relay.store != nil {
+		p.commit()
+		return
+	}
+	if len(p.answers) > 0 {
+		p.link.Send(p.answers)
+		p.answers = p.answers[:0]
+	}
+}

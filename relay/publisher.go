@@ -1,0 +1,331 @@
+package relay
+
+import (
+	"bytes"
+
+	"github.com/synthetism/edgebroker/events"
+	"github.com/synthetism/edgebroker/wire"
+)
+
+// publisher routes the messages of one source, one after the other. It is
+// not safe for concurrent use.
+//
+// Consecutive messages on one topic are gathered into a run, so that each
+// target is locked, appended to and counted once for all of them. A run of
+// QoS 0 is gathered as the frames to send; QoS 1 and 2 as messages, since
+// they may have to wait.
+type publisher struct {
+	relay   *Relay
+	session *Session // nil when the broker publishes
+	id      string   // client identifier, "" for the broker
+	version wire.Version
+	access  Access
+
+	recent  [4]recent // routes of the last topics, by hash
+	run     run
+	touched []*Session // have something to flush
+	changes []Change   // for the store, since the last commit
+	batch   []delivery // scratch of deliver
+	slow    []*target  // scratch of finishFrames
+}
+
+type recent struct {
+	rt      *route
+	allowed bool
+}
+
+// run is consecutive messages with one route.
+type run struct {
+	rt     *route
+	frames []byte // QoS 0 frames in the publisher's protocol version
+	other  []byte // the same for the other protocol versions, made when needed
+	n      int    // messages in frames
+	bytes  int    // their payload bytes
+	widest int    // largest of frames
+	msgs   []*Message
+}
+
+const maxRun = 32 << 10 // bytes of frames gathered before they are handed on
+
+// route returns where topic leads, and whether the publisher may publish to
+// it. topic may alias a read buffer.
+func (p *publisher) route(topic []byte) (*route, bool) {
+	h := len(topic)
+	if h > 0 {
+		h += int(topic[h-1]) + int(topic[h/2])<<1
+	}
+	c := &p.recent[h&3]
+	if c.rt != nil && c.rt.topic == string(topic) {
+		if c.rt.epoch != p.relay.subs.epoch.Load() {
+			c.rt = p.relay.routes.lookup(topic)
+		}
+		return c.rt, c.allowed
+	}
+	rt := p.relay.routes.lookup(topic)
+	*c = recent{rt, p.access == nil || p.access.CanPublish(rt.topic)}
+	return c.rt, c.allowed
+}
+
+// publish hands on one message that has been checked. pub aliases the read
+// buffer unless owned is set. The topic may differ from pub.Topic, when it
+// came by an alias; raw is the whole frame if it can be sent on as it is.
+func (p *publisher) publish(rt *route, pub *wire.Publish, raw []byte) *route {
+	r := p.relay
+	if r.bus.Wants(events.Message) || r.bus.WantsCustom() {
+		p.reportMessage(rt.topic, pub)
+	}
+	if pub.QoS == 0 && !pub.Retain && len(pub.Payload) < sharedBodyMin {
+		p.gather(rt, pub, raw)
+		return rt
+	}
+	m := p.message(rt, pub)
+	if m.Retain {
+		r.retained.set(m)
+		p.change(Change{Kind: Retained, Message: m})
+		// A session that subscribes now finds m among the retained messages
+		// or in this, newer route; perhaps in both, never in neither.
+		rt = r.routes.lookup(pub.Topic)
+	}
+	if p.run.rt != rt || p.run.n > 0 || len(p.run.msgs) >= 256 {
+		p.finish()
+		p.run.rt = rt
+	}
+	p.run.msgs = append(p.run.msgs, m)
+	return rt
+}
+
+// gather adds a small QoS 0 message to the run.
+func (p *publisher) gather(rt *route, pub *wire.Publish, raw []byte) {
+	if p.run.rt != rt || len(p.run.msgs) > 0 || len(p.run.frames) > maxRun {
+		p.finish()
+		p.run.rt = rt
+	}
+	run, before := &p.run, len(p.run.frames)
+	if raw != nil {
+		run.frames = append(run.frames, raw...)
+	} else {
+		o := wire.Out{Version: p.version, Topic: rt.name, Payload: pub.Payload}
+		if p.version == wire.V5 {
+			o.Props = wire.AppendForward(nil, pub)
+			o.HasExpiry, o.Expiry = pub.HasExpiry, pub.Expiry
+		}
+		run.frames = wire.AppendPublish(run.frames, &o, 0)
+	}
+	run.n++
+	run.bytes += len(pub.Payload)
+	run.widest = max(run.widest, len(run.frames)-before)
+}
+
+// message makes a Message that owns its bytes.
+func (p *publisher) message(rt *route, pub *wire.Publish) *Message {
+	m := &Message{Topic: rt.topic, name: rt.name, Publisher: p.id, QoS: pub.QoS, Retain: pub.Retain}
+	m.Payload = bytes.Clone(pub.Payload)
+	if len(pub.Props) > 0 {
+		m.Props = wire.AppendForward(nil, pub)
+	}
+	if pub.HasExpiry {
+		m.expires = p.relay.expiresAt(pub.Expiry)
+	}
+	return m
+}
+
+// finish delivers the run.
+func (p *publisher) finish() {
+	run := &p.run
+	if run.n > 0 {
+		p.finishFrames()
+	}
+	if len(run.msgs) > 0 {
+		p.finishMessages(run.msgs)
+		clear(run.msgs)
+		run.msgs = run.msgs[:0]
+	}
+	run.rt = nil
+}
+
+func (p *publisher) count(rt *route, qos byte, n, bytes int) {
+	if p.session != nil {
+		p.session.received.add(qos, n, bytes)
+	} else {
+		p.relay.own.add(qos, n, bytes)
+	}
+	if len(rt.targets) == 0 && len(rt.groups) == 0 {
+		p.relay.drop("", DropNoSubscribers, origin{p.id, rt.topic, qos}, n)
+	}
+}
+
+func (p *publisher) finishFrames() {
+	run := &p.run
+	p.count(run.rt, 0, run.n, run.bytes)
+	p.slow = p.slow[:0]
+	for i := range run.rt.targets {
+		t := &run.rt.targets[i]
+		l := t.session.live.Load()
+		switch {
+		case !t.plain || t.session.queued0.Load() > 0 || (l != nil && l.maxPacket > 0 && l.maxPacket < run.widest+2):
+			p.slow = append(p.slow, t) // +2: a 3.x frame gains a property length in v5
+		case l == nil:
+			t.session.drop(DropQoS0, origin{p.id, run.rt.topic, 0}, run.n)
+		default:
+			p.sendFrames(t.session, l)
+		}
+	}
+	if len(p.slow) > 0 || len(run.rt.groups) > 0 {
+		p.slowFrames()
+	}
+	run.frames, run.other = run.frames[:0], run.other[:0]
+	run.n, run.bytes, run.widest = 0, 0, 0
+	if cap(run.frames) > 2*maxRun {
+		run.frames = nil
+	}
+}
+
+// sendFrames appends the run's frames to a connected session's link.
+func (p *publisher) sendFrames(s *Session, l *live) {
+	run := &p.run
+	if l.link.Pending() > p.relay.cfg.MaxOutbound {
+		s.drop(DropSlowConsumer, origin{p.id, run.rt.topic, 0}, run.n)
+		return
+	}
+	frames := run.frames
+	if (l.version == wire.V5) != (p.version == wire.V5) {
+		if len(run.other) == 0 {
+			run.other = convert(run.other, run.frames, p.version, l.version)
+		}
+		frames = run.other
+	}
+	l.link.Send(frames)
+	s.sent.add(0, run.n, run.bytes)
+	p.touch(s)
+}
+
+// convert writes the QoS 0 frames in the other family of protocol versions.
+func convert(dst, frames []byte, from, to wire.Version) []byte {
+	for len(frames) > 0 {
+		f, n, err := wire.Scan(frames, 0)
+		if err != nil || n == 0 {
+			return dst // cannot be: the frames were scanned or made by us
+		}
+		if pub, err := wire.DecodePublish(f, from); err == nil {
+			o := wire.Out{Version: to, Topic: pub.Topic, Payload: pub.Payload}
+			dst = wire.AppendPublish(dst, &o, 0)
+		}
+		frames = frames[n:]
+	}
+	return dst
+}
+
+// slowFrames delivers a run of QoS 0 message by message: to shared
+// subscriptions, and to the targets that need more than the bare frames.
+func (p *publisher) slowFrames() {
+	rt, msgs := p.run.rt, make([]*Message, 0, p.run.n)
+	for rest := p.run.frames; len(rest) > 0; {
+		f, n, err := wire.Scan(rest, 0)
+		if err != nil || n == 0 {
+			break
+		}
+		if pub, err := wire.DecodePublish(f, p.version); err == nil {
+			msgs = append(msgs, p.message(rt, &pub))
+		}
+		rest = rest[n:]
+	}
+	for _, t := range p.slow {
+		p.deliver(t, msgs)
+	}
+	clear(p.slow)
+	p.deliverGroups(rt, msgs)
+}
+
+// finishMessages delivers messages that may have to wait.
+func (p *publisher) finishMessages(msgs []*Message) {
+	rt := p.run.rt
+	var n, bytes [3]int
+	for _, m := range msgs {
+		n[m.QoS]++
+		bytes[m.QoS] += len(m.Payload)
+	}
+	for q := range n {
+		if n[q] > 0 {
+			p.count(rt, byte(q), n[q], bytes[q])
+		}
+	}
+	for i := range rt.targets {
+		p.deliver(&rt.targets[i], msgs)
+	}
+	p.deliverGroups(rt, msgs)
+}
+
+// deliver gives msgs to one target.
+func (p *publisher) deliver(t *target, msgs []*Message) {
+	own, ok := t.forPublisher(p.session)
+	if !ok {
+		return
+	}
+	p.batch = p.batch[:0]
+	for _, m := range msgs {
+		p.batch = append(p.batch, delivery{msg: m, ids: own.ids, qos: min(m.QoS, own.qos), retain: m.Retain && own.retain})
+	}
+	p.hand(own.session, p.batch)
+}
+
+func (p *publisher) deliverGroups(rt *route, msgs []*Message) {
+	for _, g := range rt.groups {
+		for _, m := range msgs {
+			s := g.pick(m.QoS, nil)
+			if s == nil {
+				p.relay.drop("", DropQoS0, m.origin(m.QoS), 1)
+				continue
+			}
+			p.batch = append(p.batch[:0], s.share(m))
+			p.hand(s.session, p.batch)
+		}
+	}
+}
+
+// share is the delivery of m to a member of a shared subscription.
+func (sub *subscription) share(m *Message) delivery {
+	d := delivery{msg: m, group: sub.group, qos: min(m.QoS, sub.QoS), retain: m.Retain && sub.RetainAsPublished}
+	if sub.ID != 0 {
+		d.ids = []uint32{sub.ID}
+	}
+	return d
+}
+
+// hand enqueues ds for s and remembers what must be stored and flushed.
+func (p *publisher) hand(s *Session, ds []delivery) {
+	if s.enqueue(ds) {
+		p.touch(s)
+	}
+	if p.relay.store != nil && s.durable() {
+		for i := range ds {
+			if ds[i].qos > 0 {
+				p.change(Change{Kind: Enqueued, Session: s.id, Message: ds[i].msg})
+			}
+		}
+	}
+	clear(ds)
+}
+
+func (p *publisher) change(c Change) {
+	if p.relay.store != nil {
+		p.changes = append(p.changes, c)
+	}
+}
+
+// touch remembers that s has something to flush. When another publisher has
+// promised that already, its flush, still to come, covers ours.
+func (p *publisher) touch(s *Session) {
+	if s.dirty.CompareAndSwap(false, true) {
+		p.touched = append(p.touched, s)
+	}
+}
+
+// flush writes out what the messages since the last flush have caused.
+func (p *publisher) flush() {
+	for i, s := range p.touched {
+		s.dirty.Store(false)
+		s.flush()
+		p.touched[i] = nil
+	}
+	p.touched = p.touched[:0]
+}

@@ -1,0 +1,306 @@
+package relay
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/synthetism/edgebroker/events"
+	"github.com/synthetism/edgebroker/wire"
+)
+
+// Relay routes messages between sessions. All methods may be called from any
+// goroutine.
+type Relay struct {
+	cfg     Config
+	bus     *events.Bus
+	log     *slog.Logger
+	store   Store // nil: memory only
+	started time.Time
+
+	subs     subscriptions
+	routes   routes
+	retained retained
+
+	own         traffic // published by the broker itself, wills included
+	dropped     [dropReasons]atomic.Uint64
+	refused     atomic.Uint64
+	queuedBytes atomic.Int64 // of all sessions, unacknowledged messages included
+
+	mu       sync.Mutex // guards everything that follows
+	sessions map[string]*Session
+	ending   map[*Session]struct{} // have left sessions and are not in retired yet
+	retired  retiredTraffic
+	closed   bool
+	sweeper  *time.Timer
+}
+
+// retiredTraffic is the traffic of sessions that have ended.
+type retiredTraffic struct{ received, sent Traffic }
+
+// sweepInterval is how often retained messages are looked through for expired
+// ones. They are not sent after their time in any case; this frees memory.
+const sweepInterval = time.Minute
+
+// New returns a Relay that reports to bus. store may be nil; see Store.
+func New(cfg Config, store Store, bus *events.Bus, log *slog.Logger) *Relay {
+	r := &Relay{cfg: cfg, bus: bus, log: log, store: store, started: time.Now(), sessions: make(map[string]*Session), ending: make(map[*Session]struct{})}
+	r.routes = routes{subs: &r.subs, limit: cfg.RouteCacheEntries, byName: make(map[string]*route)}
+	r.retained = retained{maxCount: cfg.MaxRetained, maxBytes: cfg.MaxRetainedBytes, now: r.now}
+	r.sweeper = time.AfterFunc(sweepInterval, r.sweep)
+	return r
+}
+
+// now is the time since the relay started, by the monotonic clock: setting
+// the wall clock expires nothing.
+func (r *Relay) now() time.Duration { return time.Since(r.started) }
+
+// expiresAt turns a message expiry interval into a point in time.
+func (r *Relay) expiresAt(seconds uint32) time.Duration {
+	return max(1, r.now()+time.Duration(seconds)*time.Second)
+}
+
+func (r *Relay) sweep() {
+	r.retained.sweep()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.closed {
+		r.sweeper.Reset(sweepInterval)
+	}
+}
+
+// Close stops the relay's timers. Sessions are not ended and wills that wait
+// are not published: the broker stops, its clients have not failed.
+func (r *Relay) Close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+	r.sweeper.Stop()
+	for _, s := range r.sessions {
+		s.mu.Lock()
+		s.stopTimersLocked()
+		s.mu.Unlock()
+	}
+}
+
+// Open makes a Port for a connection whose CONNECT was accepted: on the
+// session of that client identifier if there is one and the client wants it
+// to go on, else on a new one. The earlier connection of the same client must
+// have ended; Ports of one client identifier are opened one after the other.
+func (r *Relay) Open(c Connect) *Port {
+	if limit := r.cfg.MaxSessionExpiry; limit > 0 {
+		c.Expiry = min(c.Expiry, uint32(min(limit/time.Second, never)))
+	}
+	p := &Port{connect: c}
+	p.publisher = publisher{relay: r, id: c.ClientID, version: c.Version, access: c.Access}
+
+	r.mu.Lock()
+	s := r.sessions[c.ClientID]
+	var old *Session
+	if s != nil && c.CleanStart { // [MQTT-3.1.2-4]
+		old, s = s, nil
+		r.ending[old] = struct{}{}
+	}
+	p.present = s != nil
+	if s == nil {
+		s = &Session{relay: r, id: c.ClientID, created: time.Now()}
+		r.sessions[c.ClientID] = s
+	}
+	p.session = s
+	s.mu.Lock()
+	s.stopTimersLocked()
+	s.will = nil // [MQTT-3.1.3-9] the client is back before its will was due
+	s.port = p
+	s.live.Store(nil)
+	s.window.current = 0
+	s.starved.Store(false)
+	s.username = c.Username
+	s.expiry.Store(c.Expiry)
+	s.queued0.Store(s.queue.countQoS0())
+	s.mu.Unlock()
+	r.mu.Unlock()
+
+	if old != nil {
+		old.end()
+	}
+	return p
+}
+
+// End tells how a Port's connection ended.
+type End struct {
+	// Will publishes the will: the client has not said DISCONNECT with
+	// reason code 0. [MQTT-3.1.2-8]
+	Will bool
+	// Expiry is the session expiry interval of the client's DISCONNECT, nil
+	// if it sent none. [MQTT-3.14.2.2.2]
+	Expiry *uint32
+}
+
+// End gives the session up. It must be called once for each Port, after the
+// last Receive and Flush have returned; only the first call counts.
+func (p *Port) End(e End) {
+	s, r := p.session, p.relay
+	s.mu.Lock()
+	owned := s.detachLocked(p)
+	if owned && e.Expiry != nil {
+		s.expiry.Store(min(*e.Expiry, p.cap()))
+	}
+	expiry := s.expiry.Load()
+	will := p.connect.Will
+	if !e.Will {
+		will = nil
+	}
+	p.connect.Will = nil
+	keep := owned && expiry > 0
+	if keep && will != nil && will.Delay > 0 { // [MQTT-3.1.3-9]
+		delay := min(will.Delay, expiry)
+		s.will, will = will, nil
+		s.willing = time.AfterFunc(time.Duration(delay)*time.Second, func() { s.publishDelayed(p) })
+	}
+	if keep && expiry != never {
+		s.expiring = time.AfterFunc(time.Duration(expiry)*time.Second, func() { r.expire(s) })
+	}
+	s.mu.Unlock()
+
+	if will != nil {
+		r.publishWill(p.id, will, p.access)
+	}
+	if owned && !keep {
+		r.remove(s)
+	}
+}
+
+func (p *Port) cap() uint32 {
+	if limit := p.relay.cfg.MaxSessionExpiry; limit > 0 {
+		return uint32(min(limit/time.Second, never))
+	}
+	return never
+}
+
+// publishDelayed publishes the will when its delay has passed without a new
+// connection.
+func (s *Session) publishDelayed(p *Port) {
+	s.mu.Lock()
+	will := s.will
+	if s.port != nil {
+		will = nil
+	} else {
+		s.will = nil
+	}
+	s.mu.Unlock()
+	if will != nil {
+		s.relay.publishWill(s.id, will, p.access)
+	}
+}
+
+// expire ends a session whose interval has passed, unless it has a
+// connection again.
+func (r *Relay) expire(s *Session) {
+	s.mu.Lock()
+	back := s.port != nil
+	s.mu.Unlock()
+	if !back {
+		r.remove(s)
+	}
+}
+
+// remove takes s out of the sessions, unless it has a connection again, and
+// ends it.
+func (r *Relay) remove(s *Session) {
+	r.mu.Lock()
+	s.mu.Lock()
+	gone := r.sessions[s.id] == s && s.port == nil
+	s.mu.Unlock()
+	if gone {
+		delete(r.sessions, s.id)
+		r.ending[s] = struct{}{}
+	}
+	r.mu.Unlock()
+	if gone {
+		s.end()
+	}
+}
+
+// retire keeps the counts of a session that has ended.
+func (r *Relay) retire(s *Session) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.ending, s)
+	r.retired.received.accumulate(&s.received)
+	r.retired.sent.accumulate(&s.sent)
+}
+
+// publishWill publishes a client's will. [MQTT-3.1.2-8]
+func (r *Relay) publishWill(client string, w *wire.Will, access Access) {
+	if access != nil && !access.CanPublish(w.Topic) {
+		r.refused.Add(1)
+		r.reportRefusal(client, w.Topic, wire.NotAuthorized)
+		return
+	}
+	r.inject(client, &wire.Publish{QoS: w.QoS, Retain: w.Retain, Topic: []byte(w.Topic), Payload: w.Payload,
+		Props: w.Props, AliasAt: -1, ExpiryAt: -1, HasExpiry: w.HasExpiry, Expiry: w.Expiry}, nil)
+}
+
+// inject publishes on behalf of client, or of the broker when client is
+// empty. done, if not nil, is told when the message is stored where it must
+// be.
+func (r *Relay) inject(client string, pub *wire.Publish, done Done) {
+	p := publisher{relay: r, id: client, version: wire.V5}
+	rt, _ := p.route(pub.Topic)
+	p.publish(rt, pub, nil)
+	p.finish()
+	if done == nil {
+		done = &commit{relay: r}
+	}
+	if r.store != nil {
+		p.commitWith(done)
+	} else {
+		done.Committed(nil)
+	}
+	p.flush()
+}
+
+// ErrTopic is returned by Publish for a topic name that cannot be published
+// to.
+var ErrTopic = errors.New("invalid topic name")
+
+// Outgoing is a message that the program itself publishes.
+type Outgoing struct {
+	Topic   string
+	Payload []byte // copied
+	QoS     byte
+	Retain  bool
+	Expiry  uint32 // message expiry interval in seconds, 0 for none
+	Props   []byte // forwardable MQTT 5 properties, or nil
+}
+
+// Publish publishes o as the broker, also to topics that begin with $. done,
+// if not nil, is told when the message is stored where it must be, perhaps
+// before Publish returns.
+func (r *Relay) Publish(o Outgoing, done Done) error {
+	if err := wire.ValidTopicString(o.Topic); err != nil {
+		return fmt.Errorf("publish to %q: %w: %w", o.Topic, ErrTopic, err)
+	}
+	if o.QoS > 2 {
+		return fmt.Errorf("publish to %q: QoS %d does not exist; use 0, 1 or 2", o.Topic, o.QoS)
+	}
+	r.inject("", &wire.Publish{QoS: o.QoS, Retain: o.Retain, Topic: []byte(o.Topic), Payload: o.Payload,
+		Props: o.Props, AliasAt: -1, ExpiryAt: -1, HasExpiry: o.Expiry > 0, Expiry: o.Expiry}, done)
+	return nil
+}
+
+// redispatch gives a message that was meant for from to another member of
+// its shared subscription. It reports false when there is none.
+func (r *Relay) redispatch(d delivery, from *Session) bool {
+	sub := d.group.pick(d.qos, from)
+	if sub == nil {
+		return false
+	}
+	if sub.session.enqueue([]delivery{sub.share(d.msg)}) {
+		sub.session.flush()
+	}
+	return true
+}

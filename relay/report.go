@@ -1,0 +1,57 @@
+package relay
+
+import (
+	"bytes"
+
+	"github.com/synthetism/edgebroker/events"
+	"github.com/synthetism/edgebroker/wire"
+)
+
+// reportMessage makes the event of a publish. It is called only while
+// somebody listens.
+func (p *publisher) reportMessage(topic string, pub *wire.Publish) {
+	p.relay.bus.Publish(events.New(events.Message, source(p.id), events.MessageData{
+		ClientID: p.id, Topic: topic, Payload: bytes.Clone(pub.Payload),
+		QoS: pub.QoS, Retain: pub.Retain, Dup: pub.Dup, Size: len(pub.Payload),
+	}))
+}
+
+// source is what an event names as its source.
+func source(client string) string {
+	if client == "" {
+		return "edgebroker"
+	}
+	return client
+}
+
+// origin is what a drop event says of the messages dropped.
+type origin struct {
+	publisher string
+	topic     string
+	qos       byte
+}
+
+func (m *Message) origin(qos byte) origin { return origin{m.Publisher, m.Topic, qos} }
+
+// drop counts n messages that do not reach the session, and reports them.
+func (s *Session) drop(reason DropReason, o origin, n int) {
+	s.dropped.Add(uint64(n))
+	s.relay.drop(s.id, reason, o, n)
+}
+
+// drop counts n messages that do not reach client, or, when client is empty,
+// anybody.
+func (r *Relay) drop(client string, reason DropReason, o origin, n int) {
+	r.dropped[reason].Add(uint64(n))
+	if r.bus.Wants(events.Drop) {
+		r.bus.Publish(events.New(events.Drop, source(client), events.DropData{
+			ClientID: client, Publisher: o.publisher, Topic: o.topic, QoS: o.qos, Reason: reason.String(), Count: uint64(n)}))
+	}
+}
+
+func (r *Relay) reportRefusal(client, topic string, reason wire.Reason) {
+	if r.bus.Wants(events.Refusal) {
+		r.bus.Publish(events.New(events.Refusal, source(client), events.RefusalData{
+			ClientID: client, What: "publish", Topic: topic, Reason: reason.String()}))
+	}
+}

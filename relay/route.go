@@ -1,0 +1,138 @@
+package relay
+
+import "sync"
+
+// route is where messages on one topic go. It is computed once from the
+// subscriptions and never changes; it is stale when their epoch has moved on.
+type route struct {
+	topic   string
+	name    []byte // topic
+	epoch   uint64
+	targets []target
+	groups  []*group
+}
+
+// target is one session that gets the messages of a topic, with what all of
+// its matching subscriptions together ask for: one copy at the highest QoS,
+// with every subscription identifier. [MQTT-3.3.4-2] [MQTT-3.3.4-3]
+type target struct {
+	session *Session
+	qos     byte
+	retain  bool // some matching subscription has Retain As Published
+	noLocal bool // some matching subscription has No Local
+	plain   bool // nothing but the QoS matters: frames can be shared
+	ids     []uint32
+	subs    []*subscription // all that match; kept only if noLocal
+}
+
+func (t *target) merge(s *subscription) {
+	t.qos = max(t.qos, s.QoS)
+	t.retain = t.retain || s.RetainAsPublished
+	if s.ID != 0 {
+		t.ids = append(t.ids, s.ID)
+	}
+	t.plain = !t.retain && !t.noLocal && t.ids == nil
+}
+
+// forPublisher returns what t asks for when p itself has published: the
+// subscriptions with No Local do not count. ok is false when none is left.
+// [MQTT-3.8.3-3]
+func (t *target) forPublisher(p *Session) (_ target, ok bool) {
+	if !t.noLocal || t.session != p {
+		return *t, true
+	}
+	own := target{session: t.session}
+	for _, s := range t.subs {
+		if !s.NoLocal {
+			own.merge(s)
+			ok = true
+		}
+	}
+	return own, ok
+}
+
+// resolve computes the route of topic.
+func (t *subscriptions) resolve(topic string) *route {
+	rt := &route{topic: topic, name: []byte(topic)}
+	var index map[*Session]int // only when there are many targets
+	find := func(s *Session) int {
+		if index != nil {
+			if i, ok := index[s]; ok {
+				return i
+			}
+			return -1
+		}
+		for i := range rt.targets {
+			if rt.targets[i].session == s {
+				return i
+			}
+		}
+		return -1
+	}
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	rt.epoch = t.epoch.Load()
+	t.matchLocked(topic, func(s *subscription) {
+		i := find(s.session)
+		if i < 0 {
+			i = len(rt.targets)
+			rt.targets = append(rt.targets, target{session: s.session})
+			if index != nil {
+				index[s.session] = i
+			} else if i == 16 {
+				index = make(map[*Session]int)
+				for j := range rt.targets {
+					index[rt.targets[j].session] = j
+				}
+			}
+		}
+		tg := &rt.targets[i]
+		tg.noLocal = tg.noLocal || s.NoLocal
+		tg.subs = append(tg.subs, s)
+		tg.merge(s)
+	}, func(g *group) {
+		rt.groups = append(rt.groups, g)
+	})
+	for i := range rt.targets {
+		if !rt.targets[i].noLocal {
+			rt.targets[i].subs = nil
+		}
+	}
+	return rt
+}
+
+// routes remembers the routes of recent topics, at most limit of them.
+type routes struct {
+	subs  *subscriptions
+	limit int
+
+	mu     sync.RWMutex // guards what follows
+	byName map[string]*route
+}
+
+// lookup returns the route of topic, which may alias a read buffer.
+func (c *routes) lookup(topic []byte) *route {
+	c.mu.RLock()
+	rt := c.byName[string(topic)]
+	c.mu.RUnlock()
+	if rt != nil && rt.epoch == c.subs.epoch.Load() {
+		return rt
+	}
+	if rt != nil {
+		rt = c.subs.resolve(rt.topic)
+	} else {
+		rt = c.subs.resolve(string(topic))
+	}
+	c.mu.Lock()
+	if len(c.byName) >= c.limit {
+		if _, known := c.byName[rt.topic]; !known {
+			for victim := range c.byName { // map order: as good as random
+				delete(c.byName, victim)
+				break
+			}
+		}
+	}
+	c.byName[rt.topic] = rt
+	c.mu.Unlock()
+	return rt
+}

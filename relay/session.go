@@ -1,0 +1,178 @@
+package relay
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/synthetism/edgebroker/wire"
+)
+
+// Session is what the broker keeps for one client identifier: subscriptions,
+// messages that wait or are unacknowledged, and packet identifiers received
+// at QoS 2. It outlives its connections as long as its expiry interval says.
+type Session struct {
+	relay *Relay
+	id    string
+
+	live    atomic.Pointer[live] // nil while no connection is attached
+	queued0 atomic.Int32         // >0: QoS 0 must pass through the queue to keep its order
+	starved atomic.Bool          // pump stopped because the link had too much waiting
+	dirty   atomic.Bool          // somebody has appended to the link and will flush it
+
+	received traffic // publishes from the client
+	sent     traffic // publishes to it
+	dropped  atomic.Uint64
+	expiry   atomic.Uint32 // seconds the session is kept without a connection [MQTT-3.1.2-23]
+
+	mu       sync.Mutex // guards everything that follows
+	port     *Port      // the current owner, attached or about to be
+	username string
+	created  time.Time
+	subs     map[string]*subscription // by filter as sent
+	queue    queue
+	window   window
+	inbound  map[uint16]struct{} // QoS 2 identifiers received and not released [MQTT-4.3.3-10]
+	expiring *time.Timer         // ends the session
+	will     *wire.Will          // waits for its delay
+	willing  *time.Timer         // publishes will
+	ended    bool
+}
+
+// live is a session's attached connection. It never changes.
+type live struct {
+	port      *Port
+	link      Link
+	version   wire.Version
+	maxPacket int // 0: no limit
+	window    int // the client's Receive Maximum, capped
+}
+
+// never is the session expiry interval that does not expire. [MQTT-3.1.2-11.2]
+const never = 0xFFFFFFFF
+
+// durable reports whether the session outlives its connection, so that its
+// messages must survive as well.
+func (s *Session) durable() bool { return s.expiry.Load() > 0 }
+
+// behind reports whether the session's client does not keep up.
+func (s *Session) behind() bool {
+	l := s.live.Load()
+	return s.starved.Load() || (l != nil && l.link.Pending() > s.relay.cfg.MaxOutbound/2)
+}
+
+// detachLocked forgets p's connection. It reports whether p still owned the
+// session.
+func (s *Session) detachLocked(p *Port) bool {
+	if s.port != p || s.ended {
+		return false
+	}
+	s.port = nil
+	s.live.Store(nil)
+	s.window.current = 0
+	s.starved.Store(false)
+	return true
+}
+
+// end discards the session: its subscriptions, the messages that wait in it,
+// and, if it has a will that waits, the wait. Shared subscriptions give what
+// was unacknowledged to another member. [MQTT-4.8.2-5] Call it without locks,
+// after the session has left Relay.sessions.
+func (s *Session) end() {
+	s.mu.Lock()
+	if s.ended {
+		s.mu.Unlock()
+		return
+	}
+	s.ended = true
+	s.live.Store(nil)
+	subs, waiting, unacked, will := s.subs, s.queue, s.window, s.will
+	s.subs, s.inbound, s.will = nil, nil, nil
+	s.queue, s.window = queue{}, window{}
+	s.stopTimersLocked()
+	s.mu.Unlock()
+
+	for _, sub := range subs {
+		s.relay.subs.remove(sub)
+	}
+	s.relay.queuedBytes.Add(-waiting.bytes - unacked.bytes)
+	var again []delivery
+	for i := range unacked.n {
+		if e := unacked.at(i); e.state != awaitPubcomp {
+			again = append(again, e.delivery)
+		}
+	}
+	for waiting.len() > 0 {
+		again = append(again, waiting.pop())
+	}
+	for _, d := range again {
+		if d.group == nil || d.qos == 0 || !s.relay.redispatch(d, s) {
+			s.drop(DropDiscarded, d.msg.origin(d.qos), 1)
+		}
+	}
+	if will != nil {
+		s.relay.publishWill(s.id, will, nil)
+	}
+	s.relay.retire(s)
+}
+
+func (s *Session) stopTimersLocked() {
+	if s.expiring != nil {
+		s.expiring.Stop()
+		s.expiring = nil
+	}
+	if s.willing != nil {
+		s.willing.Stop()
+		s.willing = nil
+	}
+}
+
+// SubscriptionInfo is one subscription as reported.
+type SubscriptionInfo struct {
+	Filter string
+	QoS    byte
+}
+
+// SessionInfo describes a session at one instant.
+type SessionInfo struct {
+	ClientID      string
+	Username      string
+	Connected     bool
+	Version       wire.Version // 0 when not connected
+	Created       time.Time
+	Expiry        uint32 // seconds, 0xFFFFFFFF for never
+	Subscriptions int
+	Received      Traffic
+	Sent          Traffic
+	Queued        int   // messages that wait
+	QueuedBytes   int64 // their size, unacknowledged ones included
+	Inflight      int
+	Dropped       uint64
+}
+
+func (s *Session) info() SessionInfo {
+	i := SessionInfo{ClientID: s.id, Dropped: s.dropped.Load()}
+	i.Received.accumulate(&s.received)
+	i.Sent.accumulate(&s.sent)
+	if l := s.live.Load(); l != nil {
+		i.Connected, i.Version = true, l.version
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i.Username, i.Created, i.Expiry = s.username, s.created, s.expiry.Load()
+	i.Subscriptions = len(s.subs)
+	i.Queued, i.QueuedBytes = s.queue.len(), s.queue.bytes+s.window.bytes
+	i.Inflight = s.window.n
+	return i
+}
+
+// Filters returns the session's subscriptions in no order.
+func (s *Session) filters() []SubscriptionInfo {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]SubscriptionInfo, 0, len(s.subs))
+	for _, sub := range s.subs {
+		out = append(out, SubscriptionInfo{sub.Filter, sub.QoS})
+	}
+	return out
+}

@@ -1,0 +1,70 @@
+package relay
+
+import "sync"
+
+// group is one shared subscription: the sessions that subscribed with the
+// same share name to the same filter. Each message goes to one of them.
+type group struct {
+	name   string
+	filter string
+
+	mu      sync.Mutex // guards everything that follows
+	members []*subscription
+	next    int
+}
+
+func (g *group) add(sub, old *subscription) {
+	g.mu.Lock()
+	g.members = replace(g.members, old, sub)
+	g.mu.Unlock()
+}
+
+func (g *group) remove(sub *subscription) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	before := len(g.members)
+	g.members = replace(g.members, sub, nil)
+	return len(g.members) != before
+}
+
+func (g *group) size() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.members)
+}
+
+// pick returns the member that gets the next message: in turn among those
+// that are connected and keep up, else among those that are connected, else,
+// for QoS>0, a kept session that will read it later; nil when there is none.
+// not is a session that must not be chosen, or nil.
+func (g *group) pick(qos byte, not *Session) *subscription {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n := len(g.members)
+	var busy, kept *subscription
+	busyAt, keptAt := 0, 0
+	for i := range n {
+		at := (g.next + i) % n
+		m := g.members[at]
+		if m.session == not {
+			continue
+		}
+		switch l := m.session.live.Load(); {
+		case l != nil && !m.session.behind():
+			g.next = at + 1
+			return m
+		case l != nil && busy == nil:
+			busy, busyAt = m, at
+		case l == nil && kept == nil && qos > 0 && m.QoS > 0:
+			kept, keptAt = m, at
+		}
+	}
+	if busy != nil {
+		g.next = busyAt + 1
+		return busy
+	}
+	if kept != nil {
+		g.next = keptAt + 1
+	}
+	return kept
+}

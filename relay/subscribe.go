@@ -1,0 +1,138 @@
+package relay
+
+import (
+	"github.com/synthetism/edgebroker/events"
+	"github.com/synthetism/edgebroker/wire"
+)
+
+// Granted is a subscription that Subscribe has made, and whether the session
+// had one with the same filter before.
+type Granted struct {
+	Subscription
+	Existed bool
+}
+
+// Subscribe adds subs to the session and returns a reason code for each.
+// [MQTT-3.9.3-1] Filters that are invalid are refused; permission is the
+// caller's affair. Retained messages are sent by SendRetained, which must be
+// called once after each Subscribe, when the SUBACK has been written. For a
+// kept session done is told when the subscriptions are stored; without a
+// store, or if nothing is to be stored, before Subscribe returns.
+func (p *Port) Subscribe(subs []Subscription, done Done) ([]wire.Reason, []Granted) {
+	s, r := p.session, p.relay
+	codes, granted := make([]wire.Reason, len(subs)), make([]Granted, 0, len(subs))
+	s.queued0.Add(1) // until SendRetained: live messages must not overtake retained ones
+	for i, want := range subs {
+		if err := wire.ValidFilter(want.Filter); err != nil || levels([]byte(want.Filter)) > r.cfg.MaxTopicLevels+2 {
+			codes[i] = wire.TopicFilterInvalid
+			continue
+		}
+		existed, ok := s.subscribe(want)
+		if !ok {
+			codes[i] = wire.UnspecifiedError // the session has ended meanwhile
+			continue
+		}
+		codes[i] = wire.Reason(want.QoS)
+		granted = append(granted, Granted{Subscription: want, Existed: existed})
+		if s.durable() {
+			p.change(Change{Kind: Subscribed, Session: s.id, Filter: want})
+		}
+		r.reportSubscription(s.id, want)
+	}
+	p.settleChanges(done)
+	return codes, granted
+}
+
+// subscribe adds one subscription, replacing the session's earlier one with
+// the same filter. [MQTT-3.8.4-3]
+func (s *Session) subscribe(want Subscription) (existed, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return false, false
+	}
+	if s.subs == nil {
+		s.subs = make(map[string]*subscription)
+	}
+	sub, old := &subscription{Subscription: want, session: s}, s.subs[want.Filter]
+	s.subs[want.Filter] = sub
+	s.relay.subs.add(sub, old)
+	return old != nil, true
+}
+
+// Unsubscribe removes filters from the session and returns a reason code for
+// each. done is as for Subscribe.
+func (p *Port) Unsubscribe(filters []string, done Done) []wire.Reason {
+	s := p.session
+	codes := make([]wire.Reason, len(filters))
+	for i, f := range filters {
+		s.mu.Lock()
+		sub := s.subs[f]
+		delete(s.subs, f)
+		s.mu.Unlock()
+		if sub == nil {
+			codes[i] = wire.NoSubscriptionExisted
+			continue
+		}
+		s.relay.subs.remove(sub)
+		if s.durable() {
+			p.change(Change{Kind: Unsubscribed, Session: s.id, Filter: sub.Subscription})
+		}
+		s.relay.reportUnsubscription(s.id, f)
+	}
+	p.settleChanges(done)
+	return codes
+}
+
+// settleChanges commits what Subscribe or Unsubscribe has changed.
+func (p *Port) settleChanges(done Done) {
+	if p.relay.store == nil || len(p.changes) == 0 {
+		done.Committed(nil)
+		return
+	}
+	p.commitWith(done)
+}
+
+// SendRetained sends the retained messages that the granted subscriptions
+// ask for. [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]
+func (p *Port) SendRetained(granted []Granted) {
+	s := p.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.queued0.Add(-1)
+	if s.port != p || s.ended {
+		return
+	}
+	for i := range granted {
+		g := &granted[i]
+		if _, _, shared := wire.SplitShare(g.Filter); shared { // [MQTT-4.8.2-4] retained messages are not sent to shared subscriptions
+			continue
+		}
+		if g.RetainHandling == 2 || g.RetainHandling == 1 && g.Existed {
+			continue
+		}
+		var ids []uint32
+		if g.ID != 0 {
+			ids = []uint32{g.ID}
+		}
+		p.relay.retained.match(g.Filter, func(m *Message) {
+			s.pushLocked(delivery{msg: m, ids: ids, qos: min(m.QoS, g.QoS), retain: true})
+		})
+	}
+	s.pumpLocked()
+}
+
+func (r *Relay) reportSubscription(client string, sub Subscription) {
+	if !r.bus.Wants(events.Subscription) {
+		return
+	}
+	group, filter, _ := wire.SplitShare(sub.Filter)
+	r.bus.Publish(events.New(events.Subscription, client, events.SubscriptionData{
+		ClientID: client, Filter: filter, QoS: sub.QoS, Shared: group}))
+}
+
+func (r *Relay) reportUnsubscription(client, filter string) {
+	if r.bus.Wants(events.Unsubscription) {
+		r.bus.Publish(events.New(events.Unsubscription, client, events.UnsubscriptionData{ClientID: client, Filter: filter}))
+	}
+}

@@ -1,0 +1,79 @@
+package relay
+
+// Totals reads the counters.
+func (r *Relay) Totals() Totals {
+	t := Totals{Dropped: make(map[string]uint64), Refused: r.refused.Load(), QueuedB: r.queuedBytes.Load()}
+	for reason := range dropReasons {
+		if n := r.dropped[reason].Load(); n > 0 {
+			t.Dropped[reason.String()] = n
+		}
+	}
+	t.Subs, t.Shared = r.subs.counts()
+	t.Retained, t.RetainedB = r.retained.totals()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t.Received, t.Sent = r.retired.received, r.retired.sent
+	t.Own.accumulate(&r.own)
+	for s := range r.ending {
+		t.Received.accumulate(&s.received)
+		t.Sent.accumulate(&s.sent)
+	}
+	t.Sessions = len(r.sessions)
+	for _, s := range r.sessions {
+		t.Received.accumulate(&s.received)
+		t.Sent.accumulate(&s.sent)
+		if s.live.Load() != nil {
+			t.Connected++
+		}
+		s.mu.Lock()
+		t.Queued += s.queue.len()
+		t.Inflight += s.window.n
+		s.mu.Unlock()
+	}
+	return t
+}
+
+// Sessions describes every session, in no order.
+func (r *Relay) Sessions() []SessionInfo {
+	r.mu.Lock()
+	all := make([]*Session, 0, len(r.sessions))
+	for _, s := range r.sessions {
+		all = append(all, s)
+	}
+	r.mu.Unlock()
+	out := make([]SessionInfo, len(all))
+	for i, s := range all {
+		out[i] = s.info()
+	}
+	return out
+}
+
+// Session describes the session of one client with its subscriptions.
+func (r *Relay) Session(client string) (SessionInfo, []SubscriptionInfo, bool) {
+	r.mu.Lock()
+	s := r.sessions[client]
+	r.mu.Unlock()
+	if s == nil {
+		return SessionInfo{}, nil, false
+	}
+	return s.info(), s.filters(), true
+}
+
+// Discard ends the session of client if it is not connected, and reports
+// whether there was such a session.
+func (r *Relay) Discard(client string) bool {
+	r.mu.Lock()
+	s := r.sessions[client]
+	r.mu.Unlock()
+	if s == nil {
+		return false
+	}
+	s.mu.Lock()
+	attached := s.port != nil
+	s.mu.Unlock()
+	if attached {
+		return false
+	}
+	r.remove(s)
+	return true
+}
