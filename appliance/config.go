@@ -70,13 +70,13 @@ type LimitsConfig struct {
 	MaxTopicLevels     int           `yaml:"max_topic_levels"`    // in topics and filters
 	ReceiveMaximum     int           `yaml:"receive_maximum"`     // QoS > 0 messages a client may have open towards us
 	MaxInflight        int           `yaml:"max_inflight"`        // QoS > 0 messages we have open towards a client
-	MaxTopicAlias      int           `yaml:"max_topic_alias"`     // aliases per connection and direction; 0: none
+	MaxTopicAlias      int           `yaml:"max_topic_alias"`     // aliases that a v5 client may define; 0: none
 	MaxOutboundBytes   ByteSize      `yaml:"max_outbound_bytes"`  // waiting in a connection before QoS 0 to it is dropped
 }
 
 // SessionsConfig bounds what is kept for clients, connected or not.
 type SessionsConfig struct {
-	MaxExpiry         time.Duration `yaml:"max_expiry"`          // whole seconds; 0: no session outlives its connection
+	MaxExpiry         time.Duration `yaml:"max_expiry"`          // whole seconds, at least one
 	MaxQueuedMessages int           `yaml:"max_queued_messages"` // per session
 	MaxQueuedBytes    ByteSize      `yaml:"max_queued_bytes"`    // per session
 	TotalQueuedBytes  ByteSize      `yaml:"total_queued_bytes"`  // all sessions together

@@ -112,6 +112,10 @@ func (d *configDecoder) intoStruct(path string, n ast.Node, v reflect.Value) {
 }
 
 func (d *configDecoder) intoSlice(path string, n ast.Node, v reflect.Value) {
+	if _, ok := n.(*ast.NullNode); ok {
+		d.unusable(path, n, "the list is empty; add an entry, or remove the key for the default")
+		return
+	}
 	s, ok := n.(*ast.SequenceNode)
 	if !ok {
 		d.unusable(path, n, describe(n)+" where a list belongs; write entries that begin with \"- \"")
@@ -147,7 +151,7 @@ func (d *configDecoder) intoBasic(path string, n ast.Node, v reflect.Value) {
 		}
 		i, err := strconv.Atoi(s)
 		if _, isInt := n.(*ast.IntegerNode); !isInt || err != nil || strconv.Itoa(i) != s {
-			d.unusable(path, n, quoteShort(s)+" is not a whole number; write it in digits, without quotes or unit")
+			d.unusable(path, n, quoteShort(s)+" is not a whole number; write it in plain digits, without unit, quotes or leading zeros")
 			return
 		}
 		v.SetInt(int64(i))

@@ -37,18 +37,15 @@ func (c *Config) ApplyFlags(get func(name string) string) error {
 func (c *Config) override(listen, socket, level string, get func(string) string) error {
 	next := *c
 	next.Listeners = slices.Clone(c.Listeners)
-	sources := map[string]string{} // by the path that each has set
 	var problems []Problem
 	if v := get(listen); v != "" {
 		if len(next.Listeners) == 0 {
 			next.Listeners = DefaultConfig().Listeners
 		}
 		next.Listeners[0].setAddress(v)
-		sources[listenerPath(0, "address")] = listen
 	}
 	if v := get(socket); v != "" {
 		next.Control.Socket = v
-		sources["control.socket"] = socket
 	}
 	if v := get(level); v != "" {
 		var err error
@@ -56,29 +53,22 @@ func (c *Config) override(listen, socket, level string, get func(string) string)
 			problems = append(problems, Problem{File: level, Path: "log.level", Message: err.Error()})
 		}
 	}
+	had := c.findings()
 	for _, f := range next.findings() {
-		if source := blame(f, sources); source != "" {
-			problems = append(problems, Problem{File: source, Path: f.path, Message: f.message(nil)})
+		if slices.Contains(had, f) {
+			continue
 		}
+		source := listen
+		if f.path == "control.socket" && next.Control.Socket != c.Control.Socket {
+			source = socket
+		}
+		problems = append(problems, Problem{File: source, Path: f.path, Message: f.message(nil)})
 	}
 	if err := configError(problems); err != nil {
 		return err
 	}
 	*c = next
 	return nil
-}
-
-// blame is the source of the value that f is about, or empty if none of them
-// has set it.
-func blame(f finding, sources map[string]string) string {
-	for _, path := range []string{f.path, f.other} {
-		for set, source := range sources {
-			if path == set || path == parent(set) {
-				return source
-			}
-		}
-	}
-	return ""
 }
 
 // setAddress moves the listener to a path or to host:port, and sets the type

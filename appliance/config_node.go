@@ -36,8 +36,6 @@ func describe(n ast.Node) string {
 		return "there are keys"
 	case *ast.SequenceNode:
 		return "there is a list"
-	case *ast.NullNode:
-		return "there is nothing"
 	case *ast.BoolNode:
 		return "there is true or false"
 	case *ast.IntegerNode, *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:

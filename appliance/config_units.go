@@ -92,7 +92,7 @@ func parseDuration(s string) (time.Duration, error) {
 		return 0, bad
 	}
 	d := time.Duration(n) * day
-	if rest == "" {
+	if found && rest == "" {
 		return d, nil
 	}
 	r, err := time.ParseDuration(rest)

@@ -47,8 +47,7 @@ func (f finding) message(line func(path string) int) string {
 func (c Config) findings() []finding {
 	fs := listenerFindings(c.Listeners)
 	fs = append(fs, c.controlFindings()...)
-	fs = append(fs, c.rangeFindings()...)
-	fs = append(fs, c.budgetFindings()...)
+	fs = append(fs, c.sizeFindings()...)
 	fs = append(fs, oneOf("sessions.when_full", c.Sessions.WhenFull, DropOldest, DropNewest)...)
 	fs = append(fs, oneOf("log.format", c.Log.Format, LogText, LogJSON)...)
 	return fs
@@ -59,7 +58,7 @@ func (c Config) controlFindings() []finding {
 	if c.Control.Socket != "" {
 		fs = append(fs, socketFindings("control.socket", c.Control.Socket)...)
 		for i, l := range c.Listeners {
-			if l.Network() == ListenUnix && filepath.Clean(l.Address) == filepath.Clean(c.Control.Socket) {
+			if len(fs) == 0 && l.Network() == ListenUnix && filepath.Clean(l.Address) == filepath.Clean(c.Control.Socket) {
 				fs = append(fs, finding{
 					path:  "control.socket",
 					what:  fmt.Sprintf("socket %s is taken by", quoteShort(c.Control.Socket)),
@@ -123,7 +122,14 @@ func text(v any) string {
 		if d != 0 && d%day == 0 {
 			return fmt.Sprintf("%dd", d/day)
 		}
-		return d.String()
+		s := d.String() // 1h0m0s
+		if strings.HasSuffix(s, "m0s") {
+			s = strings.TrimSuffix(s, "0s")
+		}
+		if strings.HasSuffix(s, "h0m") {
+			s = strings.TrimSuffix(s, "0m")
+		}
+		return s
 	}
 	return fmt.Sprint(v)
 }
@@ -137,6 +143,21 @@ const (
 	maxTopicLevels = math.MaxUint16
 )
 
+// sizeFindings checks every bound, and those in range against each other.
+func (c Config) sizeFindings() []finding {
+	out := c.rangeFindings()
+	outside := map[string]bool{}
+	for _, f := range out {
+		outside[f.path] = true
+	}
+	for _, f := range c.budgetFindings() {
+		if !outside[f.path] && !outside[f.other] {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
 func (c Config) rangeFindings() []finding {
 	var out []finding
 	for _, w := range []within[int]{
@@ -147,7 +168,7 @@ func (c Config) rangeFindings() []finding {
 		{"limits.max_inflight", c.Limits.MaxInflight, 1, maxUint16, false},
 		{"limits.max_topic_alias", c.Limits.MaxTopicAlias, 0, maxUint16, false},
 		{"sessions.max_queued_messages", c.Sessions.MaxQueuedMessages, 1, math.MaxInt32, false},
-		{"retained.max_messages", c.Retained.MaxMessages, 0, math.MaxInt32, false},
+		{"retained.max_messages", c.Retained.MaxMessages, 1, math.MaxInt32, false},
 		{"events.queue", c.Events.Queue, 1, 1 << 20, false},
 	} {
 		out = append(out, w.findings()...)
@@ -180,7 +201,7 @@ func (c Config) budgetFindings() []finding {
 	if s := c.Sessions; s.MaxQueuedBytes > s.TotalQueuedBytes {
 		out = append(out, finding{
 			path:  "sessions.max_queued_bytes",
-			what:  fmt.Sprintf("%v for one session is more than the %v for all of", s.MaxQueuedBytes, s.TotalQueuedBytes),
+			what:  fmt.Sprintf("the %v for one session do not fit into the %v for all of", s.MaxQueuedBytes, s.TotalQueuedBytes),
 			other: "sessions.total_queued_bytes", mend: "lower this or raise that",
 		})
 	}
