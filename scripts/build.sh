@@ -59,7 +59,7 @@ build() {
 		[ "$arm" = - ] && arm=
 		(
 			cd "$src"
-			env -u GOEXPERIMENT GOFLAGS= GOWORK=off CGO_ENABLED=0 GOOS=linux \
+			env -u GOEXPERIMENT GOFLAGS=-mod=readonly GOWORK=off CGO_ENABLED=0 GOOS=linux \
 				GOARCH="$arch" GOARM="$arm" GOAMD64=v1 GOARM64=v8.0 GORISCV64=rva20u64 \
 				go build -trimpath -buildvcs=false \
 				-ldflags "-s -w -buildid= -X main.version=$VERSION" \
