@@ -20,11 +20,11 @@ func arrows() map[string][]string {
 		"cmd":       {"appliance", "statsd", "systemd", "bench", "wire", "events"},
 		"appliance": {"listen", "hooks", "relay", "journal", "statsd", "bridge", "systemd", "wire", "events"},
 		// hooks binds what listen accepts to what relay keeps.
-		"hooks":   {"listen", "relay", "wire", "events"},
-		"listen":  {"wire", "events"},
-		"relay":   {"wire", "events"},
-		"statsd":  {"events"},
-		"bridge":  {"wire", "events"},
+		"hooks":  {"listen", "relay", "wire", "events"},
+		"listen": {"wire", "events"},
+		"relay":  {"wire", "events"},
+		"statsd": {"events"},
+		"bridge": {"wire", "events"},
 		// bench loads any broker over the network, so it knows only the wire.
 		"bench":   {"wire"},
 		"journal": {},
