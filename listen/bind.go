@@ -1,0 +1,115 @@
+package listen
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// ErrListen is wrapped by every error of binding an address.
+var ErrListen = errors.New("cannot listen")
+
+// bindError says what to do about cause.
+type bindError struct {
+	text  string
+	cause error
+}
+
+func (e *bindError) Error() string   { return e.text }
+func (e *bindError) Unwrap() []error { return []error{ErrListen, e.cause} }
+
+// bind opens the socket of cfg.
+func bind(cfg *Config) (net.Listener, error) {
+	var nl net.Listener
+	var err error
+	switch cfg.Type {
+	case TypeTCP:
+		nl, err = new(net.ListenConfig).Listen(context.Background(), "tcp", cfg.Address)
+	case TypeUnix:
+		nl, err = bindUnix(cfg)
+	default:
+		err = fmt.Errorf("type %q is not known; use %q or %q", cfg.Type, TypeTCP, TypeUnix)
+	}
+	if err != nil {
+		return nil, &bindError{fmt.Sprintf("listener %q: %s", cfg.ID, remedy(cfg, err)), err}
+	}
+	return nl, nil
+}
+
+// remedy explains err and says how to mend it.
+func remedy(cfg *Config, err error) string {
+	where := "the listener's address"
+	if cfg.Key != "" {
+		where = cfg.Key
+	}
+	var op *net.OpError
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Sprintf("address %s is in use by another process; stop it or choose another address in %s", cfg.Address, where)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Sprintf("no network interface has address %s; choose another in %s, or \":port\" for all interfaces", cfg.Address, where)
+	case errors.Is(err, fs.ErrPermission) && cfg.Type == TypeTCP:
+		return fmt.Sprintf("no permission to bind %s; choose a port above 1023 in %s or grant CAP_NET_BIND_SERVICE", cfg.Address, where)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Sprintf("no permission to create %s; give this user write access to its folder or choose another path in %s", cfg.Address, where)
+	case errors.Is(err, fs.ErrNotExist) && cfg.Type == TypeUnix:
+		return fmt.Sprintf("folder %s does not exist; create it or choose another path in %s", filepath.Dir(cfg.Address), where)
+	case errors.As(err, &op):
+		return fmt.Sprintf("cannot bind %s: %v; correct %s", cfg.Address, op.Err, where)
+	}
+	return fmt.Sprintf("cannot bind %s: %v; correct %s", cfg.Address, err, where)
+}
+
+const (
+	maxSocketPath = 107         // what sockaddr_un holds, less its final zero
+	probeTimeout  = time.Second // for a process behind an existing socket to answer
+)
+
+// bindUnix binds a unix socket, in place of one that nobody serves any more.
+func bindUnix(cfg *Config) (net.Listener, error) {
+	path := cfg.Address
+	if len(path) > maxSocketPath {
+		return nil, fmt.Errorf("path has %d bytes, a unix socket's has %d at most", len(path), maxSocketPath)
+	}
+	if err := removeStale(path); err != nil {
+		return nil, err
+	}
+	nl, err := new(net.ListenConfig).Listen(context.Background(), "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Mode != 0 {
+		if err := os.Chmod(path, cfg.Mode.Perm()); err != nil {
+			return nil, errors.Join(err, nl.Close())
+		}
+	}
+	return nl, nil
+}
+
+// removeStale removes path if it is a socket at which nobody answers.
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.Mode().Type() != fs.ModeSocket:
+		return errors.New("a file that is not a socket is in the way")
+	}
+	nc, err := net.DialTimeout("unix", path, probeTimeout)
+	if err == nil {
+		_ = nc.Close()
+		return syscall.EADDRINUSE
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) { // it may be alive, only busy or out of our reach
+		return fmt.Errorf("%w: %w", syscall.EADDRINUSE, err)
+	}
+	return os.Remove(path)
+}

@@ -1,0 +1,153 @@
+package listen
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/synthetism/edgebroker/wire"
+)
+
+// readConnect reads the client's first frame and prepares the CONNECT that the
+// server is to see.
+func (c *Conn) readConnect() error {
+	for {
+		b := c.in.bytes()
+		if len(b) > 0 && wire.Type(b[0]>>4) != wire.CONNECT { // [MQTT-3.1.0-1]
+			return c.refuse(RefusedNotMQTT, nil, fmt.Errorf("first frame is of type %d instead of CONNECT", b[0]>>4))
+		}
+		f, n, err := wire.Scan(b, c.gate.opts.Limits.MaxConnectSize)
+		if err != nil {
+			return c.refuseConnect(versionOf(b), err)
+		}
+		if n > 0 {
+			return c.acceptConnect(f, n)
+		}
+		if !c.charge(len(b)) {
+			return c.refuse(RefusedMemory, nil, errors.New("too many bytes held by clients that have not authenticated"))
+		}
+		if c.closed.Load() {
+			return errEnded
+		}
+		if err := c.fill(); err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) && !c.closed.Load() {
+				return c.refuse(RefusedSlowConnect, nil, fmt.Errorf("no complete CONNECT within %v", c.gate.opts.Limits.ConnectTimeout))
+			}
+			return c.readFailed(err)
+		}
+	}
+}
+
+func (c *Conn) acceptConnect(f wire.Frame, n int) error {
+	con, err := wire.DecodeConnect(f)
+	if err != nil {
+		return c.refuseConnect(con.Version, err)
+	}
+	c.packetsIn.Add(1)
+	c.in.take(n)
+	c.in.park()
+	if con.ClientID != "" {
+		c.SetID(con.ClientID)
+	}
+	c.connect.Store(&con)
+	if err := c.nc.SetReadDeadline(time.Time{}); err != nil {
+		return c.readFailed(err)
+	}
+	if c.closed.Load() { // ended meanwhile: the deadline just lifted was to wake us
+		return errEnded
+	}
+	c.control = wire.AppendConnect(nil, stripped(&con))
+	return nil
+}
+
+// stripped is the CONNECT that the server sees: who the client is, without
+// anything that would make the server keep state for it.
+func stripped(con *wire.Connect) *wire.Connect {
+	s := *con
+	s.CleanStart, s.SessionExpiry = true, 0
+	s.Will, s.User = nil, nil
+	s.ReceiveMaximum, s.MaximumPacketSize, s.TopicAliasMaximum = 65535, 0, 0
+	s.RequestResponseInfo = false
+	s.HasPassword = len(s.Password) > 0 // the server refuses an empty one; OnConnectAuthenticate decides about it
+	return &s
+}
+
+// charge accounts for n bytes held before authentication.
+func (c *Conn) charge(n int) bool {
+	limit := c.gate.opts.Limits.MaxUnauthenticatedBytes
+	total := c.gate.unauthBytes.Add(int64(n - c.charged))
+	c.charged = n
+	return limit <= 0 || total <= int64(limit)
+}
+
+// refuseConnect refuses a CONNECT of version v because of err.
+func (c *Conn) refuseConnect(v wire.Version, err error) error {
+	reason, word := wire.ReasonOf(err), RefusedMalformed
+	switch reason {
+	case wire.UnsupportedProtocolVersion:
+		word = RefusedVersion
+	case wire.ClientIDNotValid:
+		word = RefusedClientID
+	case wire.PacketTooLarge:
+		word = RefusedTooLarge
+	}
+	return c.refuse(word, refusalFrame(v, reason), fmt.Errorf("read CONNECT: %w", err))
+}
+
+// refusalFrame is the CONNACK that tells the sender of a CONNECT of version v
+// about reason, or nil if its protocol has none for it.
+func refusalFrame(v wire.Version, reason wire.Reason) []byte {
+	switch v {
+	case wire.V5:
+		return wire.AppendConnack(nil, v, &wire.Connack{Reason: reason})
+	case wire.V31, wire.V311: // the rest is [MQTT-3.1.4-1]: close without CONNACK
+		if reason == wire.UnsupportedProtocolVersion || reason == wire.ClientIDNotValid { // [MQTT-3.1.2-2] [MQTT-3.1.3-8]
+			return wire.AppendConnack(nil, v, &wire.Connack{Reason: reason})
+		}
+	}
+	return nil
+}
+
+// versionOf finds out which version a CONNECT speaks that is larger than
+// allowed, from as much of it as is there; 0 if that does not tell.
+func versionOf(raw []byte) wire.Version {
+	i := 1
+	for i < len(raw) && raw[i]&0x80 != 0 {
+		i++
+	}
+	if i >= len(raw) {
+		return 0
+	}
+	con, _ := wire.DecodeConnect(wire.Frame{Type: wire.CONNECT, Raw: raw, Body: raw[i+1:]}) // incomplete, so always an error
+	return con.Version
+}
+
+// refuse ends a connection that has not got as far as a valid CONNECT.
+func (c *Conn) refuse(reason string, answer []byte, err error) error {
+	word := EndProtocolError
+	switch reason {
+	case RefusedSlowConnect:
+		word = EndSlowConnect
+	case RefusedMemory:
+		word = EndRefused
+	}
+	c.mu.Lock()
+	first := !c.closed.Load()
+	if first {
+		c.endLocked(word, err)
+		if answer != nil {
+			c.appendLocked(answer)
+			c.out.packets++
+		} else {
+			c.peerGone = true
+		}
+		c.closed.Store(true)
+	}
+	c.mu.Unlock()
+	if first {
+		c.gate.refused(c.remote, c.listener, reason)
+		c.part()
+	}
+	return err
+}

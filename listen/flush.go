@@ -1,0 +1,204 @@
+package listen
+
+import (
+	"net"
+	"runtime/debug"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/synthetism/edgebroker/wire"
+)
+
+const (
+	flushRounds   = 16          // how often one Flush writes for those who append meanwhile
+	drainTimeout  = time.Second // how long a connection that has ended may take to write its rest
+	failedTimeout = time.Second // how long we read on when writing has failed
+)
+
+// Flush writes what waits, without blocking: what the kernel does not take is
+// written in the background, and the bound Receiver's Writable called when the
+// backlog is below Options.LowWater and again when it is gone. While another
+// goroutine writes, Flush returns at once and that goroutine sees to it.
+// Flush never calls the Receiver.
+func (c *Conn) Flush() {
+	o := &c.out
+	c.mu.Lock()
+	if o.busy || o.head == nil {
+		o.again = o.busy
+		c.mu.Unlock()
+		return
+	}
+	o.busy = true
+	contended := false
+	for round := 0; ; round++ {
+		o.again = false
+		work := o.detach()
+		c.mu.Unlock()
+		var n int
+		var err error
+		if c.raw != nil && round < flushRounds {
+			work, n, err = c.writeNow(work)
+		}
+		c.mu.Lock()
+		o.took(n)
+		contended = contended || o.again
+		if err != nil {
+			c.writeFailedLocked(work, err)
+			return
+		}
+		if work != nil {
+			o.putBack(work)
+			c.mu.Unlock()
+			go c.drain()
+			return
+		}
+		if o.again && o.head != nil {
+			continue
+		}
+		// Who found us busy could not see the backlog go.
+		tell := o.armed && contended && o.pending < c.gate.opts.LowWater
+		if o.pending < c.gate.opts.LowWater {
+			o.armed = false
+		}
+		o.rest()
+		c.mu.Unlock()
+		if tell {
+			go c.writable()
+		}
+		return
+	}
+}
+
+// writeNow gives work to the kernel until that takes no more, and returns what
+// is left and how many bytes went.
+func (c *Conn) writeNow(work *batch) (rest *batch, total int, err error) {
+	var v *vector
+	for work != nil {
+		if work.next == nil {
+			c.iov = work.vecs[work.at:]
+		} else {
+			if v == nil {
+				v = vectors.Get().(*vector)
+			}
+			c.iov = work.gather(v, 1<<30)
+		}
+		offered := size(c.iov)
+		c.written, c.writeErr = 0, nil
+		if err = c.raw.Write(c.writeFn); err == nil {
+			err = c.writeErr
+		}
+		c.iov = nil
+		total += c.written
+		work = work.advance(c.written)
+		if err != nil || c.written < offered {
+			break
+		}
+	}
+	if v != nil {
+		clear(v.list[:])
+		vectors.Put(v)
+	}
+	return work, total, err
+}
+
+// writeFD is the callback of raw.Write: one write call, whatever it takes.
+func (c *Conn) writeFD(fd uintptr) bool {
+	for {
+		var n int
+		var err error
+		if len(c.iov) == 1 {
+			n, err = unix.Write(int(fd), c.iov[0])
+		} else {
+			n, err = unix.Writev(int(fd), c.iov)
+		}
+		switch err {
+		case nil:
+			c.written = n
+		case unix.EINTR:
+			continue
+		case unix.EAGAIN:
+		default:
+			c.writeErr = err
+		}
+		return true
+	}
+}
+
+// drain writes until nothing waits. It runs in a goroutine of its own, which
+// owns out.busy.
+func (c *Conn) drain() {
+	v := vectors.Get().(*vector)
+	defer vectors.Put(v)
+	o := &c.out
+	c.mu.Lock()
+	for o.head != nil {
+		work := o.detach()
+		for work != nil {
+			c.mu.Unlock()
+			list := net.Buffers(work.gather(v, writeBytes))
+			n, err := list.WriteTo(c.nc)
+			clear(v.list[:])
+			work = work.advance(int(n))
+			c.mu.Lock()
+			o.took(int(n))
+			if err != nil {
+				c.writeFailedLocked(work, err)
+				return
+			}
+			if o.armed && o.pending < c.gate.opts.LowWater {
+				o.armed = false
+				c.mu.Unlock()
+				c.writable()
+				c.mu.Lock()
+			}
+		}
+	}
+	o.armed = false
+	o.rest()
+	c.mu.Unlock()
+	c.writable()
+}
+
+// writeFailedLocked gives up writing, and unlocks. What the peer sent before
+// it went may still be read, so the reader gets a moment for it.
+func (c *Conn) writeFailedLocked(work *batch, err error) {
+	work.discard()
+	c.out.kill()
+	c.out.rest()
+	c.sendErr = err
+	ended := c.closed.Load()
+	c.mu.Unlock()
+	if !ended {
+		_ = c.nc.SetReadDeadline(time.Now().Add(failedTimeout))
+		if c.closed.Load() {
+			c.wake()
+		}
+	}
+}
+
+// writable tells the Receiver that there is room again. A panic in it costs
+// this connection only.
+func (c *Conn) writable() {
+	c.mu.Lock()
+	r := c.recv
+	c.mu.Unlock()
+	if r == nil || c.closed.Load() {
+		return
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			c.gate.opts.Log.Error("connection panicked", "client", c.ID(), "listener", c.listener,
+				"remote", c.remote, "error", p, "stack", string(debug.Stack()))
+			c.kick(wire.ImplementationError, EndInternalError, ErrPanic)
+		}
+	}()
+	r.Writable()
+}
+
+func size(list [][]byte) (n int) {
+	for _, p := range list {
+		n += len(p)
+	}
+	return n
+}

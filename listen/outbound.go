@@ -1,0 +1,156 @@
+package listen
+
+import "github.com/synthetism/edgebroker/wire"
+
+// outbound is what waits to be written to a peer. An idle connection's is
+// empty and holds no buffer. The Conn's mu guards it.
+type outbound struct {
+	head, tail *batch
+	pending    int  // bytes that the kernel has not taken, those being written included
+	busy       bool // somebody is writing; nobody else may
+	again      bool // Flush was called meanwhile
+	armed      bool // pending reached low water, so that somebody may wait for Writable
+	dead       bool // a write failed; nothing more will be sent
+	idle       chan struct{}
+
+	packets, bytes uint64 // appended and taken by the kernel, in total
+}
+
+// append copies p.
+func (o *outbound) append(p []byte) {
+	o.pending += len(p)
+	for len(p) > 0 {
+		if o.tail != nil {
+			p = p[o.tail.copyIn(p):]
+		}
+		if len(p) > 0 {
+			o.grow()
+		}
+	}
+}
+
+// share refers to p.
+func (o *outbound) share(p []byte) {
+	o.pending += len(p)
+	for o.tail == nil || !o.tail.share(p) {
+		o.grow()
+	}
+}
+
+func (o *outbound) grow() {
+	if o.tail == nil {
+		o.head = smallBatches.Get().(*batch)
+		o.tail = o.head
+		return
+	}
+	o.tail.next = largeBatches.Get().(*batch)
+	o.tail = o.tail.next
+}
+
+// detach takes everything that waits out of the queue.
+func (o *outbound) detach() *batch {
+	b := o.head
+	o.head, o.tail = nil, nil
+	return b
+}
+
+// putBack makes b, which may be nil, the front of the queue again.
+func (o *outbound) putBack(b *batch) {
+	if b == nil {
+		return
+	}
+	last := b.last()
+	last.next = o.head
+	o.head = b
+	if o.tail == nil {
+		o.tail = last
+	}
+}
+
+// took accounts for n bytes taken by the kernel.
+func (o *outbound) took(n int) {
+	o.pending -= n
+	o.bytes += uint64(n)
+}
+
+// kill drops what waits and refuses more.
+func (o *outbound) kill() {
+	o.detach().discard()
+	o.dead, o.pending = true, 0
+}
+
+// rest ends a spell of writing.
+func (o *outbound) rest() {
+	o.busy, o.again = false, false
+	if o.idle != nil {
+		close(o.idle)
+		o.idle = nil
+	}
+}
+
+// Send copies whole frames to the outbound buffer and returns how many bytes
+// wait there. It never blocks and writes nothing: see [Conn.Flush]. After the
+// connection has ended it does nothing and returns 0.
+func (c *Conn) Send(frames []byte) int {
+	n := countFrames(frames)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.appendLocked(frames) {
+		return 0
+	}
+	c.out.packets += n
+	return c.out.pending
+}
+
+// SendShared is Send for one frame whose end is large: head is copied, body
+// is referenced, so it must not change afterwards.
+func (c *Conn) SendShared(head, body []byte) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.appendLocked(head) {
+		return 0
+	}
+	if len(body) < shareAtLeast {
+		c.out.append(body)
+	} else {
+		c.out.share(body)
+	}
+	c.armLocked()
+	c.out.packets++
+	return c.out.pending
+}
+
+// Pending returns how many bytes wait to be taken by the kernel.
+func (c *Conn) Pending() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.out.pending
+}
+
+func (c *Conn) appendLocked(p []byte) bool {
+	if c.closed.Load() || c.out.dead {
+		return false
+	}
+	c.out.append(p)
+	c.armLocked()
+	return true
+}
+
+func (c *Conn) armLocked() {
+	if c.out.pending >= c.gate.opts.LowWater {
+		c.out.armed = true
+	}
+}
+
+// countFrames returns how many frames p consists of.
+func countFrames(p []byte) (n uint64) {
+	for len(p) > 0 {
+		n++
+		size, ok := wire.FrameSize(p)
+		if !ok || size <= 0 || size >= len(p) {
+			break
+		}
+		p = p[size:]
+	}
+	return n
+}
