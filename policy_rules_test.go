@@ -177,6 +177,7 @@ func rules() []rule {
 				{"README.md": "a topic plant/home/ann/x, a file /etc/edgebroker/edgebroker.yml, https://example.org/work/x\n"},
 				{"scripts/a.sh": "cd \"${TMPDIR:-/tmp}\"\n"},
 				{"relay/a.go": "package relay\nconst p = \"site/tmp/x\"\n"},
+				{"appliance/a.go": "package appliance\nconst p = \"/tm" + "p/edgebroker-1000/control.sock\"\n"},
 			},
 		},
 		{
