@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/synthetism/edgebroker/statsd"
+)
+
+func clientsCommand(e *env) *cli.Command {
+	return &cli.Command{
+		Name:  "clients",
+		Usage: "list, show and disconnect clients",
+		Subcommands: []*cli.Command{
+			{
+				Name:  "list",
+				Usage: "list the clients, also those whose session waits for them",
+				UsageText: `edgebroker clients list
+edgebroker clients list --sort queued --top 10`,
+				Flags: append([]cli.Flag{
+					outputFlag("table", "json", "jsonl"),
+					&cli.StringFlag{Name: "sort", Value: statsd.DefaultOrder, Usage: "order by `NAME`: " + strings.Join(statsd.ClientOrders(), ", ")},
+					&cli.IntFlag{Name: "top", DefaultText: "all", Usage: "list the first `N` only"},
+				}, controlFlags()...),
+				Action: func(c *cli.Context) error { return listClients(e, c) },
+			},
+			{
+				Name:      "show",
+				Usage:     "show one client with its subscriptions",
+				ArgsUsage: "ID",
+				Flags:     append([]cli.Flag{outputFlag("table", "json", "jsonl")}, controlFlags()...),
+				Action:    func(c *cli.Context) error { return showClient(e, c) },
+			},
+			{
+				Name:      "kick",
+				Usage:     "disconnect clients; they may come back",
+				ArgsUsage: "ID...",
+				Flags:     controlFlags(),
+				Action:    func(c *cli.Context) error { return kickClients(e, c) },
+			},
+		},
+	}
+}
+
+func listClients(e *env, c *cli.Context) error {
+	if _, err := e.positionals(c, 0, 0); err != nil {
+		return err
+	}
+	format, err := outputFormat(c, "table", "json", "jsonl")
+	if err != nil {
+		return err
+	}
+	order := c.String("sort")
+	if !slices.Contains(statsd.ClientOrders(), order) {
+		return usageError("clients list", "--sort %q is unknown; there is %s", order, strings.Join(statsd.ClientOrders(), ", "))
+	}
+	top := c.Int("top")
+	if top < 0 || c.IsSet("top") && top == 0 {
+		return usageError("clients list", "--top %d is not positive", top)
+	}
+	daemon, err := openControl(c)
+	if err != nil {
+		return err
+	}
+	var clients []statsd.Client
+	err = daemon.ask(c.Context, func(ctx context.Context) (err error) {
+		clients, err = daemon.client.Clients(ctx, order, top)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	switch format {
+	case "json":
+		if clients == nil {
+			clients = []statsd.Client{}
+		}
+		return writeJSON(e.stdout, clients, true)
+	case "jsonl":
+		for i := range clients {
+			if err := writeJSON(e.stdout, &clients[i], false); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return statsd.WriteClients(e.stdout, clients)
+}
+
+func showClient(e *env, c *cli.Context) error {
+	args, err := e.positionals(c, 1, 1, "the client id")
+	if err != nil {
+		return err
+	}
+	format, err := outputFormat(c, "table", "json", "jsonl")
+	if err != nil {
+		return err
+	}
+	daemon, err := openControl(c)
+	if err != nil {
+		return err
+	}
+	var client statsd.Client
+	err = daemon.ask(c.Context, func(ctx context.Context) (err error) {
+		client, err = daemon.client.Client(ctx, args[0])
+		return err
+	})
+	if errors.Is(err, statsd.ErrNotFound) {
+		return unknownClient(args[0], "known")
+	}
+	if err != nil {
+		return err
+	}
+	if format != "table" {
+		return writeJSON(e.stdout, client, format == "json")
+	}
+	return writeClient(e.stdout, &client, time.Now())
+}
+
+func writeClient(w io.Writer, cl *statsd.Client, now time.Time) error {
+	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	line := func(name, format string, a ...any) {
+		fmt.Fprintf(tw, "%s\t%s\n", name, printable(fmt.Sprintf(format, a...)))
+	}
+	line("id", "%s", cl.ID)
+	if cl.Username != "" {
+		line("user", "%s", cl.Username)
+	}
+	if cl.Connected {
+		line("connected", "for %s, from %s to listener %s", span(now.Sub(cl.ConnectedAt)), cl.Remote, cl.Listener)
+	} else {
+		line("connected", "no; its session waits for it")
+	}
+	line("protocol", "MQTT %s, keep alive %s, %s", cl.Protocol, seconds(uint32(cl.KeepAlive), "off"), startWord(cl.CleanStart))
+	line("session", "kept for %s after the connection ends", seconds(cl.SessionExpiry, "no time"))
+	line("received", "%s, %s payload, %s on the wire", messages(cl.Received.Messages), size(cl.Received.PayloadBytes), size(cl.ReceivedBytes))
+	line("sent", "%s, %s payload, %s on the wire", messages(cl.Sent.Messages), size(cl.Sent.PayloadBytes), size(cl.SentBytes))
+	line("queued", "%s, %s; %s in flight", messages(cl.Queued.Messages), size(cl.Queued.Bytes), count(cl.Inflight))
+	line("dropped", "%s", count(cl.Dropped))
+	line("subscriptions", "%d", cl.Subscriptions)
+	for _, f := range cl.Filters {
+		line("", "%s (QoS %d)", f.Filter, f.QoS)
+	}
+	return tw.Flush()
+}
+
+func startWord(clean bool) string {
+	if clean {
+		return "clean start"
+	}
+	return "session resumed if there is one"
+}
+
+// seconds words a number of seconds; 0 is none and the largest means for ever.
+func seconds(n uint32, none string) string {
+	switch n {
+	case 0:
+		return none
+	case math.MaxUint32:
+		return "ever"
+	}
+	return span(time.Duration(n) * time.Second)
+}
+
+// kickClients disconnects each client and says nothing if all were connected.
+func kickClients(e *env, c *cli.Context) error {
+	args, err := e.positionals(c, 1, -1, "the client id")
+	if err != nil {
+		return err
+	}
+	daemon, err := openControl(c)
+	if err != nil {
+		return err
+	}
+	for _, id := range args {
+		err := daemon.ask(c.Context, func(ctx context.Context) error { return daemon.client.Kick(ctx, id) })
+		if errors.Is(err, statsd.ErrNotFound) {
+			return unknownClient(id, "connected")
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func unknownClient(id, what string) error {
+	return &failure{code: exitError, err: fmt.Errorf("client %q is not %s", id, what), hint: "`edgebroker clients list` names those that are"}
+}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/synthetism/edgebroker/events"
+)
+
+func eventsCommand(e *env) *cli.Command {
+	return &cli.Command{
+		Name:  "events",
+		Usage: "watch connections, messages and drops as they happen",
+		UsageText: `edgebroker events
+edgebroker events --type connection --type disconnection
+edgebroker events --topic 'plant/+/temp' -o json | jq .data.payload
+edgebroker events --client sensor-7 --count 10`,
+		Description: `Types: connection, disconnection, message, subscription, unsubscription, drop,
+refusal, bridge, system. Conditions add up. JSON output has one event per line:
+id, type, source, timestamp and data.`,
+		Flags: append([]cli.Flag{
+			outputFlag("table", "json", "jsonl"),
+			&cli.StringSliceFlag{Name: "type", Aliases: []string{"t"}, Usage: "only events of `TYPE`; may be repeated"},
+			&cli.StringFlag{Name: "client", Usage: "only events of the client `ID`"},
+			&cli.StringFlag{Name: "topic", Usage: "only messages and drops on topics that match `FILTER`"},
+			&cli.IntFlag{Name: "count", Aliases: []string{"n"}, DefaultText: "no end", Usage: "stop after `N` events"},
+		}, controlFlags()...),
+		Action: func(c *cli.Context) error { return runEvents(e, c) },
+	}
+}
+
+// errEnough ends the stream when the wanted number of events has come.
+var errEnough = errors.New("enough events")
+
+func runEvents(e *env, c *cli.Context) error {
+	if _, err := e.positionals(c, 0, 0); err != nil {
+		return err
+	}
+	format, err := outputFormat(c, "table", "json", "jsonl")
+	if err != nil {
+		return err
+	}
+	want := c.Int("count")
+	if want < 0 || c.IsSet("count") && want == 0 {
+		return usageError("events", "--count %d is not positive", want)
+	}
+	filter := events.Filter{Client: c.String("client"), Topic: c.String("topic")}
+	for _, t := range c.StringSlice("type") {
+		filter.Types = append(filter.Types, events.Type(t))
+	}
+	daemon, err := openControl(c)
+	if err != nil {
+		return err
+	}
+	got := 0
+	err = daemon.client.Events(c.Context, filter, nil, func(ev events.Event) error {
+		if err := writeEvent(e.stdout, format, ev); err != nil {
+			return err
+		}
+		if got++; got == want {
+			return errEnough
+		}
+		return nil
+	})
+	switch {
+	case errors.Is(err, errEnough):
+		return nil
+	case c.Context.Err() != nil && want == 0:
+		return nil
+	case c.Context.Err() != nil:
+		return fmt.Errorf("interrupted with %d of %d events", got, want)
+	case err == nil:
+		return errors.New("the daemon closed the event stream: it is stopping")
+	}
+	return daemon.explain(c.Context, err)
+}
+
+func writeEvent(w io.Writer, format string, ev events.Event) error {
+	if format != "table" {
+		return writeJSON(w, ev, false)
+	}
+	_, err := fmt.Fprintf(w, "%s  %-14s  %s\n", ev.Time.Local().Format("15:04:05.000"), printable(string(ev.Type)), printable(eventText(ev)))
+	return err
+}
+
+// eventText says in one line what happened. It may hold untrusted text as it
+// came.
+func eventText(ev events.Event) string {
+	switch d := ev.Data.(type) {
+	case events.ConnectionData:
+		return fmt.Sprintf("%s from %s%s (MQTT %s, listener %s, keep alive %s)", d.ClientID, d.Remote, asUser(d.Username), d.Protocol, d.Listener, seconds(uint32(d.KeepAlive), "off"))
+	case events.DisconnectionData:
+		return fmt.Sprintf("%s from %s%s: %s (after %s, %d in, %d out)", d.ClientID, d.Remote, asUser(d.Username), because(d.Reason, d.Error), span(d.Duration), d.Received, d.Sent)
+	case events.MessageData:
+		flags := fmt.Sprintf("QoS %d", d.QoS)
+		if d.Retain {
+			flags += ", retain"
+		}
+		return fmt.Sprintf("%s %s (%s, %s): %s", d.ClientID, d.Topic, flags, size(d.Size), excerpt(d.Payload))
+	case events.SubscriptionData:
+		shared := ""
+		if d.Shared != "" {
+			shared = ", shared as " + d.Shared
+		}
+		return fmt.Sprintf("%s %s (QoS %d%s)", d.ClientID, d.Filter, d.QoS, shared)
+	case events.UnsubscriptionData:
+		return d.ClientID + " " + d.Filter
+	case events.DropData:
+		return fmt.Sprintf("%s %s: %s (QoS %d, from %s, %d times)", orDash(d.ClientID), d.Topic, d.Reason, d.QoS, orDash(d.Publisher), d.Count)
+	case events.RefusalData:
+		return strings.TrimSpace(fmt.Sprintf("%s %s %s", orDash(d.ClientID), d.What, d.Topic)) + ": " + d.Reason
+	case events.SystemData:
+		return strings.TrimSpace(d.What + " " + d.Detail)
+	}
+	return fmt.Sprintf("%s %s", ev.Source, fmt.Sprint(ev.Data))
+}
+
+// excerpt is the beginning of a payload, as much as fits a line.
+func excerpt(payload []byte) string {
+	const longest = 80 // bytes
+	if len(payload) <= longest {
+		return string(payload)
+	}
+	return strings.ToValidUTF8(string(payload[:longest]), "") + "..."
+}
+
+func asUser(name string) string {
+	if name == "" {
+		return ""
+	}
+	return " as " + name
+}
+
+func because(reason, err string) string {
+	if err == "" {
+		return reason
+	}
+	return reason + ", " + err
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// The exit codes; they are part of the interface.
+const (
+	exitOK          = 0
+	exitError       = 1
+	exitUsage       = 2 // also a config with mistakes: a supervisor must not retry
+	exitUnreachable = 3
+	exitDegraded    = 4
+)
+
+// failure is an error that knows its exit code and how to mend it.
+type failure struct {
+	code int
+	err  error
+	hint string // one line, or empty
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+
+// Unwrap returns the error without code and hint.
+func (f *failure) Unwrap() error { return f.err }
+
+// usageError is a mistake in the words of the command path ("clients kick").
+func usageError(path, format string, a ...any) *failure {
+	return &failure{code: exitUsage, err: fmt.Errorf(format, a...), hint: "see " + helpOf(path)}
+}
+
+func helpOf(path string) string {
+	return "`" + strings.TrimSpace(program+" help "+path) + "`"
+}
+
+func withSuggestion(f *failure, guess string) *failure {
+	if guess != "" {
+		f.hint = fmt.Sprintf("did you mean %q? %s", guess, f.hint)
+	}
+	return f
+}
+
+// report prints err with its hint to w and returns the exit code for it. An
+// error of several lines is several errors. Control characters, which names
+// from the network may bring, are escaped.
+func report(w io.Writer, err error) int {
+	if err == nil {
+		return exitOK
+	}
+	code, hint := exitError, ""
+	if f := (*failure)(nil); errors.As(err, &f) {
+		code, hint = f.code, f.hint
+	}
+	for line := range strings.SplitSeq(strings.TrimRight(err.Error(), "\n"), "\n") {
+		fmt.Fprintf(w, program+": error: %s\n", printable(line))
+	}
+	if hint != "" {
+		fmt.Fprintf(w, program+": hint: %s\n", printable(hint))
+	}
+	return code
+}

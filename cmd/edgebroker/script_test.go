@@ -1,0 +1,75 @@
+package main
+
+import (
+	"errors"
+	"net"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){program: main})
+}
+
+// TestScript runs the program as a user does. Beyond testscript's own commands
+// a script may say:
+//
+//	exits CODE edgebroker ARGS...   run it and check the exit code
+//	usage ARGS...                   run edgebroker: exit code 2, one line each of error and hint, no output
+//	freeport VAR                    set VAR to a TCP port on which nobody listens
+func TestScript(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                "testdata/script",
+		RequireUniqueNames: true,
+		ContinueOnError:    true,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits":    cmdExits,
+			"usage":    cmdUsage,
+			"freeport": cmdFreePort,
+		},
+	})
+}
+
+func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND [ARGS...]")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+func cmdUsage(ts *testscript.TestScript, neg bool, args []string) {
+	cmdExits(ts, neg, append([]string{strconv.Itoa(exitUsage), program}, args...))
+	if out := ts.ReadFile("stdout"); out != "" {
+		ts.Fatalf("output on stdout: %q", out)
+	}
+	lines := strings.SplitAfter(ts.ReadFile("stderr"), "\n")
+	if len(lines) > 3 || !strings.HasPrefix(lines[0], "edgebroker: error: ") {
+		ts.Fatalf("not one line of error and at most one of hint: %q", lines)
+	}
+}
+
+func cmdFreePort(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: freeport VAR")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	port := l.Addr().(*net.TCPAddr).Port
+	ts.Check(l.Close())
+	ts.Setenv(args[0], strconv.Itoa(port))
+}
