@@ -34,7 +34,7 @@ func (d *configDecoder) into(path string, n ast.Node, v reflect.Value) {
 		return
 	}
 	if _, ok := d.at[path]; !ok {
-		d.at[path] = start(n)
+		d.at[path] = nodeStart(n)
 	}
 	switch v.Interface().(type) {
 	case time.Duration:
@@ -77,7 +77,7 @@ func (d *configDecoder) intoStruct(path string, n ast.Node, v reflect.Value) {
 	}
 	m, ok := n.(*ast.MappingNode)
 	if !ok {
-		d.unusable(path, n, describe(n)+" where keys belong; write \"key: value\" lines")
+		d.unusable(path, n, describeNode(n)+" where keys belong; write \"key: value\" lines")
 		return
 	}
 	fields := map[string]int{}
@@ -93,20 +93,20 @@ func (d *configDecoder) intoStruct(path string, n ast.Node, v reflect.Value) {
 		if !ok {
 			continue
 		}
-		sub := join(path, key)
+		sub := joinPath(path, key)
 		i, ok := fields[key]
 		if !ok {
-			d.problem(start(entry.Key), sub, "unknown key; "+unknownKey(path, key, known))
+			d.problem(nodeStart(entry.Key), sub, "unknown key; "+unknownKey(path, key, known))
 			continue
 		}
 		if line := first[key]; line > 0 {
-			d.problem(start(entry.Key), sub, fmt.Sprintf("key repeated, it is on line %d already; keep one", line))
+			d.problem(nodeStart(entry.Key), sub, fmt.Sprintf("key repeated, it is on line %d already; keep one", line))
 			again := reflect.New(v.Field(i).Type()).Elem()
 			again.Set(v.Field(i))
 			d.into(sub, entry.Value, again)
 			continue
 		}
-		first[key] = start(entry.Key).Line
+		first[key] = nodeStart(entry.Key).Line
 		d.into(sub, entry.Value, v.Field(i))
 	}
 }
@@ -118,7 +118,7 @@ func (d *configDecoder) intoSlice(path string, n ast.Node, v reflect.Value) {
 	}
 	s, ok := n.(*ast.SequenceNode)
 	if !ok {
-		d.unusable(path, n, describe(n)+" where a list belongs; write entries that begin with \"- \"")
+		d.unusable(path, n, describeNode(n)+" where a list belongs; write entries that begin with \"- \"")
 		return
 	}
 	if len(s.Values) > maxListeners {
@@ -160,7 +160,7 @@ func (d *configDecoder) intoBasic(path string, n ast.Node, v reflect.Value) {
 		case *ast.StringNode, *ast.LiteralNode:
 		case *ast.MappingNode, *ast.SequenceNode, *ast.NullNode:
 		default:
-			d.unusable(path, n, describe(n)+" where text belongs; put it in quotes")
+			d.unusable(path, n, describeNode(n)+" where text belongs; put it in quotes")
 			return
 		}
 		if s, ok := d.scalar(path, n); ok {
@@ -192,7 +192,7 @@ func setScalar[T any](d *configDecoder, path string, n ast.Node, v reflect.Value
 func (d *configDecoder) scalar(path string, n ast.Node) (string, bool) {
 	switch n := n.(type) {
 	case *ast.MappingNode, *ast.SequenceNode:
-		d.unusable(path, n, describe(n)+" where a single value belongs; put the value in quotes if it begins with [ or {")
+		d.unusable(path, n, describeNode(n)+" where a single value belongs; put the value in quotes if it begins with [ or {")
 		return "", false
 	case *ast.NullNode:
 		d.unusable(path, n, "no value; write one, or remove the key for the default")
@@ -213,12 +213,12 @@ func (d *configDecoder) key(path string, k ast.MapKeyNode) (string, bool) {
 	}
 	switch n := n.(type) {
 	case *ast.MergeKeyNode:
-		d.problem(start(k), path, "merge keys (<<) are not supported; write the keys out")
+		d.problem(nodeStart(k), path, "merge keys (<<) are not supported; write the keys out")
 		return "", false
 	case *ast.StringNode:
 		return n.Value, true
 	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode, *ast.MappingNode, *ast.SequenceNode, nil:
-		d.problem(start(k), path, "a key must be plain text; write it out")
+		d.problem(nodeStart(k), path, "a key must be plain text; write it out")
 		return "", false
 	}
 	return n.GetToken().Value, true
@@ -255,7 +255,7 @@ func (d *configDecoder) resolve(path string, n ast.Node) (ast.Node, bool) {
 func (d *configDecoder) anchor(alias *ast.AliasNode) *ast.AnchorNode {
 	var found *ast.AnchorNode
 	for _, a := range d.anchors {
-		if a.Name.GetToken().Value == alias.Value.GetToken().Value && before(start(a), start(alias)) && !contains(a, alias) {
+		if a.Name.GetToken().Value == alias.Value.GetToken().Value && positionBefore(nodeStart(a), nodeStart(alias)) && !nodeContains(a, alias) {
 			found = a
 		}
 	}
@@ -274,13 +274,13 @@ func (d *configDecoder) problem(at *token.Position, path, message string) {
 // nothing further shall be said about it.
 func (d *configDecoder) unusable(path string, n ast.Node, message string) {
 	d.bad[path] = true
-	d.problem(start(n), path, message)
+	d.problem(nodeStart(n), path, message)
 }
 
 // finding records a finding of Validate at the line of its value, of the
 // other value that it is about, or of the nearest key around it.
 func (d *configDecoder) finding(f finding) {
-	for path := f.path; path != ""; path = parent(path) {
+	for path := f.path; path != ""; path = parentPath(path) {
 		if d.bad[path] {
 			return
 		}
@@ -292,8 +292,8 @@ func (d *configDecoder) finding(f finding) {
 	if at == nil && f.other != "" {
 		at = d.at[f.other]
 	}
-	for path := f.path; at == nil && path != ""; path = parent(path) {
-		at = d.at[parent(path)]
+	for path := f.path; at == nil && path != ""; path = parentPath(path) {
+		at = d.at[parentPath(path)]
 	}
 	d.problem(at, f.path, f.message(func(path string) int {
 		if p := d.at[path]; p != nil {

@@ -76,7 +76,7 @@ func keysOf(path string, t reflect.Type) []string {
 	var keys []string
 	for i := range t.NumField() {
 		f := t.Field(i)
-		key := join(path, f.Tag.Get("yaml"))
+		key := joinPath(path, f.Tag.Get("yaml"))
 		keys = append(keys, key)
 		switch f.Type.Kind() {
 		case reflect.Struct:

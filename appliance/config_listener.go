@@ -68,28 +68,28 @@ func listenerFindings(listeners []ListenerConfig) []finding {
 	if n := len(listeners); n > maxListeners {
 		return []finding{{path: "listeners", what: fmt.Sprintf("the list has %d entries", n), mend: fmt.Sprintf("%d is the most", maxListeners)}}
 	}
-	var fs []finding
+	var out []finding
 	for i, l := range listeners {
-		fs = append(fs, nameFindings(i, listeners)...)
+		out = append(out, nameFindings(i, listeners)...)
 		switch l.Network() {
 		case ListenTCP:
-			fs = append(fs, tcpFindings(i, l)...)
+			out = append(out, tcpFindings(i, l)...)
 		case ListenUnix:
-			fs = append(fs, unixFindings(i, l)...)
+			out = append(out, unixFindings(i, l)...)
 		default:
-			fs = append(fs, oneOf(listenerPath(i, "type"), l.Type, ListenTCP, ListenUnix)...)
+			out = append(out, oneOf(listenerPath(i, "type"), l.Type, ListenTCP, ListenUnix)...)
 			continue
 		}
 		if l.AllowAnonymous != nil && !*l.AllowAnonymous {
-			fs = append(fs, finding{
+			out = append(out, finding{
 				path: listenerPath(i, "allow_anonymous"),
 				what: "false would refuse every client, because there is no other way to sign in yet",
 				mend: "set it to true, or remove the listener",
 			})
 		}
-		fs = append(fs, takenFindings(i, listeners)...)
+		out = append(out, takenFindings(i, listeners)...)
 	}
-	return fs
+	return out
 }
 
 func nameFindings(i int, listeners []ListenerConfig) []finding {

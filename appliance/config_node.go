@@ -8,13 +8,13 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// start is where n begins in the file. A mapping's own token is the colon
+// nodeStart is where n begins in the file. A mapping's own token is the colon
 // after its first key, which is not where a person looks.
-func start(n ast.Node) *token.Position {
+func nodeStart(n ast.Node) *token.Position {
 	switch v := n.(type) {
 	case *ast.MappingNode:
 		if !v.IsFlowStyle && len(v.Values) > 0 {
-			return start(v.Values[0].Key)
+			return nodeStart(v.Values[0].Key)
 		}
 	case nil:
 		return nil
@@ -25,12 +25,12 @@ func start(n ast.Node) *token.Position {
 	return &token.Position{Line: 1, Column: 1}
 }
 
-func before(a, b *token.Position) bool {
+func positionBefore(a, b *token.Position) bool {
 	return a.Line < b.Line || a.Line == b.Line && a.Column < b.Column
 }
 
-// describe names the kind of n as a person would.
-func describe(n ast.Node) string {
+// describeNode names the kind of n as a person would.
+func describeNode(n ast.Node) string {
 	switch n.(type) {
 	case *ast.MappingNode:
 		return "there are keys"
@@ -44,9 +44,9 @@ func describe(n ast.Node) string {
 	return "there is text"
 }
 
-type visit func(ast.Node) bool
+type nodeVisitor func(ast.Node) bool
 
-func (f visit) Visit(n ast.Node) ast.Visitor {
+func (f nodeVisitor) Visit(n ast.Node) ast.Visitor {
 	if f(n) {
 		return f
 	}
@@ -56,7 +56,7 @@ func (f visit) Visit(n ast.Node) ast.Visitor {
 // anchorsOf lists the anchors under n in the order of the file.
 func anchorsOf(n ast.Node) []*ast.AnchorNode {
 	var found []*ast.AnchorNode
-	ast.Walk(visit(func(n ast.Node) bool {
+	ast.Walk(nodeVisitor(func(n ast.Node) bool {
 		if a, ok := n.(*ast.AnchorNode); ok {
 			found = append(found, a)
 		}
@@ -65,25 +65,25 @@ func anchorsOf(n ast.Node) []*ast.AnchorNode {
 	return found
 }
 
-// contains tells whether inner is part of outer.
-func contains(outer, inner ast.Node) bool {
+// nodeContains tells whether inner is part of outer.
+func nodeContains(outer, inner ast.Node) bool {
 	found := false
-	ast.Walk(visit(func(n ast.Node) bool {
+	ast.Walk(nodeVisitor(func(n ast.Node) bool {
 		found = found || n == inner
 		return !found
 	}), outer)
 	return found
 }
 
-func join(path, key string) string {
+func joinPath(path, key string) string {
 	if path == "" {
 		return key
 	}
 	return path + "." + key
 }
 
-// parent is path less its last part: a key, or an index.
-func parent(path string) string {
+// parentPath is path less its last part: a key, or an index.
+func parentPath(path string) string {
 	return path[:max(0, strings.LastIndexAny(path, ".["))]
 }
 

@@ -106,7 +106,7 @@ func (d *configDecoder) document(file *ast.File) ast.Node {
 			continue
 		}
 		if root != nil {
-			d.problem(start(doc.Body), "", "a second document begins here; keep one, without --- in between")
+			d.problem(nodeStart(doc.Body), "", "a second document begins here; keep one, without --- in between")
 			break
 		}
 		root = doc.Body

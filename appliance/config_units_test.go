@@ -34,7 +34,7 @@ func TestParseByteSize(t *testing.T) {
 	} {
 		var got ByteSize
 		err := got.UnmarshalText([]byte(tt.in))
-		check(t, tt.in, got, err, tt.want, tt.err)
+		checkParse(t, tt.in, got, err, tt.want, tt.err)
 	}
 }
 
@@ -85,7 +85,7 @@ func TestParseDuration(t *testing.T) {
 		{in: "soon", err: `"soon"` + not},
 	} {
 		got, err := parseDuration(tt.in)
-		check(t, tt.in, got, err, tt.want, tt.err)
+		checkParse(t, tt.in, got, err, tt.want, tt.err)
 	}
 }
 
@@ -106,11 +106,11 @@ func TestParseMode(t *testing.T) {
 		{in: "u=rw", err: `"u=rw"` + not},
 	} {
 		got, err := parseMode(tt.in)
-		check(t, tt.in, got, err, tt.want, tt.err)
+		checkParse(t, tt.in, got, err, tt.want, tt.err)
 	}
 }
 
-func check[T comparable](t *testing.T, in string, got T, err error, want T, wantErr string) {
+func checkParse[T comparable](t *testing.T, in string, got T, err error, want T, wantErr string) {
 	t.Helper()
 	switch {
 	case wantErr == "" && err != nil:

@@ -45,21 +45,21 @@ func (f finding) message(line func(path string) int) string {
 }
 
 func (c Config) findings() []finding {
-	fs := listenerFindings(c.Listeners)
-	fs = append(fs, c.controlFindings()...)
-	fs = append(fs, c.sizeFindings()...)
-	fs = append(fs, oneOf("sessions.when_full", c.Sessions.WhenFull, DropOldest, DropNewest)...)
-	fs = append(fs, oneOf("log.format", c.Log.Format, LogText, LogJSON)...)
-	return fs
+	out := listenerFindings(c.Listeners)
+	out = append(out, c.controlFindings()...)
+	out = append(out, c.sizeFindings()...)
+	out = append(out, oneOf("sessions.when_full", c.Sessions.WhenFull, DropOldest, DropNewest)...)
+	out = append(out, oneOf("log.format", c.Log.Format, LogText, LogJSON)...)
+	return out
 }
 
 func (c Config) controlFindings() []finding {
-	var fs []finding
+	var out []finding
 	if c.Control.Socket != "" {
-		fs = append(fs, socketFindings("control.socket", c.Control.Socket)...)
+		out = append(out, socketFindings("control.socket", c.Control.Socket)...)
 		for i, l := range c.Listeners {
-			if len(fs) == 0 && l.Network() == ListenUnix && filepath.Clean(l.Address) == filepath.Clean(c.Control.Socket) {
-				fs = append(fs, finding{
+			if len(out) == 0 && l.Network() == ListenUnix && filepath.Clean(l.Address) == filepath.Clean(c.Control.Socket) {
+				out = append(out, finding{
 					path:  "control.socket",
 					what:  fmt.Sprintf("socket %s is taken by", quoteShort(c.Control.Socket)),
 					other: listenerItem(i), mend: "pick another",
@@ -68,9 +68,9 @@ func (c Config) controlFindings() []finding {
 		}
 	}
 	if c.Control.Mode == 0 {
-		return append(fs, finding{path: "control.mode", what: "no file mode", mend: "set one, such as 0660"})
+		return append(out, finding{path: "control.mode", what: "no file mode", mend: "set one, such as 0660"})
 	}
-	return append(fs, modeFindings("control.mode", c.Control.Mode)...)
+	return append(out, modeFindings("control.mode", c.Control.Mode)...)
 }
 
 // maxSocketPath is the longest path that fits into the kernel's address of a
@@ -107,17 +107,17 @@ func (w within[T]) findings() []finding {
 	switch {
 	case w.unlimited0 && w.v == 0:
 	case w.v < w.lo && w.unlimited0:
-		return []finding{{path: w.path, what: text(w.v) + " is less than " + text(w.lo), mend: "raise it, or set 0 for no limit"}}
+		return []finding{{path: w.path, what: valueText(w.v) + " is less than " + valueText(w.lo), mend: "raise it, or set 0 for no limit"}}
 	case w.v < w.lo:
-		return []finding{{path: w.path, what: text(w.v) + " is less than " + text(w.lo), mend: "raise it"}}
+		return []finding{{path: w.path, what: valueText(w.v) + " is less than " + valueText(w.lo), mend: "raise it"}}
 	case w.v > w.hi:
-		return []finding{{path: w.path, what: text(w.v) + " is more than " + text(w.hi), mend: "lower it"}}
+		return []finding{{path: w.path, what: valueText(w.v) + " is more than " + valueText(w.hi), mend: "lower it"}}
 	}
 	return nil
 }
 
-// text words a value as the file would.
-func text(v any) string {
+// valueText words a value as the file would.
+func valueText(v any) string {
 	if d, ok := v.(time.Duration); ok {
 		if d != 0 && d%day == 0 {
 			return fmt.Sprintf("%dd", d/day)
@@ -190,7 +190,7 @@ func (c Config) rangeFindings() []finding {
 		out = append(out, w.findings()...)
 	}
 	if e := c.Sessions.MaxExpiry; e > 0 && e <= maxExpiry && e%time.Second != 0 && e > time.Second {
-		out = append(out, finding{path: "sessions.max_expiry", what: text(e) + " is not a whole number of seconds", mend: "round it, MQTT counts in seconds"})
+		out = append(out, finding{path: "sessions.max_expiry", what: valueText(e) + " is not a whole number of seconds", mend: "round it, MQTT counts in seconds"})
 	}
 	return out
 }
