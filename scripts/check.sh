@@ -187,7 +187,8 @@ for name; do
 done
 [ $# -eq 0 ] || steps=("$@")
 
-have go || PATH=$PATH:/usr/local/go/bin
+# Daemons lie in sbin, which is not on everybody's PATH.
+PATH=$PATH:/usr/sbin:/usr/local/go/bin
 # Go must not ask git about a checkout that another user owns, nor build
 # against a workspace around this one.
 GOFLAGS="$(go env GOFLAGS 2>/dev/null) -buildvcs=false"
