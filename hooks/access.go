@@ -1,0 +1,77 @@
+package hooks
+
+import (
+	"sync/atomic"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/synthetism/edgebroker/events"
+	"github.com/synthetism/edgebroker/listen"
+	"github.com/synthetism/edgebroker/wire"
+)
+
+// Access decides who may connect. A listener either lets everybody in or
+// nobody; see the listener's allow_anonymous.
+type Access struct {
+	mqtt.HookBase
+	bus       *events.Bus
+	anonymous map[string]bool // by listener
+	refused   atomic.Uint64
+}
+
+// Refused is how many clients have been turned away.
+func (h *Access) Refused() uint64 { return h.refused.Load() }
+
+// NewAccess returns an Access that lets clients in on the listeners that
+// anonymous names, and reports the others to bus as refusals.
+func NewAccess(anonymous map[string]bool, bus *events.Bus) *Access {
+	return &Access{anonymous: anonymous, bus: bus}
+}
+
+// ID implements mqtt.Hook.
+func (h *Access) ID() string { return "access" }
+
+// Provides implements mqtt.Hook.
+func (h *Access) Provides(b byte) bool {
+	return b == mqtt.OnConnect || b == mqtt.OnConnectAuthenticate
+}
+
+// OnConnect refuses enhanced authentication: there is no method to offer.
+// [MQTT-4.12.0-1]
+func (h *Access) OnConnect(cl *mqtt.Client, _ packets.Packet) error {
+	conn := connOf(cl)
+	if conn == nil || !conn.Connect().HasAuthMethod {
+		return nil
+	}
+	h.refuse(conn, cl.ID, wire.BadAuthMethod)
+	conn.Kick(wire.BadAuthMethod, listen.EndNotAuthorized)
+	return packets.ErrBadAuthenticationMethod
+}
+
+// OnConnectAuthenticate implements mqtt.Hook.
+func (h *Access) OnConnectAuthenticate(cl *mqtt.Client, _ packets.Packet) bool {
+	conn := connOf(cl)
+	if conn != nil && h.anonymous[conn.Listener()] {
+		return true
+	}
+	if conn != nil {
+		h.refuse(conn, cl.ID, wire.NotAuthorized)
+	}
+	return false
+}
+
+func (h *Access) refuse(conn *listen.Conn, client string, reason wire.Reason) {
+	h.refused.Add(1)
+	if h.bus.Wants(events.Refusal) {
+		h.bus.Publish(events.New(events.Refusal, client, events.RefusalData{
+			ClientID: client, Remote: conn.Remote(), What: "connect", Reason: reason.String()}))
+	}
+}
+
+// connOf returns the connection behind a mochi client; nil for clients that
+// mochi makes itself.
+func connOf(cl *mqtt.Client) *listen.Conn {
+	conn, _ := cl.Net.Conn.(*listen.Conn)
+	return conn
+}

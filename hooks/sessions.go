@@ -1,0 +1,244 @@
+package hooks
+
+import (
+	"sync"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/synthetism/edgebroker/events"
+	"github.com/synthetism/edgebroker/listen"
+	"github.com/synthetism/edgebroker/relay"
+	"github.com/synthetism/edgebroker/wire"
+)
+
+// Limits are what a CONNACK announces; they must be what is enforced.
+type Limits struct {
+	ReceiveMaximum uint16
+	MaxPacketSize  uint32 // bytes, 0 for no limit
+	MaxTopicAlias  uint16
+}
+
+// Sessions binds connections to sessions. Of several connections with one
+// client identifier the last to arrive gets the session; each waits until the
+// one before it is over, so that two never hold a session at once.
+//
+// A connection event is reported after its CONNACK, and for each of them
+// exactly one disconnection event, when the connection is over.
+type Sessions struct {
+	mqtt.HookBase
+	relay  *relay.Relay
+	bus    *events.Bus
+	limits Limits
+	forget func(client string, conn *listen.Conn)
+
+	mu       sync.Mutex // guards everything that follows
+	byConn   map[*listen.Conn]*binding
+	last     map[string]*binding // by client identifier: the last to arrive
+	counters Counters
+}
+
+// Counters are what Sessions has counted since it was made.
+type Counters struct {
+	Connections    uint64            // connection events
+	Connected      int               // of these, how many are not over
+	MaxConnected   int               // the most there have been at once
+	Disconnections map[string]uint64 // by reason word
+}
+
+// binding is one connection's claim on a session.
+type binding struct {
+	conn      *listen.Conn
+	id        string
+	port      *relay.Port // nil until the session is its own
+	granted   []relay.Granted
+	connected time.Time // of the connection event; zero if there was none
+	before    relay.PortTraffic
+}
+
+// NewSessions returns a Sessions that opens sessions in r and reports to bus.
+// forget is told when a connection is over, so that the server can drop what
+// it may still know of it.
+func NewSessions(r *relay.Relay, bus *events.Bus, limits Limits, forget func(client string, conn *listen.Conn)) *Sessions {
+	return &Sessions{
+		relay: r, bus: bus, limits: limits, forget: forget,
+		byConn: make(map[*listen.Conn]*binding), last: make(map[string]*binding),
+		counters: Counters{Disconnections: make(map[string]uint64)},
+	}
+}
+
+// ID implements mqtt.Hook.
+func (h *Sessions) ID() string { return "sessions" }
+
+// Provides implements mqtt.Hook.
+func (h *Sessions) Provides(b byte) bool {
+	return b == mqtt.OnSessionEstablish || b == mqtt.OnSessionEstablished
+}
+
+// OnSessionEstablish runs before the CONNACK: it ends the client's earlier
+// connection, waits for it, and opens the session. [MQTT-3.1.4-3]
+func (h *Sessions) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
+	conn := connOf(cl)
+	if conn == nil {
+		return
+	}
+	conn.SetID(cl.ID)
+	b := &binding{conn: conn, id: cl.ID}
+	h.mu.Lock()
+	earlier := h.last[cl.ID]
+	h.last[cl.ID], h.byConn[conn] = b, b
+	h.mu.Unlock()
+	if earlier != nil {
+		earlier.conn.Kick(wire.SessionTakenOver, listen.EndTakenOver)
+		<-earlier.conn.Done()
+	}
+	if word, _ := conn.EndReason(); word != "" {
+		return // over already, perhaps taken over in its turn: the session stays as it is
+	}
+	c := conn.Connect()
+	port := h.relay.Open(relay.Connect{
+		ClientID: cl.ID, Username: c.Username, Version: c.Version, CleanStart: c.CleanStart,
+		Expiry: c.SessionExpiry, ReceiveMaximum: c.ReceiveMaximum, MaxPacket: c.MaximumPacketSize, Will: c.Will,
+	})
+	conn.OnConnack = func(ack *wire.Connack) { h.complete(ack, c, port) }
+	h.mu.Lock()
+	b.port = port
+	h.mu.Unlock()
+}
+
+// complete makes a CONNACK tell the truth: about the session, which is
+// relay's, and about every limit that is enforced. [MQTT-3.2.2-2]
+func (h *Sessions) complete(ack *wire.Connack, c *wire.Connect, port *relay.Port) {
+	ack.SessionPresent = port.SessionPresent()
+	ack.ReceiveMaximum = h.limits.ReceiveMaximum
+	ack.MaximumPacketSize = h.limits.MaxPacketSize
+	ack.TopicAliasMaximum = h.limits.MaxTopicAlias
+	if got := port.SessionExpiry(); got != c.SessionExpiry { // [MQTT-3.2.2-21]
+		ack.HasSessionExpiry, ack.SessionExpiry = true, got
+	}
+}
+
+// OnSessionEstablished runs after the CONNACK: messages may flow.
+func (h *Sessions) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
+	conn := connOf(cl)
+	if conn == nil {
+		return
+	}
+	h.mu.Lock()
+	b := h.byConn[conn]
+	if b == nil || b.port == nil {
+		h.mu.Unlock()
+		return
+	}
+	b.connected, b.before = time.Now(), b.port.Traffic()
+	h.counters.Connections++
+	h.counters.Connected++
+	h.counters.MaxConnected = max(h.counters.MaxConnected, h.counters.Connected)
+	h.mu.Unlock()
+
+	c := conn.Connect()
+	if h.bus.Wants(events.Connection) {
+		h.bus.Publish(events.New(events.Connection, b.id, events.ConnectionData{
+			ClientID: b.id, Username: c.Username, Remote: conn.Remote(), Listener: conn.Listener(),
+			Protocol: c.Version.String(), KeepAlive: c.KeepAlive, CleanStart: c.CleanStart,
+			SessionPresent: b.port.SessionPresent(), SessionExpiry: b.port.SessionExpiry(),
+		}))
+	}
+	conn.Bind(b.port, c.Version)
+	b.port.Attach(conn)
+}
+
+// Ended gives up what conn held. It is the listener's OnEnd: called once for
+// every connection, when the server has returned from it in whatever way.
+func (h *Sessions) Ended(conn *listen.Conn, _ error) {
+	word, cause := conn.EndReason()
+	h.mu.Lock()
+	b := h.byConn[conn]
+	if b == nil {
+		h.mu.Unlock()
+		return
+	}
+	delete(h.byConn, conn)
+	if h.last[b.id] == b {
+		delete(h.last, b.id)
+	}
+	if !b.connected.IsZero() {
+		h.counters.Connected--
+		h.counters.Disconnections[word]++
+	}
+	h.mu.Unlock()
+
+	if !b.connected.IsZero() && h.bus.Wants(events.Disconnection) {
+		h.bus.Publish(events.New(events.Disconnection, b.id, b.disconnection(word, cause)))
+	}
+	if b.port != nil {
+		b.port.End(end(conn, word))
+	}
+	h.forget(b.id, conn)
+}
+
+// end says what becomes of the session and the will.
+func end(conn *listen.Conn, word string) relay.End {
+	// A broker that stops does not say that its clients have failed.
+	e := relay.End{Will: word != listen.EndServerShutdown}
+	if d, said := conn.Disconnect(); said {
+		e.Will = d.Reason != wire.Success // [MQTT-3.14.4-3]
+		if d.HasExpiry {
+			e.Expiry = &d.SessionExpiry
+		}
+	}
+	return e
+}
+
+func (b *binding) disconnection(word string, cause error) events.DisconnectionData {
+	now := b.port.Traffic()
+	d := events.DisconnectionData{
+		ClientID: b.id, Username: b.conn.Connect().Username, Remote: b.conn.Remote(), Listener: b.conn.Listener(),
+		Protocol: b.conn.Version().String(), Reason: word, Duration: time.Since(b.connected),
+		Received: now.Received - b.before.Received, Sent: now.Sent - b.before.Sent,
+	}
+	if cause != nil {
+		d.Error = cause.Error()
+	}
+	return d
+}
+
+// Kick disconnects the client and reports whether it was connected.
+func (h *Sessions) Kick(client string) bool {
+	conn := h.Conn(client)
+	if conn == nil {
+		return false
+	}
+	conn.Kick(wire.AdministrativeAction, listen.EndKicked)
+	return true
+}
+
+// Conn returns the client's connection, nil if it has none.
+func (h *Sessions) Conn(client string) *listen.Conn {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if b := h.last[client]; b != nil && !b.connected.IsZero() {
+		return b.conn
+	}
+	return nil
+}
+
+// Counters reads the counters. The caller owns the result.
+func (h *Sessions) Counters() Counters {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c := h.counters
+	c.Disconnections = make(map[string]uint64, len(h.counters.Disconnections))
+	for word, n := range h.counters.Disconnections {
+		c.Disconnections[word] = n
+	}
+	return c
+}
+
+// binding returns conn's claim, nil if it has none.
+func (h *Sessions) binding(conn *listen.Conn) *binding {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.byConn[conn]
+}

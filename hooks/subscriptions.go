@@ -1,0 +1,112 @@
+package hooks
+
+import (
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/synthetism/edgebroker/listen"
+	"github.com/synthetism/edgebroker/relay"
+	"github.com/synthetism/edgebroker/wire"
+)
+
+// Subscriptions makes SUBSCRIBE and UNSUBSCRIBE act on relay. mochi is left
+// with an empty list of filters: it writes the answer's frame, the connection
+// puts in the reason codes.
+type Subscriptions struct {
+	mqtt.HookBase
+	sessions *Sessions
+}
+
+// NewSubscriptions returns a Subscriptions for the connections that sessions
+// has bound.
+func NewSubscriptions(sessions *Sessions) *Subscriptions {
+	return &Subscriptions{sessions: sessions}
+}
+
+// ID implements mqtt.Hook.
+func (h *Subscriptions) ID() string { return "subscriptions" }
+
+// Provides implements mqtt.Hook.
+func (h *Subscriptions) Provides(b byte) bool {
+	return b == mqtt.OnSubscribe || b == mqtt.OnUnsubscribe || b == mqtt.OnPacketProcessed
+}
+
+// OnSubscribe implements mqtt.Hook.
+func (h *Subscriptions) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	pk.Filters = nil
+	conn, b := h.bound(cl)
+	if b == nil {
+		return pk
+	}
+	asked, ok := conn.Subscribe()
+	if !ok {
+		return pk
+	}
+	subs := make([]relay.Subscription, len(asked.Filters))
+	for i, f := range asked.Filters {
+		subs[i] = relay.Subscription{Filter: f.Filter, QoS: f.QoS, NoLocal: f.NoLocal,
+			RetainAsPublished: f.RetainAsPublished, RetainHandling: f.RetainHandling, ID: asked.SubscriptionID}
+	}
+	codes, granted := b.port.Subscribe(subs, answerWhenStored(conn))
+	b.granted = granted
+	conn.AnswerWith(codes)
+	return pk
+}
+
+// OnUnsubscribe implements mqtt.Hook.
+func (h *Subscriptions) OnUnsubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	pk.Filters = nil
+	conn, b := h.bound(cl)
+	if b == nil {
+		return pk
+	}
+	if asked, ok := conn.Unsubscribe(); ok {
+		conn.AnswerWith(b.port.Unsubscribe(asked.Filters, answerWhenStored(conn)))
+	}
+	return pk
+}
+
+// OnPacketProcessed sends the retained messages of a SUBSCRIBE, whose SUBACK
+// has been written by now.
+func (h *Subscriptions) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, _ error) {
+	if pk.FixedHeader.Type != packets.Subscribe {
+		return
+	}
+	if _, b := h.bound(cl); b != nil {
+		b.port.SendRetained(b.granted)
+		b.granted = nil
+	}
+}
+
+func (h *Subscriptions) bound(cl *mqtt.Client) (*listen.Conn, *binding) {
+	conn := connOf(cl)
+	if conn == nil {
+		return nil, nil
+	}
+	b := h.sessions.binding(conn)
+	if b == nil || b.port == nil {
+		return conn, nil
+	}
+	return conn, b
+}
+
+// stored releases a SUBACK or UNSUBACK that waits for the store.
+type stored struct {
+	conn    *listen.Conn
+	release func()
+}
+
+// answerWhenStored holds conn's next answer back until the store has kept
+// what it promises.
+func answerWhenStored(conn *listen.Conn) relay.Done {
+	return stored{conn, conn.HoldAnswer()}
+}
+
+// Committed implements relay.Done.
+func (s stored) Committed(err error) {
+	if err != nil {
+		s.conn.Kick(wire.QuotaExceeded, listen.EndInternalError)
+		return
+	}
+	s.release()
+}
