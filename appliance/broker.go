@@ -1,0 +1,291 @@
+package appliance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+
+	"github.com/synthetism/edgebroker/events"
+	"github.com/synthetism/edgebroker/hooks"
+	"github.com/synthetism/edgebroker/listen"
+	"github.com/synthetism/edgebroker/relay"
+	"github.com/synthetism/edgebroker/statsd"
+	"github.com/synthetism/edgebroker/wire"
+)
+
+// Errors that callers may want to tell apart.
+var (
+	// ErrListen is wrapped by Start's error when an address cannot be bound.
+	ErrListen = listen.ErrListen
+	// ErrState is returned for a call that the Broker's state does not allow,
+	// such as a second Start.
+	ErrState = errors.New("broker is not in the state for that")
+)
+
+// Broker is one running edgebroker: listeners, MQTT server, relay, events and
+// control socket, started and stopped as a unit. Use it once: New, Start,
+// Stop. Except for Start, its methods may be called at any time, from any
+// goroutine.
+type Broker struct {
+	cfg     Config
+	log     *slog.Logger
+	version string
+	control bool
+
+	bus       *events.Bus
+	relay     *relay.Relay
+	gate      *listen.Gate
+	access    *hooks.Access
+	sessions  *hooks.Sessions
+	server    *mqtt.Server
+	listeners []*listen.Listener
+	sampler   *statsd.Sampler
+	stats     *statsd.Server
+
+	mu      sync.Mutex // guards everything that follows
+	state   state
+	cancel  context.CancelFunc // ends the goroutines that Start has started
+	running sync.WaitGroup
+	stopped chan struct{} // closed when Stop is done
+	stopErr error
+}
+
+type state int
+
+const (
+	made state = iota
+	started
+	stopping
+)
+
+// Option changes how New makes a Broker.
+type Option func(*Broker)
+
+// WithLogger makes the broker log to log. Without it nothing is logged.
+func WithLogger(log *slog.Logger) Option { return func(b *Broker) { b.log = log } }
+
+// WithVersion sets the version that the broker reports of itself.
+func WithVersion(v string) Option { return func(b *Broker) { b.version = v } }
+
+// WithoutControl leaves the control socket out: a program that embeds the
+// broker asks it through Stats and On.
+func WithoutControl() Option { return func(b *Broker) { b.control = false } }
+
+// New makes a broker of cfg. It does no I/O and starts nothing. The error
+// lists everything that is wrong with cfg.
+func New(cfg Config, opts ...Option) (*Broker, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	b := &Broker{cfg: cfg, control: true, version: "unknown", stopped: make(chan struct{}),
+		log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	for _, o := range opts {
+		o(b)
+	}
+	b.bus = events.NewBus(b.log.With("component", "events"), wire.MatchTopic)
+	return b, nil
+}
+
+// Start binds every listener and the control socket before it returns, so nil
+// means that clients can connect. On failure it stops what it has started and
+// names the part that failed. ctx bounds starting only; the broker runs until
+// Stop.
+func (b *Broker) Start(ctx context.Context) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.state != made {
+		return fmt.Errorf("start: %w: a Broker is started once", ErrState)
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	b.assemble()
+	if err := b.bind(); err != nil {
+		b.unbind()
+		return err
+	}
+	run, cancel := context.WithCancel(context.Background())
+	b.cancel = cancel
+	b.running.Go(func() { _ = b.sampler.Run(run) })
+	if b.control {
+		b.running.Go(func() {
+			if err := b.stats.Serve(); err != nil {
+				b.log.Error("control socket", "error", err)
+			}
+		})
+	}
+	if err := b.server.Serve(); err != nil {
+		cancel()
+		b.unbind()
+		b.running.Wait()
+		return fmt.Errorf("start mqtt server: %w", err)
+	}
+	b.state = started
+	b.system("started", "")
+	return nil
+}
+
+// assemble makes the parts.
+func (b *Broker) assemble() {
+	b.relay = relay.New(relayConfig(b.cfg), nil, b.bus, b.log.With("component", "relay"))
+	b.sessions = hooks.NewSessions(b.relay, b.bus, hooks.Limits{
+		ReceiveMaximum: uint16(b.cfg.Limits.ReceiveMaximum),
+		MaxPacketSize:  uint32(b.cfg.Limits.MaxPacketSize),
+		MaxTopicAlias:  uint16(b.cfg.Limits.MaxTopicAlias),
+	}, b.forget)
+	b.gate = listen.NewGate(listen.Options{
+		Limits: listen.Limits{
+			MaxConnections:          b.cfg.Limits.MaxConnections,
+			MaxUnauthenticated:      b.cfg.Limits.MaxUnauthenticated,
+			MaxUnauthenticatedBytes: b.cfg.Limits.MaxUnauthenticated * int(b.cfg.Limits.MaxConnectSize) / 4,
+			ConnectTimeout:          b.cfg.Limits.ConnectTimeout,
+			MaxConnectSize:          int(b.cfg.Limits.MaxConnectSize),
+			MaxPacketSize:           int(b.cfg.Limits.MaxPacketSize),
+		},
+		LowWater: int(b.cfg.Limits.MaxOutboundBytes) / 4,
+		Log:      b.log.With("component", "listen"),
+		OnEnd:    b.sessions.Ended,
+		OnRefuse: b.refused,
+	})
+	b.server = newServer(b.log)
+	anonymous := make(map[string]bool)
+	for i, l := range b.cfg.Listeners {
+		anonymous[l.Name] = l.Anonymous()
+		b.listeners = append(b.listeners, listen.New(listen.Config{
+			ID: l.Name, Type: l.Type, Address: l.Address, Mode: l.Mode, Key: fmt.Sprintf("listeners[%d].address", i),
+		}, b.gate))
+	}
+	b.access = hooks.NewAccess(anonymous, b.bus)
+	for _, h := range []mqtt.Hook{
+		b.access, b.sessions, hooks.NewSubscriptions(b.sessions),
+	} {
+		if err := b.server.AddHook(h, nil); err != nil {
+			panic(fmt.Sprintf("add hook %s: %v", h.ID(), err)) // our hooks take no configuration that could be wrong
+		}
+	}
+	b.sampler = statsd.NewSampler(b.totals)
+	b.stats = statsd.NewServer(backend{b}, statsd.Options{Log: b.log.With("component", "statsd"), CheckFilter: wire.ValidFilter})
+}
+
+// bind opens every socket.
+func (b *Broker) bind() error {
+	for _, l := range b.listeners {
+		if err := b.server.AddListener(l); err != nil {
+			return err
+		}
+	}
+	if !b.control {
+		return nil
+	}
+	return b.stats.Listen(b.cfg.Control.Path(), b.cfg.Control.Mode)
+}
+
+// unbind closes what bind has opened, when starting has failed.
+func (b *Broker) unbind() {
+	for _, l := range b.listeners {
+		l.Close(nil)
+	}
+	_ = b.stats.Close(context.Background()) // nobody has been served
+	b.relay.Close()
+	b.state = stopping
+	close(b.stopped)
+}
+
+// Stop tells clients that the server shuts down, closes everything in the
+// reverse order of Start and waits for it, at most until ctx ends; then the
+// error says what was still going on. A second Stop waits for the first.
+// Handlers get the events that have been reported by then. Stop must not be
+// called from a handler.
+func (b *Broker) Stop(ctx context.Context) error {
+	b.mu.Lock()
+	switch b.state {
+	case made:
+		b.state = stopping
+		close(b.stopped)
+		b.mu.Unlock()
+		return b.bus.Close(ctx)
+	case stopping:
+		b.mu.Unlock()
+		select {
+		case <-b.stopped:
+			return b.stopErr
+		case <-ctx.Done():
+			return fmt.Errorf("stop: %w", ctx.Err())
+		}
+	}
+	b.state = stopping
+	b.mu.Unlock()
+
+	b.system("stopping", "")
+	var errs []error
+	for _, l := range b.listeners {
+		l.Close(nil)
+	}
+	errs = append(errs, b.gate.Shutdown(ctx, wire.ServerShuttingDown, listen.EndServerShutdown))
+	if errs[0] == nil { // else it would wait for connections that do not end
+		errs = append(errs, b.server.Close())
+	}
+	b.relay.Close()
+	errs = append(errs, b.bus.Close(ctx))
+	errs = append(errs, b.stats.Close(ctx))
+	b.cancel()
+	b.running.Wait()
+	b.stopErr = errors.Join(errs...)
+	close(b.stopped)
+	return b.stopErr
+}
+
+// Addr returns the address that a listener has bound, once Start has
+// returned; useful when the configured port is 0. It is empty for a name that
+// does not exist.
+func (b *Broker) Addr(listener string) string {
+	for _, l := range b.listeners {
+		if l.ID() == listener {
+			return l.Address()
+		}
+	}
+	return ""
+}
+
+func (b *Broker) system(what, detail string) {
+	b.bus.Publish(events.New(events.System, events.Source, events.SystemData{What: what, Detail: detail}))
+}
+
+// refused reports a socket that did not become a connection.
+func (b *Broker) refused(remote, _, reason string) {
+	if b.bus.Wants(events.Refusal) {
+		b.bus.Publish(events.New(events.Refusal, events.Source, events.RefusalData{Remote: remote, What: "connect", Reason: reason}))
+	}
+}
+
+// forget removes what the MQTT server may still hold of a connection that is
+// over: it keeps those whose CONNACK could not be written.
+func (b *Broker) forget(client string, conn *listen.Conn) {
+	if cl, ok := b.server.Clients.Get(client); ok && cl.Net.Conn == conn {
+		b.server.Clients.Delete(client)
+	}
+}
+
+func relayConfig(c Config) relay.Config {
+	r := relay.DefaultConfig()
+	r.MaxInflight = c.Limits.MaxInflight
+	r.ReceiveMaximum = uint16(c.Limits.ReceiveMaximum)
+	r.MaxTopicAlias = uint16(c.Limits.MaxTopicAlias)
+	r.MaxTopicLevels = c.Limits.MaxTopicLevels
+	r.MaxOutbound = int(c.Limits.MaxOutboundBytes)
+	r.MaxQueued = c.Sessions.MaxQueuedMessages
+	r.MaxQueuedBytes = int64(c.Sessions.MaxQueuedBytes)
+	r.TotalQueuedBytes = int64(c.Sessions.TotalQueuedBytes)
+	r.MaxSessionExpiry = c.Sessions.MaxExpiry
+	r.MaxRetained = c.Retained.MaxMessages
+	r.MaxRetainedBytes = int64(c.Retained.MaxBytes)
+	if c.Sessions.WhenFull == DropNewest {
+		r.WhenFull = relay.DropNewest
+	}
+	return r
+}

@@ -1,0 +1,59 @@
+package appliance
+
+import (
+	"context"
+	"io"
+	"log/slog"
+)
+
+// NewLogger returns a logger that writes to w as c says.
+func NewLogger(c LogConfig, w io.Writer) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: c.Level}
+	if c.Format == LogJSON {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}
+
+// mochiLog carries what the embedded MQTT server logs. That one logs per
+// client what is an event here, and whole packets, payload included, when it
+// does not like them: levels go down a step, packets are left out.
+type mochiLog struct{ next slog.Handler }
+
+func mochiLevel(l slog.Level) slog.Level {
+	if l >= slog.LevelError {
+		return slog.LevelWarn
+	}
+	return slog.LevelDebug
+}
+
+func (h mochiLog) Enabled(ctx context.Context, l slog.Level) bool {
+	return h.next.Enabled(ctx, mochiLevel(l))
+}
+
+func (h mochiLog) Handle(ctx context.Context, r slog.Record) error {
+	clean := slog.NewRecord(r.Time, mochiLevel(r.Level), r.Message, r.PC)
+	r.Attrs(func(a slog.Attr) bool {
+		if !holdsPacket(a) {
+			clean.AddAttrs(a)
+		}
+		return true
+	})
+	return h.next.Handle(ctx, clean)
+}
+
+func (h mochiLog) WithAttrs(attrs []slog.Attr) slog.Handler {
+	var clean []slog.Attr
+	for _, a := range attrs {
+		if !holdsPacket(a) {
+			clean = append(clean, a)
+		}
+	}
+	return mochiLog{h.next.WithAttrs(clean)}
+}
+
+func (h mochiLog) WithGroup(name string) slog.Handler { return mochiLog{h.next.WithGroup(name)} }
+
+// holdsPacket reports whether a is one of the attributes in which the server
+// logs a packet.
+func holdsPacket(a slog.Attr) bool { return a.Key == "pk" || a.Key == "packet" }

@@ -1,0 +1,156 @@
+package appliance
+
+import (
+	"context"
+	"time"
+
+	"github.com/synthetism/edgebroker/events"
+	"github.com/synthetism/edgebroker/relay"
+	"github.com/synthetism/edgebroker/statsd"
+)
+
+// Stats reads the broker's counters. Before Start they are all zero.
+func (b *Broker) Stats() statsd.Snapshot {
+	if !b.assembled() {
+		return statsd.Snapshot{Version: b.version}
+	}
+	t, g, s := b.relay.Totals(), b.gate.Totals(), b.sessions.Counters()
+	snap := statsd.Snapshot{
+		Version:      b.version,
+		ClientCount:  int64(s.Connected),
+		MessageCount: t.Received.Messages() + t.Own.Messages(),
+		Connections: statsd.Connections{
+			Current: int64(s.Connected), Maximum: int64(s.MaxConnected), Total: s.Connections,
+			Refused: sum(g.Refused) + b.access.Refused(),
+		},
+		Sessions:       statsd.Sessions{Total: int64(t.Sessions), Connected: int64(t.Connected), Kept: int64(t.Sessions - t.Connected)},
+		Subscriptions:  statsd.Subscriptions{Total: int64(t.Subs), Shared: int64(t.Shared)},
+		Retained:       statsd.Store{Messages: int64(t.Retained), Bytes: t.RetainedB},
+		Received:       traffic(t.Received, g.Traffic.PacketsIn, g.Traffic.BytesIn),
+		Sent:           traffic(t.Sent, g.Traffic.PacketsOut, g.Traffic.BytesOut),
+		Dropped:        statsd.Dropped{Total: sum(t.Dropped), ByReason: t.Dropped},
+		Queued:         statsd.Queued{Messages: int64(t.Queued), Bytes: t.QueuedB, Inflight: int64(t.Inflight)},
+		Events:         statsd.EventStats{Published: b.bus.Published(), Dropped: b.bus.Dropped(), Listeners: len(b.bus.Stats())},
+		Disconnections: s.Disconnections,
+	}
+	b.sampler.Fill(&snap)
+	return snap
+}
+
+// assembled reports whether the parts that have counters exist.
+func (b *Broker) assembled() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.sampler != nil
+}
+
+func sum(m map[string]uint64) (n uint64) {
+	for _, v := range m {
+		n += v
+	}
+	return n
+}
+
+func traffic(t relay.Traffic, packets, bytes uint64) statsd.Traffic {
+	return statsd.Traffic{Messages: t.Messages(), QoS0: t.QoS[0], QoS1: t.QoS[1], QoS2: t.QoS[2],
+		PayloadBytes: t.Bytes, Packets: packets, Bytes: bytes}
+}
+
+// totals feeds the rates.
+func (b *Broker) totals() statsd.Totals {
+	t, g, s := b.relay.Totals(), b.gate.Totals(), b.sessions.Counters()
+	return statsd.Totals{Received: t.Received.Messages(), Sent: t.Sent.Messages(), Dropped: sum(t.Dropped),
+		BytesReceived: g.Traffic.BytesIn, BytesSent: g.Traffic.BytesOut, Connections: s.Connections}
+}
+
+// Clients describes every session, connected or kept, in no order.
+func (b *Broker) Clients() []statsd.Client {
+	if !b.assembled() {
+		return nil
+	}
+	sessions := b.relay.Sessions()
+	out := make([]statsd.Client, len(sessions))
+	for i, s := range sessions {
+		out[i] = b.describe(s)
+	}
+	return out
+}
+
+// Client describes one session with its subscriptions.
+func (b *Broker) Client(id string) (statsd.Client, bool) {
+	if !b.assembled() {
+		return statsd.Client{}, false
+	}
+	s, subs, ok := b.relay.Session(id)
+	if !ok {
+		return statsd.Client{}, false
+	}
+	c := b.describe(s)
+	for _, sub := range subs {
+		c.Filters = append(c.Filters, statsd.ClientFilter{Filter: sub.Filter, QoS: sub.QoS})
+	}
+	return c, true
+}
+
+func (b *Broker) describe(s relay.SessionInfo) statsd.Client {
+	c := statsd.Client{
+		ID: s.ClientID, Username: s.Username, Connected: s.Connected, SessionExpiry: s.Expiry,
+		Subscriptions: s.Subscriptions,
+		Received:      statsd.Count{Messages: s.Received.Messages(), PayloadBytes: s.Received.Bytes},
+		Sent:          statsd.Count{Messages: s.Sent.Messages(), PayloadBytes: s.Sent.Bytes},
+		Queued:        statsd.Store{Messages: int64(s.Queued), Bytes: s.QueuedBytes},
+		Inflight:      int64(s.Inflight), Dropped: s.Dropped,
+	}
+	conn := b.sessions.Conn(s.ClientID)
+	if conn == nil || !s.Connected {
+		return c
+	}
+	con, t := conn.Connect(), conn.Traffic()
+	c.ConnectedAt, c.Remote, c.Listener = conn.ConnectedAt(), conn.Remote(), conn.Listener()
+	c.Protocol, c.KeepAlive, c.CleanStart = con.Version.String(), con.KeepAlive, con.CleanStart
+	c.ReceivedBytes, c.SentBytes = t.BytesIn, t.BytesOut
+	return c
+}
+
+// Kick disconnects a client and reports whether it was connected. Its session
+// stays, if it is a kept one.
+func (b *Broker) Kick(id string) bool { return b.assembled() && b.sessions.Kick(id) }
+
+// backend is the broker as the control socket sees it.
+type backend struct{ b *Broker }
+
+var _ statsd.Backend = backend{}
+
+func (k backend) Snapshot() statsd.Snapshot              { return k.b.Stats() }
+func (k backend) Clients() []statsd.Client               { return k.b.Clients() }
+func (k backend) Client(id string) (statsd.Client, bool) { return k.b.Client(id) }
+func (k backend) Kick(id string) bool                    { return k.b.Kick(id) }
+
+func (k backend) Events(f events.Filter, queue int, fn func(events.Event)) (func(), func() uint64) {
+	sub := k.b.bus.Subscribe("control socket", f, queue, fn)
+	return sub.Close, sub.Dropped
+}
+
+func (k backend) Health() statsd.Health {
+	k.b.mu.Lock()
+	defer k.b.mu.Unlock()
+	h := statsd.Health{Live: true, Ready: k.b.state == started}
+	if !h.Ready {
+		h.Problems = []string{"the broker is stopping"}
+	}
+	return h
+}
+
+// stopTimeout is how long a broker that nobody waits for may take to stop.
+const stopTimeout = 10 * time.Second
+
+// Run starts the broker, waits until ctx ends, and stops it.
+func (b *Broker) Run(ctx context.Context) error {
+	if err := b.Start(ctx); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	return b.Stop(stop)
+}
