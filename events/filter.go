@@ -12,6 +12,10 @@ type Filter struct {
 	// Topic, if set, is an MQTT topic filter. It keeps messages and drops with
 	// a topic that matches; events of other types are left out.
 	Topic string
+	// Keep, if set, has the last word on an event that met the other
+	// conditions. It runs on the goroutine that publishes, so it must be quick,
+	// and safe for concurrent use.
+	Keep func(*Event) bool
 }
 
 // bits is a set of built-in types, plus one bit for all custom types.
@@ -63,10 +67,11 @@ type wanted struct {
 	custom    map[Type]struct{} // custom types asked for by name
 	client    string
 	topic     string
+	keep      func(*Event) bool
 }
 
 func newWanted(f Filter) wanted {
-	w := wanted{client: f.Client, topic: f.Topic}
+	w := wanted{client: f.Client, topic: f.Topic, keep: f.Keep}
 	all := len(f.Types) == 0
 	for _, t := range f.Types {
 		switch bit := bitOf(t); {
@@ -112,9 +117,10 @@ func (w *wanted) matches(e *Event, match func(filter, topic string) bool) bool {
 	if w.client != "" && e.Source != w.client && clientOf(e.Data) != w.client {
 		return false
 	}
-	if w.topic == "" {
-		return true
+	if w.topic != "" {
+		if topic, ok := topicOf(e.Data); !ok || !match(w.topic, topic) {
+			return false
+		}
 	}
-	topic, ok := topicOf(e.Data)
-	return ok && match(w.topic, topic)
+	return w.keep == nil || w.keep(e)
 }

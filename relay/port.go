@@ -327,3 +327,14 @@ func (p *Port) acknowledge() {
 		p.answers = p.answers[:0]
 	}
 }
+
+// PortTraffic is how many messages a session has received and been sent.
+type PortTraffic struct{ Received, Sent uint64 }
+
+// Traffic reads the session's counts.
+func (p *Port) Traffic() PortTraffic {
+	var in, out Traffic
+	in.accumulate(&p.session.received)
+	out.accumulate(&p.session.sent)
+	return PortTraffic{in.Messages(), out.Messages()}
+}

@@ -71,7 +71,7 @@ func (p *publisher) route(topic []byte) (*route, bool) {
 // came by an alias; raw is the whole frame if it can be sent on as it is.
 func (p *publisher) publish(rt *route, pub *wire.Publish, raw []byte) *route {
 	r := p.relay
-	if r.bus.Wants(events.Message) || r.bus.WantsCustom() {
+	if r.bus.Wants(events.Message) {
 		p.reportMessage(rt.topic, pub)
 	}
 	if pub.QoS == 0 && !pub.Retain && len(pub.Payload) < sharedBodyMin {
