@@ -70,7 +70,8 @@ func (s *Sampler) sample() {
 }
 
 // Fill sets what the sampler knows of snap: StartedAt, Uptime, Rates and
-// Memory. It may be called from any goroutine, as often as wanted.
+// Memory. Maps that are nil become empty, which reads better as JSON. It may be
+// called from any goroutine, as often as wanted.
 func (s *Sampler) Fill(snap *Snapshot) {
 	now := time.Now()
 	uptime := now.Sub(s.started)
@@ -84,5 +85,11 @@ func (s *Sampler) Fill(snap *Snapshot) {
 		BytesReceived: s.bytesReceived.Rate(),
 		BytesSent:     s.bytesSent.Rate(),
 		Connections:   s.connections.Rate(),
+	}
+	if snap.Dropped.ByReason == nil {
+		snap.Dropped.ByReason = make(map[string]uint64)
+	}
+	if snap.Disconnections == nil {
+		snap.Disconnections = make(map[string]uint64)
 	}
 }

@@ -16,9 +16,11 @@ import (
 var ErrInUse = errors.New("another edgebroker answers")
 
 const (
-	// maxSocketPath is how long a path may be, in bytes. The system's limit is
-	// 107; the socket is bound under a name that is a little longer.
-	maxSocketPath = 92
+	// maxSocketPath is how long a path may be, in bytes: what sockaddr_un holds.
+	maxSocketPath = 107
+	// privateLen is how much the name that the socket is first bound to adds to
+	// the directory: "/.s", up to ten digits, "/s".
+	privateLen = 15
 	// probeTimeout bounds the attempt to reach whoever owns a socket file.
 	probeTimeout = time.Second
 )
@@ -39,10 +41,10 @@ type socket struct {
 // place. Nobody can connect before the mode is right, and a link, unlike a
 // rename, never replaces a file that appeared meanwhile.
 func listenSocket(path string, mode fs.FileMode) (*socket, error) {
-	if len(path) > maxSocketPath {
-		return nil, fmt.Errorf("%s: path has %d bytes and may have %d; choose a shorter one", path, len(path), maxSocketPath)
-	}
 	dir := filepath.Dir(path)
+	if over := max(len(path), len(dir)+privateLen) - maxSocketPath; over > 0 {
+		return nil, fmt.Errorf("%s: path is %d bytes too long for a socket; choose a shorter one", path, over)
+	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("create directory: %w", err)
 	}

@@ -1,0 +1,164 @@
+package statsd_test
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/synthetism/edgebroker/events"
+	"github.com/synthetism/edgebroker/statsd"
+)
+
+// fakeBackend is a broker with a real event bus and canned answers.
+type fakeBackend struct {
+	bus *events.Bus
+
+	mu      sync.Mutex
+	clients map[string]statsd.Client
+	kicked  []string
+	health  statsd.Health
+}
+
+var _ statsd.Backend = (*fakeBackend)(nil)
+
+func newFakeBackend(clients ...statsd.Client) *fakeBackend {
+	f := &fakeBackend{
+		bus: events.NewBus(nil, func(filter, topic string) bool {
+			prefix, wild := strings.CutSuffix(filter, "#")
+			return topic == filter || wild && strings.HasPrefix(topic, prefix)
+		}),
+		clients: make(map[string]statsd.Client),
+		health:  statsd.Health{Live: true, Ready: true},
+	}
+	for _, c := range clients {
+		f.clients[c.ID] = c
+	}
+	return f
+}
+
+func (f *fakeBackend) Snapshot() statsd.Snapshot { return exampleSnapshot() }
+
+func (f *fakeBackend) Clients() []statsd.Client {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var out []statsd.Client
+	for _, c := range f.clients {
+		c.Filters = nil
+		out = append(out, c)
+	}
+	return out
+}
+
+func (f *fakeBackend) Client(id string) (statsd.Client, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c, ok := f.clients[id]
+	return c, ok
+}
+
+func (f *fakeBackend) Kick(id string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if c, ok := f.clients[id]; !ok || !c.Connected {
+		return false
+	}
+	f.kicked = append(f.kicked, id)
+	return true
+}
+
+func (f *fakeBackend) Events(filter events.Filter, queue int, fn func(events.Event)) (func(), func() uint64) {
+	s := f.bus.Subscribe("control socket", filter, queue, fn)
+	return s.Close, s.Dropped
+}
+
+func (f *fakeBackend) Health() statsd.Health {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.health
+}
+
+func (f *fakeBackend) setHealth(h statsd.Health) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.health = h
+}
+
+// listeners says how many event streams run.
+func (f *fakeBackend) listeners() int { return len(f.bus.Stats()) }
+
+// exampleSnapshot has a different value in every field.
+func exampleSnapshot() statsd.Snapshot {
+	return statsd.Snapshot{
+		Version: "1.2.3", StartedAt: time.Date(2026, 3, 1, 12, 0, 0, 5000, time.UTC), Uptime: 273906.5,
+		ClientCount: 198, MessageCount: 1234567,
+		Connections:    statsd.Connections{Current: 199, Maximum: 200, Total: 4321, Refused: 17},
+		Sessions:       statsd.Sessions{Total: 210, Connected: 198, Kept: 12},
+		Subscriptions:  statsd.Subscriptions{Total: 640, Shared: 8},
+		Retained:       statsd.Store{Messages: 1402, Bytes: 184320},
+		Received:       statsd.Traffic{Messages: 1234567, QoS0: 1000000, QoS1: 234000, QoS2: 567, PayloadBytes: 123456789, Packets: 1500000, Bytes: 150000000},
+		Sent:           statsd.Traffic{Messages: 7654321, QoS0: 7000000, QoS1: 654000, QoS2: 321, PayloadBytes: 987654321, Packets: 8000000, Bytes: 1100000000},
+		Dropped:        statsd.Dropped{Total: 42, ByReason: map[string]uint64{"queue_full": 40, "expired": 2, "no_local": 0}},
+		Queued:         statsd.Queued{Messages: 31, Bytes: 5120, Inflight: 9},
+		Rates:          statsd.Rates{Received: statsd.Rate{Min1: 1234.56, Min5: 1100, Min15: 900.04}, Sent: statsd.Rate{Min1: 2, Min5: 3, Min15: 4}, Dropped: statsd.Rate{Min1: 0.25}, BytesReceived: statsd.Rate{Min1: 2048, Min5: 1024, Min15: 512}, BytesSent: statsd.Rate{Min1: 1 << 20, Min5: 6, Min15: 7}, Connections: statsd.Rate{Min1: 0.1, Min5: 0.2, Min15: 0.3}},
+		Memory:         statsd.Memory{Heap: 12 << 20, Sys: 30 << 20, Resident: 24 << 20, Goroutines: 431},
+		Events:         statsd.EventStats{Published: 99, Dropped: 3, Listeners: 2},
+		Disconnections: map[string]uint64{"normal": 4000, "keepalive_timeout": 100, "tcp_closed": 23},
+	}
+}
+
+// running is a server that answers, with the parts around it.
+type running struct {
+	backend *fakeBackend
+	server  *statsd.Server
+	path    string
+	control *statsd.ControlClient
+	stop    func() error // closes the server and waits for Serve; once
+}
+
+// start runs a server on a socket in a fresh directory until the test ends.
+// change, if not nil, is called before the server listens.
+func start(t *testing.T, backend *fakeBackend, opts statsd.Options, change func(*statsd.Server)) *running {
+	t.Helper()
+	r := &running{backend: backend, server: statsd.NewServer(backend, opts), path: filepath.Join(t.TempDir(), "c.sock")}
+	if change != nil {
+		change(r.server)
+	}
+	if err := r.server.Listen(r.path, 0); err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- r.server.Serve() }()
+	r.control = statsd.Dial(r.path)
+	r.stop = sync.OnceValue(func() error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
+		defer cancel()
+		r.control.Close()
+		return errors.Join(r.server.Close(ctx), <-served, backend.bus.Close(ctx))
+	})
+	t.Cleanup(func() {
+		if err := r.stop(); err != nil {
+			t.Errorf("stop: %v", err)
+		}
+	})
+	return r
+}
+
+// waitFor waits until cond holds, for things that a socket's peer does in its
+// own time.
+func waitFor(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	deadline := time.After(10 * time.Second)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !cond() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("gave up waiting: %s", what)
+		}
+	}
+}
