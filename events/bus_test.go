@@ -80,6 +80,14 @@ func TestWants(t *testing.T) {
 	}
 }
 
+// topicOf panics for events without a topic: those must not get here.
+func topicOf(e *events.Event) string {
+	if d, ok := e.Data.(events.DropData); ok {
+		return d.Topic
+	}
+	return e.Data.(events.MessageData).Topic
+}
+
 func TestFilter(t *testing.T) {
 	all := []events.Event{
 		{ID: "conn1", Type: events.Connection, Source: "dev1", Data: events.ConnectionData{ClientID: "dev1"}},
@@ -100,6 +108,8 @@ func TestFilter(t *testing.T) {
 		"client":               {events.Filter{Client: "dev1"}, "conn1 msg1 drop refusal custom"},
 		"client and type":      {events.Filter{Client: "dev2", Types: []events.Type{events.Message}}, "msg2"},
 		"topic":                {events.Filter{Topic: "a/#"}, "msg1 drop"},
+		"keep":                 {events.Filter{Keep: func(e *events.Event) bool { return e.ID < "d" }}, "conn1 conn2 custom"},
+		"keep comes last":      {events.Filter{Topic: "a/#", Keep: func(e *events.Event) bool { return topicOf(e) != "a/c" }}, "msg1"},
 		"topic, client, types": {events.Filter{Topic: "a/#", Client: "dev1", Types: []events.Type{events.Drop}}, "drop"},
 	} {
 		t.Run(name, func(t *testing.T) {
