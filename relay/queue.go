@@ -9,7 +9,12 @@ type queue struct {
 	bytes int64 // sum of size of the messages held
 }
 
-const minRing = 8
+// Rings start small; one that has been emptied is kept up to a size that
+// spares a busy session the growing and costs an idle one little.
+const (
+	minRing  = 8
+	keepRing = 64
+)
 
 func (q *queue) len() int { return q.n }
 
@@ -33,7 +38,7 @@ func (q *queue) pop() delivery {
 	q.n--
 	q.bytes -= d.msg.size()
 	switch {
-	case q.n == 0 && len(q.ring) > minRing:
+	case q.n == 0 && len(q.ring) > keepRing:
 		*q = queue{}
 	case len(q.ring) > 1024 && q.n < len(q.ring)/8:
 		q.resize(len(q.ring) / 2)

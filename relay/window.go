@@ -84,7 +84,7 @@ func (w *window) remove(i int) {
 	*w.at(0) = sent{}
 	w.head = (w.head + 1) & (len(w.ring) - 1)
 	w.n--
-	if w.n == 0 && len(w.ring) > minRing {
+	if w.n == 0 && len(w.ring) > keepRing {
 		w.ring, w.head = nil, 0
 	}
 }
