@@ -1,0 +1,209 @@
+// Package bench measures MQTT brokers. It drives one broker by its address and
+// reports throughput, delivery latency and, for a local broker whose process
+// id is known, the CPU time each delivered message cost and the memory held.
+//
+// Both ends of the load speak raw frames that are encoded once and written in
+// batches, so that the broker is the limit and not the generator. Every
+// payload carries its publisher, a sequence number and a time; each run
+// therefore also proves that nothing was lost, repeated or reordered.
+//
+// Two kinds of load exist. The closed loop (Options.Rate zero) keeps a fixed
+// number of messages on their way and so finds the highest throughput. The
+// open loop sends on a schedule that does not wait for the broker, and counts
+// latency from the scheduled time, so that a broker that stalls is charged for
+// every message that should have gone out meanwhile.
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// ErrStalled is wrapped by Run's error when deliveries stopped before all
+// messages had arrived. The Result returned with it counts the missing ones.
+var ErrStalled = errors.New("deliveries stalled")
+
+// progressInterval is how often a run looks at its own progress. It bounds how
+// late the end of a run by count is noticed by the stall detector only.
+const progressInterval = 100 * time.Millisecond
+
+// run is one load run. Its slices are fixed before the first goroutine starts.
+type run struct {
+	opts Options
+	base time.Time // times in payloads are nanoseconds since base
+
+	publishers  []*publisher
+	subscribers []*subscriber
+
+	stop     func()       // makes publishers send no more
+	recordAt atomic.Int64 // latency is kept for messages sent at or after this time since base
+}
+
+// Run connects all clients, subscribes, applies the load and waits until every
+// message has arrived. The Result is meaningful as far as the run got even
+// when the error is not nil. Loss and reordering are results, not errors, as
+// long as messages keep flowing; a run that stops flowing is ErrStalled.
+// Cancelling ctx ends the run early with ctx's error.
+func Run(ctx context.Context, opts Options) (Result, error) {
+	opts = opts.withDefaults()
+	if err := opts.Validate(); err != nil {
+		return Result{}, err
+	}
+	r := &run{opts: opts, base: time.Now()}
+	defer r.close()
+	if err := r.connect(ctx); err != nil {
+		return Result{}, err
+	}
+	return r.measure(ctx)
+}
+
+// measure applies the load to the connected clients. It returns when every
+// goroutine it started has ended.
+func (r *run) measure(ctx context.Context) (Result, error) {
+	readers, live := errgroup.WithContext(ctx)
+	for _, s := range r.subscribers {
+		readers.Go(s.receive)
+	}
+	for _, p := range r.publishers {
+		readers.Go(p.readAcks)
+	}
+	// A failure of one client ends all others; without it they would wait for ever.
+	unblock := context.AfterFunc(live, r.expire)
+	defer unblock()
+
+	start := time.Now().Add(time.Millisecond)
+	r.recordAt.Store(int64(start.Add(r.opts.Warmup).Sub(r.base)))
+	senders, sending := errgroup.WithContext(live)
+	sending, stop := context.WithCancelCause(sending)
+	r.stop = func() { stop(errStopped) }
+	defer r.stop()
+	for _, p := range r.publishers {
+		senders.Go(func() error { return p.run(sending, start) })
+	}
+	sent := make(chan error, 1)
+	go func() {
+		err := senders.Wait()
+		if err == nil {
+			err = r.awaitArrival(live)
+		}
+		sent <- err
+	}()
+
+	begin, end, runErr := r.follow(sent)
+	r.expire()
+	readErr := readers.Wait() // ends live, and with it whoever still waits
+	<-sent
+	switch {
+	case ctx.Err() != nil:
+		runErr = ctx.Err()
+	case readErr != nil:
+		runErr = readErr // why a reader failed explains what the senders saw
+	}
+	return r.result(begin, end), runErr
+}
+
+// follow takes the mark at each end of the measured interval. It returns when
+// done reports that all that was sent has arrived or why it cannot arrive, or
+// when deliveries stall. It leaves a value, or a closed channel, in done.
+func (r *run) follow(done chan error) (begin, end mark, err error) {
+	tick := time.NewTicker(progressInterval)
+	defer tick.Stop()
+	warm := time.NewTimer(r.opts.Warmup)
+	defer warm.Stop()
+	var over <-chan time.Time
+	if r.opts.Duration > 0 {
+		t := time.NewTimer(r.opts.Warmup + r.opts.Duration)
+		defer t.Stop()
+		over = t.C
+	}
+	begin = r.mark()
+	stopped := false
+	finish := func() {
+		if !stopped {
+			stopped = true
+			end = r.mark()
+			r.stop()
+		}
+	}
+	lastCount, lastAt := uint64(0), time.Now()
+	for {
+		select {
+		case <-warm.C:
+			if !stopped {
+				begin = r.mark()
+			}
+		case <-over:
+			finish()
+		case err = <-done:
+			finish()
+			close(done)
+			return begin, end, err
+		case <-tick.C:
+			n := r.received()
+			if n != lastCount || r.idle() {
+				lastCount, lastAt = n, time.Now()
+				continue
+			}
+			if time.Since(lastAt) > r.opts.StallAfter {
+				finish()
+				return begin, end, fmt.Errorf("%w: nothing arrived for %v", ErrStalled, r.opts.StallAfter)
+			}
+		}
+	}
+}
+
+// awaitArrival returns when every subscriber has passed the last message of
+// each of its publishers and every publish is acknowledged, or ctx ends. The
+// senders have ended before.
+func (r *run) awaitArrival(ctx context.Context) error {
+	for _, p := range r.publishers {
+		if err := p.window.await(ctx, p.window.sent.Load()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// idle tells whether nothing is on its way.
+func (r *run) idle() bool {
+	for _, p := range r.publishers {
+		if p.window.floor() < p.window.sent.Load() {
+			return false
+		}
+	}
+	return true
+}
+
+// received is the number of messages all subscribers got so far.
+func (r *run) received() uint64 {
+	var n uint64
+	for _, s := range r.subscribers {
+		n += s.received.Load()
+	}
+	return n
+}
+
+// expire makes every blocked read and write return at once.
+func (r *run) expire() {
+	for _, s := range r.subscribers {
+		s.conn.expire()
+	}
+	for _, p := range r.publishers {
+		p.conn.expire()
+	}
+}
+
+// close says goodbye and closes all connections.
+func (r *run) close() {
+	for _, p := range r.publishers {
+		p.conn.close()
+	}
+	for _, s := range r.subscribers {
+		s.conn.close()
+	}
+}

@@ -1,0 +1,16 @@
+//go:build !linux
+
+package bench
+
+import (
+	"errors"
+	"time"
+)
+
+var errNoProcess = errors.New("CPU time and memory of the broker can be read on Linux only; leave out the pid")
+
+func processCPU(int) (time.Duration, error) { return 0, errNoProcess }
+
+func processRSS(int) (uint64, error) { return 0, errNoProcess }
+
+func ownCPU() time.Duration { return 0 }

@@ -1,0 +1,46 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"os"
+)
+
+// connect brings up all subscribers, then all publishers, and links each
+// publisher's window to the subscribers that get its messages. Topics carry
+// the process id and start time of the run: two runs at once do not mix.
+func (r *run) connect(ctx context.Context) error {
+	o := &r.opts
+	prefix := fmt.Sprintf("bench/%d-%x", os.Getpid(), r.base.UnixNano())
+	publishers, subscribers := o.counts()
+	for i := range subscribers {
+		filter := prefix + "/+"
+		if o.Scenario == Pairs {
+			filter = fmt.Sprintf("%s/%d", prefix, i)
+		}
+		c, err := dial(ctx, o, fmt.Sprintf("bench-sub-%d-%x", i, r.base.UnixNano()))
+		if err != nil {
+			return err
+		}
+		s := &subscriber{conn: c, run: r}
+		r.subscribers = append(r.subscribers, s)
+		if err := c.subscribe(filter, o.QoS); err != nil {
+			return err
+		}
+	}
+	for i := range publishers {
+		c, err := dial(ctx, o, fmt.Sprintf("bench-pub-%d-%x", i, r.base.UnixNano()))
+		if err != nil {
+			return err
+		}
+		p := newPublisher(r, c, uint32(i), fmt.Sprintf("%s/%d", prefix, i))
+		r.publishers = append(r.publishers, p)
+		for j, s := range r.subscribers {
+			if o.Scenario == Pairs && j != i {
+				continue
+			}
+			s.streams = append(s.streams, stream{publisher: uint32(i), at: p.window.newPosition()})
+		}
+	}
+	return nil
+}
