@@ -40,8 +40,8 @@ var vectors = []struct {
 	{"disconnect 5 fields", wire.V5, packet(0xE0, 4, props{0x11, u32(0), 0x1F, str("why"), 0x1C, str("there"), 0x26, str("k"), str("v")}),
 		wire.Disconnect{Reason: wire.DisconnectWithWill, HasExpiry: true, ReasonString: "why", ServerReference: "there",
 			User: []wire.UserProperty{{Key: "k", Value: "v"}}}},
-	{"auth", wire.V5, packet(0xF0, 0x18, props{0x15, str("m"), 0x16, str("\x00")}),
-		wire.Auth{Reason: wire.ContinueAuthentication, Method: "m", Data: []byte{0}}},
+	{"auth", wire.V5, packet(0xF0, 0x18, props{0x15, str("m"), 0x16, str("\x00d")}),
+		wire.Auth{Reason: wire.ContinueAuthentication, Method: "m", Data: []byte("\x00d")}},
 	{"connack", wire.V311, []byte("\x20\x02\x01\x00"), wire.Connack{SessionPresent: true}},
 	{"connack refused", wire.V31, []byte("\x20\x02\x00\x02"), wire.Connack{Reason: wire.ClientIDNotValid}},
 	{"connack 5", wire.V5, packet(0x20, 0, 0x87, props{}), wire.Connack{Reason: wire.NotAuthorized}},
@@ -214,6 +214,16 @@ func TestAppendOlderForms(t *testing.T) {
 		if string(c.got) != string(c.want) {
 			t.Errorf("%s: got % x, want % x", c.name, c.got, c.want)
 		}
+	}
+}
+
+func TestAppendRefusesTooManyCodes(t *testing.T) {
+	codes := make([]wire.Reason, 1<<28)
+	if got := wire.AppendSuback([]byte("x"), wire.V5, 1, codes); string(got) != "x" {
+		t.Errorf("SUBACK: appended %d bytes", len(got)-1)
+	}
+	if got := wire.AppendUnsuback([]byte("x"), wire.V5, 1, codes); string(got) != "x" {
+		t.Errorf("UNSUBACK: appended %d bytes", len(got)-1)
 	}
 }
 

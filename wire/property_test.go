@@ -104,7 +104,9 @@ func TestPropertyTable(t *testing.T) {
 					t.Fatalf("refused: %v", err)
 				}
 				repeats := id == 0x26 || id == 0x0B && name == "publish"
-				err = decodeCarrier(t, carrier(append(append(props{}, one...), one...)))
+				// With another one in between, where that is not the same.
+				twice := append(append(append(props{}, one...), 0x26, str("k"), str("v")), one...)
+				err = decodeCarrier(t, carrier(twice))
 				if repeats != (err == nil) {
 					t.Errorf("twice: %v", err)
 				}

@@ -32,10 +32,8 @@ const (
 // DecodePublish decodes a PUBLISH that a client sent. The caller checks Alias
 // against the maximum that it announced, QoS and Retain against what it
 // offers.
-func DecodePublish(f Frame, v Version) (Publish, error) {
-	p := Publish{AliasAt: -1, ExpiryAt: -1}
-	e := decodePublish(&p, f, v, nil)
-	if e != nil {
+func DecodePublish(f Frame, v Version) (p Publish, err error) {
+	if e := decodePublish(&p, f, v, nil); e != nil {
 		return p, e
 	}
 	return p, nil
@@ -50,8 +48,7 @@ type Delivery struct {
 // DecodeDelivery decodes a PUBLISH that a server sent, which may hold
 // subscription identifiers.
 func DecodeDelivery(f Frame, v Version) (Delivery, error) {
-	d := Delivery{Publish: Publish{AliasAt: -1, ExpiryAt: -1}}
-	d.SubIDs = []uint32{}
+	d := Delivery{SubIDs: []uint32{}}
 	if e := decodePublish(&d.Publish, f, v, &d.SubIDs); e != nil {
 		return d, e
 	}
@@ -64,6 +61,7 @@ func decodePublish(p *Publish, f Frame, v Version, subIDs *[]uint32) *Error {
 	if f.Type != PUBLISH {
 		return wrongType(PUBLISH, f)
 	}
+	p.AliasAt, p.ExpiryAt = -1, -1
 	p.Dup = f.Flags&8 != 0
 	p.QoS = f.Flags >> 1 & 3
 	p.Retain = f.Flags&1 != 0
@@ -143,7 +141,7 @@ func publishProps(p *Publish, subIDs *[]uint32) *Error {
 }
 
 // AppendForward appends the properties of p that travel with the message to
-// its subscribers, in their order [MQTT-3.3.2-17]: Props without topic alias
+// its subscribers, in their order [MQTT-3.3.2-17] [MQTT-3.3.2-18]: Props without topic alias
 // and message expiry. The result shares nothing with p.
 func AppendForward(dst []byte, p *Publish) []byte {
 	first, firstSize := p.AliasAt, aliasSize

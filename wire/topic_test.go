@@ -48,6 +48,27 @@ func TestValidTopic(t *testing.T) {
 	}
 }
 
+// Each byte that matters, at each place of strings of each length around the
+// eight bytes that are looked at together.
+func TestStringsByteByByte(t *testing.T) {
+	for n := 1; n <= 25; n++ {
+		for at := range n {
+			for _, c := range []byte{0, 1, '"', '#', '$', '*', '+', ',', 0x7F, 0x80, 0xA3, 0xAB, 0xFF} {
+				b := bytes.Repeat([]byte("x"), n)
+				b[at] = c
+				text := c > 0 && c < 0x80
+				if err := wire.ValidTopic(b); (err == nil) != (text && c != '+' && c != '#') {
+					t.Errorf("ValidTopic(%q) = %v", b, err)
+				}
+				_, err := wire.DecodeUnsubscribe(scan(t, packet(0xA2, 0, 1, str(b))), wire.V311)
+				if (err == nil) != text {
+					t.Errorf("UNSUBSCRIBE of %q = %v", b, err)
+				}
+			}
+		}
+	}
+}
+
 // ValidTopic looks at eight bytes at once; this looks at one.
 func TestValidTopicAgainstPlainModel(t *testing.T) {
 	// Bytes next to the special ones, so that borrows between bytes show.
@@ -221,16 +242,34 @@ func matchModel(filter, topic string) bool {
 
 func TestMatchTopicAgainstModel(t *testing.T) {
 	level := rapid.SampledFrom([]string{"", "a", "b", "ab", "$", "$SYS", "."})
-	filterLevel := rapid.SampledFrom([]string{"", "a", "b", "ab", "$", "$SYS", ".", "+", "+", "+", "#"})
-	matches := 0
+	change := rapid.SampledFrom([]string{"keep", "keep", "keep", "+", "other"})
+	matches, misses := 0, 0
 	rapid.Check(t, func(t *rapid.T) {
-		filter := strings.Join(rapid.SliceOfN(filterLevel, 1, 5).Draw(t, "filter"), "/")
-		topic := strings.Join(rapid.SliceOfN(level, 1, 5).Draw(t, "topic"), "/")
+		levels := rapid.SliceOfN(level, 1, 5).Draw(t, "topic")
+		topic := strings.Join(levels, "/")
+		// The filter is the topic with some levels changed, cut or added.
+		filters := append([]string{}, levels...)
+		for i := range filters {
+			switch change.Draw(t, "change") {
+			case "+":
+				filters[i] = "+"
+			case "other":
+				filters[i] = level.Draw(t, "level")
+			}
+		}
+		switch rapid.SampledFrom([]string{"as is", "as is", "#", "cut", "cut #", "more"}).Draw(t, "end") {
+		case "#":
+			filters = append(filters, "#")
+		case "cut":
+			filters = filters[:rapid.IntRange(0, len(filters)).Draw(t, "kept")]
+		case "cut #":
+			filters = append(filters[:rapid.IntRange(0, len(filters)).Draw(t, "kept")], "#")
+		case "more":
+			filters = append(filters, level.Draw(t, "more"))
+		}
+		filter := strings.Join(filters, "/")
 		if filter == "" || topic == "" {
 			return
-		}
-		if wire.ValidFilter(filter) != nil {
-			filter = strings.ReplaceAll(filter, "#", "+")
 		}
 		want := matchModel(filter, topic)
 		if got := wire.MatchTopic(filter, topic); got != want {
@@ -238,9 +277,11 @@ func TestMatchTopicAgainstModel(t *testing.T) {
 		}
 		if want {
 			matches++
+		} else {
+			misses++
 		}
 	})
-	if matches == 0 {
-		t.Error("no pair matched: the generators are blind")
+	if matches == 0 || misses == 0 {
+		t.Errorf("%d pairs match, %d do not: the generators are blind", matches, misses)
 	}
 }
