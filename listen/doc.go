@@ -20,6 +20,6 @@
 // once is written by a goroutine that exists only while there is a remainder.
 //
 // A connection ends once, with one reason word ([Conn.EndReason]), and
-// Options.OnEnd is called exactly once for every connection that was handed to
-// the server, whatever happened in between.
+// Options.OnEnd is called exactly once for every accepted connection, whatever
+// happened in between.
 package listen

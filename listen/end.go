@@ -39,12 +39,16 @@ func (c *Conn) Kick(r wire.Reason, why string) { _ = c.kick(r, why, nil) }
 
 func (c *Conn) kick(r wire.Reason, why string, cause error) error {
 	c.mu.Lock()
-	if !c.closed.Load() {
+	c.closed.Store(true)
+	if c.endWord == "" { // the server may have closed without a word; there is still time for one
 		c.endLocked(why, cause)
-		if bye := c.farewell(r, cause); bye != nil && c.appendLocked(bye) {
+		if bye := c.farewell(r, cause); bye != nil && !c.out.dead {
+			c.out.append(bye)
 			c.out.packets++
 		}
-		c.closed.Store(true)
+		if c.connect.Load() == nil {
+			c.peerGone = true // there is nothing to tell it
+		}
 	}
 	c.mu.Unlock()
 	c.part()
@@ -116,18 +120,27 @@ func (c *Conn) part() {
 	if c.Pending() > 0 {
 		_ = c.nc.SetWriteDeadline(time.Now().Add(drainTimeout))
 	}
+	c.mu.Lock()
+	c.resumeLocked()
+	c.mu.Unlock()
 	c.wake()
 }
 
 // wake makes the reader look up from its read.
 func (c *Conn) wake() { _ = c.nc.SetReadDeadline(time.Unix(1, 0)) }
 
-// serve hands the connection to the server and sees it to its end.
+// serve reads CONNECT, hands the connection to the server and sees it to its
+// end. Until there is a CONNECT the server knows nothing and spends nothing.
 func (c *Conn) serve(establish func(*Conn) error) {
 	if d := c.gate.opts.Limits.ConnectTimeout; d > 0 {
 		_ = c.nc.SetReadDeadline(time.Now().Add(d))
 	}
-	err := c.guard(func() error { return establish(c) })
+	err := c.guard(func() error {
+		if err := c.readConnect(); err != nil {
+			return err
+		}
+		return establish(c)
+	})
 	c.settle(err)
 	_ = c.Close()
 	c.gate.wheel.remove(&c.alive)

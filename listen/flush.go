@@ -30,8 +30,7 @@ func (c *Conn) Flush() {
 		return
 	}
 	o.busy = true
-	contended := false
-	for round := 0; ; round++ {
+	for contended, round := false, 0; ; round++ {
 		o.again = false
 		work := o.detach()
 		c.mu.Unlock()
@@ -42,30 +41,25 @@ func (c *Conn) Flush() {
 		}
 		c.mu.Lock()
 		o.took(n)
+		c.resumeLocked()
 		contended = contended || o.again
 		if err != nil {
 			c.writeFailedLocked(work, err)
 			return
 		}
-		if work != nil {
+		if work == nil && o.again && o.head != nil {
+			continue
+		}
+		// Who found us busy could not see the backlog go and must be told.
+		if work != nil || (contended && o.armed) {
 			o.putBack(work)
 			c.mu.Unlock()
 			go c.drain()
 			return
 		}
-		if o.again && o.head != nil {
-			continue
-		}
-		// Who found us busy could not see the backlog go.
-		tell := o.armed && contended && o.pending < c.gate.opts.LowWater
-		if o.pending < c.gate.opts.LowWater {
-			o.armed = false
-		}
+		o.armed = o.pending >= c.gate.opts.LowWater
 		o.rest()
 		c.mu.Unlock()
-		if tell {
-			go c.writable()
-		}
 		return
 	}
 }
@@ -125,16 +119,15 @@ func (c *Conn) writeFD(fd uintptr) bool {
 	}
 }
 
-// drain writes until nothing waits. It runs in a goroutine of its own, which
-// owns out.busy.
+// drain writes until nothing waits and the Receiver, told so, has nothing to
+// add. It runs in a goroutine of its own, which owns out.busy.
 func (c *Conn) drain() {
 	v := vectors.Get().(*vector)
 	defer vectors.Put(v)
 	o := &c.out
 	c.mu.Lock()
-	for o.head != nil {
-		work := o.detach()
-		for work != nil {
+	for {
+		for work := o.detach(); work != nil; {
 			c.mu.Unlock()
 			list := net.Buffers(work.gather(v, writeBytes))
 			n, err := list.WriteTo(c.nc)
@@ -146,6 +139,9 @@ func (c *Conn) drain() {
 				c.writeFailedLocked(work, err)
 				return
 			}
+			if c.resumeLocked() {
+				c.seen() // it cannot be heard while we do not read
+			}
 			if o.armed && o.pending < c.gate.opts.LowWater {
 				o.armed = false
 				c.mu.Unlock()
@@ -153,11 +149,47 @@ func (c *Conn) drain() {
 				c.mu.Lock()
 			}
 		}
+		if o.head != nil {
+			continue
+		}
+		o.armed = false
+		c.mu.Unlock()
+		c.writable()
+		c.mu.Lock()
+		if o.head == nil {
+			o.rest()
+			c.mu.Unlock()
+			return
+		}
 	}
-	o.armed = false
-	o.rest()
+}
+
+// awaitRoom keeps the reader from reading on while the client does not take
+// the answers to what it has sent so far.
+func (c *Conn) awaitRoom() {
+	c.mu.Lock()
+	if c.out.pending <= c.gate.opts.MaxOutbound || c.closed.Load() {
+		c.mu.Unlock()
+		return
+	}
+	room := make(chan struct{})
+	c.out.room = room
 	c.mu.Unlock()
-	c.writable()
+	c.Flush()
+	<-room
+}
+
+// resumeLocked lets a reader that waits go on if there is room again. It
+// reports whether one waited.
+func (c *Conn) resumeLocked() bool {
+	if c.out.room == nil {
+		return false
+	}
+	if c.out.pending <= c.gate.opts.MaxOutbound/2 || c.closed.Load() || c.out.dead {
+		close(c.out.room)
+		c.out.room = nil
+	}
+	return true
 }
 
 // writeFailedLocked gives up writing, and unlocks. What the peer sent before
@@ -166,6 +198,7 @@ func (c *Conn) writeFailedLocked(work *batch, err error) {
 	work.discard()
 	c.out.kill()
 	c.out.rest()
+	c.resumeLocked()
 	c.sendErr = err
 	ended := c.closed.Load()
 	c.mu.Unlock()

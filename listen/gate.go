@@ -33,11 +33,17 @@ type Options struct {
 	// called: set it below the backlog at which senders stop. 0: 32 KiB.
 	LowWater int
 
+	// MaxOutbound is how many outbound bytes may wait before no more is read
+	// from that client, so that answers it does not fetch cannot pile up. Set
+	// it well above what senders allow themselves. 0: 4 MiB.
+	MaxOutbound int
+
 	Log *slog.Logger // nil: none
 
-	// OnEnd is called exactly once for every connection that was handed to the
-	// server, when the server has returned err or panicked. The connection's
-	// EndReason is settled by then. Conn.Done is closed afterwards.
+	// OnEnd is called exactly once for every accepted connection, when the
+	// server has returned err or panicked, or when it has ended before a
+	// CONNECT could be handed to the server (Conn.Connect is nil then). The
+	// connection's EndReason is settled by then. Conn.Done is closed afterwards.
 	OnEnd func(c *Conn, err error)
 
 	// OnRefuse is called for every socket that is turned away before it has
@@ -82,6 +88,9 @@ func NewGate(o Options) *Gate {
 	}
 	if o.LowWater <= 0 {
 		o.LowWater = 32 << 10
+	}
+	if o.MaxOutbound <= 0 {
+		o.MaxOutbound = 4 << 20
 	}
 	return &Gate{opts: o, wheel: newWheel(), conns: map[*Conn]bool{}, refusals: map[string]uint64{}}
 }

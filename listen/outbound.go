@@ -6,12 +6,13 @@ import "github.com/synthetism/edgebroker/wire"
 // empty and holds no buffer. The Conn's mu guards it.
 type outbound struct {
 	head, tail *batch
-	pending    int  // bytes that the kernel has not taken, those being written included
-	busy       bool // somebody is writing; nobody else may
-	again      bool // Flush was called meanwhile
-	armed      bool // pending reached low water, so that somebody may wait for Writable
-	dead       bool // a write failed; nothing more will be sent
-	idle       chan struct{}
+	pending    int           // bytes that the kernel has not taken, those being written included
+	busy       bool          // somebody is writing; nobody else may
+	again      bool          // Flush was called meanwhile
+	armed      bool          // pending reached low water, so that somebody may wait for Writable
+	dead       bool          // a write failed; nothing more will be sent
+	idle       chan struct{} // closed when busy ends; nil if nobody waits
+	room       chan struct{} // closed when the reader may go on; nil if it does not wait
 
 	packets, bytes uint64 // appended and taken by the kernel, in total
 }

@@ -30,9 +30,6 @@ func (c *Conn) Read(p []byte) (int, error) {
 // next works through the input until there is a control frame for the server,
 // which has finished the one before.
 func (c *Conn) next() error {
-	if c.connect.Load() == nil {
-		return c.readConnect()
-	}
 	c.subscribe, c.unsubscribe = nil, nil
 	c.forgetAnswer()
 	if c.disconnect.Load() != nil {
@@ -47,6 +44,7 @@ func (c *Conn) next() error {
 		}
 		c.recv.Flush()
 		c.Flush()
+		c.awaitRoom()
 		if c.closed.Load() {
 			return errEnded
 		}

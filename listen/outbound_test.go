@@ -1,0 +1,379 @@
+package listen
+
+import (
+	"bytes"
+	"encoding/binary"
+	"io"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/synthetism/edgebroker/wire"
+)
+
+// TestOutboundIsAStream compares the queue with a plain buffer, through any
+// mix of copies, references and partial writes.
+func TestOutboundIsAStream(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var o outbound
+		var want, got []byte
+		next := byte(0)
+		fill := func(n int) []byte {
+			p := make([]byte, n)
+			for i := range p {
+				next++
+				p[i] = next
+			}
+			return p
+		}
+		var v vector
+		t.Repeat(map[string]func(*rapid.T){
+			"append": func(t *rapid.T) {
+				p := fill(rapid.IntRange(0, 6000).Draw(t, "n"))
+				o.append(p)
+				want = append(want, p...)
+				clear(p) // the queue must have its own copy
+			},
+			"share": func(t *rapid.T) {
+				p := fill(rapid.IntRange(1, 6000).Draw(t, "n"))
+				o.share(p)
+				want = append(want, p...)
+			},
+			"write": func(t *rapid.T) {
+				work := o.detach()
+				if work == nil {
+					return
+				}
+				list := work.gather(&v, rapid.IntRange(1, 20000).Draw(t, "limit"))
+				flat := bytes.Join(list, nil)
+				n := rapid.IntRange(0, len(flat)).Draw(t, "taken")
+				got = append(got, flat[:n]...)
+				work = work.advance(n)
+				o.took(n)
+				if rapid.Bool().Draw(t, "append meanwhile") {
+					p := fill(10)
+					o.append(p)
+					want = append(want, p...)
+				}
+				o.putBack(work)
+			},
+			"": func(t *rapid.T) {
+				if !bytes.HasPrefix(want, got) {
+					t.Fatal("bytes lost, repeated or out of order")
+				}
+				if o.pending != len(want)-len(got) {
+					t.Fatalf("pending %d, want %d", o.pending, len(want)-len(got))
+				}
+				if (o.pending > 0) != (o.head != nil) || (o.head == nil) != (o.tail == nil) {
+					t.Fatal("an empty queue holds a buffer, or a full one none")
+				}
+			},
+		})
+		o.kill()
+	})
+}
+
+func TestConnSendArrives(t *testing.T) {
+	for _, kind := range []string{TypeTCP, TypeUnix, "pipe"} {
+		t.Run(kind, func(t *testing.T) {
+			r := newRig(t, Options{}, &fakeServer{})
+			var c *client
+			if kind == "pipe" {
+				c = r.pipe()
+			} else {
+				c = r.dial(r.listen(kind))
+			}
+			c.connect(v311("c"))
+			conn := r.conn()
+			const senders, each = 4, 300
+			var wg sync.WaitGroup
+			for s := range senders {
+				wg.Go(func() {
+					for i := range each {
+						body := make([]byte, 4+i*13%5000)
+						body[0], body[1] = byte(s), byte(i%256)
+						binary.BigEndian.PutUint16(body[2:], uint16(i))
+						frame := publish(wire.V311, 0, 0, body)
+						if i%3 == 0 {
+							conn.SendShared(frame[:len(frame)-len(body)], body)
+						} else {
+							conn.Send(frame)
+						}
+						if i%7 == 0 {
+							conn.Flush()
+						}
+					}
+					conn.Flush()
+				})
+			}
+			next := [senders]uint16{}
+			for range senders * each {
+				p, err := wire.DecodePublish(c.frame(), wire.V311)
+				if err != nil {
+					t.Fatal(err)
+				}
+				s := p.Payload[0]
+				if i := binary.BigEndian.Uint16(p.Payload[2:]); i != next[s] || len(p.Payload) != 4+int(i)*13%5000 {
+					t.Fatalf("sender %d: got message %d of %d bytes, want number %d", s, i, len(p.Payload), next[s])
+				}
+				next[s]++
+			}
+			wg.Wait()
+			awaitQuiet(t, conn)
+			if n := conn.Traffic().PacketsOut; n != 1+senders*each {
+				t.Errorf("%d packets counted", n)
+			}
+		})
+	}
+}
+
+// awaitQuiet waits until nothing waits and nobody writes.
+func awaitQuiet(t *testing.T, c *Conn) {
+	t.Helper()
+	eventually(t, "a quiet outbound side", func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return !c.out.busy && c.out.head == nil && c.out.pending == 0
+	})
+}
+
+// TestConnStalledPeer has a client that reads nothing.
+func TestConnStalledPeer(t *testing.T) {
+	for _, kind := range []string{TypeTCP, TypeUnix, "pipe"} {
+		t.Run(kind, func(t *testing.T) {
+			var told atomic.Int32
+			r := newRig(t, Options{LowWater: 64 << 10}, &fakeServer{})
+			r.server.receiver = func(c *Conn) Receiver {
+				return &fakeReceiver{writable: func() {
+					if c.ID() == "s" {
+						told.Add(1)
+					}
+				}}
+			}
+			var stalled, healthy *client
+			if kind == "pipe" {
+				stalled, healthy = r.pipe(), r.pipe()
+			} else {
+				l := r.listen(kind)
+				stalled, healthy = r.dial(l), r.dial(l)
+			}
+			stalled.connect(v311("s"))
+			conn := r.conn()
+			healthy.connect(v311("h"))
+			other := r.conn()
+			awaitQuiet(t, conn)
+
+			frame := publish(wire.V311, 0, 0, bytes.Repeat([]byte("x"), 1000))
+			const n = 8000
+			for range n {
+				conn.Send(frame)
+				conn.Flush()
+			}
+			pending := conn.Pending()
+			if pending == 0 || pending > n*len(frame) {
+				t.Fatalf("%d bytes pending of %d sent", pending, n*len(frame))
+			}
+			told.Store(0)
+			other.Send(frame)
+			other.Flush()
+			if f := healthy.frame(); f.Type != wire.PUBLISH {
+				t.Fatalf("healthy client got %v", f.Type)
+			}
+			if told.Load() != 0 {
+				t.Error("told that there is room while nothing was read")
+			}
+			for range n {
+				if f := stalled.frame(); !bytes.Equal(f.Raw, frame) {
+					t.Fatal("a frame was damaged")
+				}
+			}
+			awaitQuiet(t, conn)
+			if told.Load() < 2 {
+				t.Errorf("Writable called %d times, want one call below low water and one at the end", told.Load())
+			}
+			if got := conn.Traffic().BytesOut; got != uint64(n*len(frame)+4) {
+				t.Errorf("%d bytes counted", got)
+			}
+		})
+	}
+}
+
+// TestConnWritableRefills sends only from Writable, as a sender does that
+// stops at a backlog.
+func TestConnWritableRefills(t *testing.T) {
+	const high, total = 256 << 10, 20 << 20
+	frame := publish(wire.V311, 0, 0, bytes.Repeat([]byte("x"), 2000))
+	var conn *Conn
+	var mu sync.Mutex
+	sent := 0
+	pump := func() {
+		mu.Lock()
+		for sent < total && conn.Send(frame) < high {
+			sent += len(frame)
+		}
+		mu.Unlock()
+		conn.Flush()
+	}
+	r := newRig(t, Options{}, &fakeServer{})
+	r.server.receiver = func(*Conn) Receiver { return &fakeReceiver{writable: pump} }
+	c := r.dial(r.listen(TypeTCP)).connect(v311("c"))
+	conn = r.conn()
+	_ = c.SetReadDeadline(time.Now().Add(patience))
+	for c.br.Buffered() == 0 && conn.Pending() < high { // until the first backlog
+		mu.Lock()
+		done := sent >= total
+		mu.Unlock()
+		if done {
+			break
+		}
+		pump()
+	}
+	if _, err := io.CopyN(io.Discard, c.br, total); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestConnDoesNotReadOn has a client that asks and never fetches the answers.
+func TestConnDoesNotReadOn(t *testing.T) {
+	r := newRig(t, Options{MaxOutbound: 64 << 10}, &fakeServer{})
+	c := r.dial(r.listen(TypeUnix)).connect(v311("c"))
+	conn := r.conn()
+	go func() {
+		pings := bytes.Repeat(pingreq, 8000)
+		for {
+			if _, err := c.Write(pings); err != nil {
+				return
+			}
+		}
+	}()
+	eventually(t, "the reader to wait", func() bool {
+		conn.mu.Lock()
+		defer conn.mu.Unlock()
+		return conn.out.room != nil
+	})
+	if n := conn.Pending(); n > 64<<10+pageSize {
+		t.Errorf("%d bytes pending", n)
+	}
+	if _, err := io.CopyN(io.Discard, c.br, 4<<20); err != nil {
+		t.Errorf("the client began to read, but: %v", err)
+	}
+	conn.Kick(wire.AdministrativeAction, EndKicked)
+	if e := r.end(); e.word != EndKicked {
+		t.Errorf("ended with %q", e.word)
+	}
+}
+
+// TestConnPeerGoneWhileWriting resets a connection with a backlog.
+func TestConnPeerGoneWhileWriting(t *testing.T) {
+	r := newRig(t, Options{}, &fakeServer{})
+	c := r.dial(r.listen(TypeTCP)).connect(v311("c"))
+	conn := r.conn()
+	for conn.Send(make([]byte, 1<<20)) < 16<<20 {
+		conn.Flush()
+	}
+	_ = c.Conn.(*net.TCPConn).SetLinger(0)
+	c.Close()
+	if e := r.end(); e.word != EndTCPClosed || e.err == nil {
+		t.Errorf("ended with %q, %v", e.word, e.err)
+	}
+	if n := conn.Send([]byte("x")); n != 0 {
+		t.Errorf("Send after the end returned %d", n)
+	}
+}
+
+func TestConnSendAllocates(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector makes pools forget")
+	}
+	r := newRig(t, Options{}, &fakeServer{})
+	c := r.dial(r.listen(TypeTCP)).connect(v311("c"))
+	conn := r.conn()
+	go io.Copy(io.Discard, c.br)
+	small := publish(wire.V311, 0, 0, []byte("21.5"))
+	head, body := small[:4], bytes.Repeat([]byte("x"), 2000)
+	if n := testing.AllocsPerRun(2000, func() {
+		conn.Send(small)
+		conn.SendShared(head, body)
+		conn.Send(small)
+		conn.Flush()
+	}); n != 0 {
+		t.Errorf("%v allocations per flush", n)
+	}
+}
+
+func TestConnReceiveAllocates(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector makes pools forget")
+	}
+	got := make(chan struct{}, 1)
+	r := newRig(t, Options{}, &fakeServer{})
+	rec := &fakeReceiver{}
+	r.server.receiver = func(*Conn) Receiver { return rec }
+	rec.flush = func() {
+		select {
+		case got <- struct{}{}:
+		default:
+		}
+	}
+	c := r.dial(r.listen(TypeTCP)).connect(v311("c"))
+	r.conn()
+	<-got
+	p := publish(wire.V311, 0, 0, []byte("21.5"))
+	if n := testing.AllocsPerRun(2000, func() {
+		_, _ = c.Write(p)
+		<-got
+	}); n != 0 {
+		t.Errorf("%v allocations per message", n)
+	}
+}
+
+// TestConnIdleCost opens many connections that do nothing.
+func TestConnIdleCost(t *testing.T) {
+	const n = 1000
+	r := newRig(t, Options{}, &fakeServer{})
+	l := r.listen(TypeTCP)
+	clients := make([]*client, n)
+	heap, routines := heapInUse(), runtime.NumGoroutine()
+	for i := range clients {
+		nc, err := net.Dial("tcp", l.Address())
+		if err != nil {
+			t.Skipf("only %d connections possible here: %v", i, err)
+		}
+		c := &client{TB: t, Conn: nc}
+		clients[i] = c
+		t.Cleanup(func() { nc.Close() })
+		c.send(connectFrame(v311("c")), publish(wire.V311, 0, 0, nil), pingreq)
+		ack := make([]byte, 6)
+		if _, err := io.ReadFull(nc, ack); err != nil {
+			t.Fatal(err)
+		}
+		conn := r.conn()
+		conn.Send(pingresp)
+		conn.Flush()
+		if _, err := io.ReadFull(nc, ack[:2]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := runtime.NumGoroutine() - routines; got > n+10 {
+		t.Errorf("%d goroutines for %d connections", got, n)
+	}
+	each := (heapInUse() - heap) / n
+	t.Logf("%d bytes of heap per connection, both ends", each)
+	if limit := int64(6 << 10); each > limit && !raceEnabled {
+		t.Errorf("%d bytes of heap per connection, want at most %d", each, limit)
+	}
+	runtime.KeepAlive(clients)
+}
+
+func heapInUse() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
