@@ -70,7 +70,7 @@ func (s *Sampler) sample() {
 }
 
 // Fill sets what the sampler knows of snap: StartedAt, Uptime, Rates and
-// Memory. Maps that are nil become empty, which reads better as JSON. It may be
+// Memory. Maps and lists that are nil become empty, which reads better as JSON. It may be
 // called from any goroutine, as often as wanted.
 func (s *Sampler) Fill(snap *Snapshot) {
 	now := time.Now()
@@ -85,6 +85,9 @@ func (s *Sampler) Fill(snap *Snapshot) {
 		BytesReceived: s.bytesReceived.Rate(),
 		BytesSent:     s.bytesSent.Rate(),
 		Connections:   s.connections.Rate(),
+	}
+	if snap.Listeners == nil {
+		snap.Listeners = []Listener{}
 	}
 	if snap.Dropped.ByReason == nil {
 		snap.Dropped.ByReason = make(map[string]uint64)

@@ -22,8 +22,10 @@ type Snapshot struct {
 	StartedAt time.Time `json:"startedAt"` // by today's clock: it follows when the clock is set
 	Uptime    float64   `json:"uptime"`    // seconds, by the monotonic clock
 
+	Listeners []Listener `json:"listeners"` // bound now, in the order of the configuration
+
 	ClientCount  int64  `json:"clientCount"`  // clients connected now
-	MessageCount uint64 `json:"messageCount"` // messages received from clients since start
+	MessageCount uint64 `json:"messageCount"` // messages published since start: by clients, their wills, and the broker
 
 	Connections   Connections   `json:"connections"`
 	Sessions      Sessions      `json:"sessions"`
@@ -39,6 +41,13 @@ type Snapshot struct {
 
 	// Disconnections counts ended connections by reason word.
 	Disconnections map[string]uint64 `json:"disconnections"`
+}
+
+// Listener is one place where MQTT clients connect.
+type Listener struct {
+	Name    string `json:"name"`    // as configured
+	Type    string `json:"type"`    // "tcp" or "unix"
+	Address string `json:"address"` // as bound: where the configured port is 0, the port that was free
 }
 
 // Connections counts network connections of clients.

@@ -89,6 +89,20 @@ func TestListen(t *testing.T) {
 			t.Errorf("the first server was harmed: %v", err)
 		}
 	})
+	t.Run("leaves a socket of another kind alone", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "c.sock")
+		l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		if err := listenOn(t, path, 0); err == nil || !strings.Contains(err.Error(), "cannot tell whether somebody answers") {
+			t.Errorf("error %v", err)
+		}
+		if _, err := os.Lstat(path); err != nil {
+			t.Errorf("it was removed: %v", err)
+		}
+	})
 	for name, make := range map[string]func(path string) error{
 		"file":      func(path string) error { return os.WriteFile(path, []byte("precious"), 0o600) },
 		"directory": func(path string) error { return os.Mkdir(path, 0o700) },

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"runtime"
 	"strings"
 	"testing"
@@ -41,8 +42,20 @@ func (r *running) tail(ctx context.Context, t *testing.T, f events.Filter) (got 
 	return got, end
 }
 
+// next returns the next event, which must come without a heartbeat's help.
+func next(t *testing.T, from chan events.Event) events.Event {
+	t.Helper()
+	select {
+	case e := <-from:
+		return e
+	case <-time.After(10 * time.Second):
+		t.Fatal("no event in 10 s")
+		return events.Event{}
+	}
+}
+
 func TestEventStream(t *testing.T) {
-	r := start(t, newFakeBackend(), statsd.Options{}, nil)
+	r := start(t, newFakeBackend(), statsd.Options{}, func(s *statsd.Server) { s.SetTiming(10*time.Second, time.Hour) })
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	all, allEnd := r.tail(ctx, t, events.Filter{})
@@ -52,16 +65,16 @@ func TestEventStream(t *testing.T) {
 	for i := range 500 {
 		r.backend.bus.Publish(message(i, fmt.Sprintf("%c/x", 'a'+rune(i%2)), "21.5"))
 	}
-	if e := <-all; e.ID != "c" || e.Data != (events.ConnectionData{ClientID: "dev1", KeepAlive: 60}) {
+	if e := next(t, all); e.ID != "c" || e.Data != (events.ConnectionData{ClientID: "dev1", KeepAlive: 60}) {
 		t.Errorf("first event %+v", e)
 	}
 	for i := range 500 {
-		if e := <-all; e.ID != fmt.Sprint(i) || string(e.Data.(events.MessageData).Payload) != "21.5" {
+		if e := next(t, all); e.ID != fmt.Sprint(i) || string(e.Data.(events.MessageData).Payload) != "21.5" {
 			t.Fatalf("event %d is %+v", i, e)
 		}
 	}
 	for i := 0; i < 500; i += 2 {
-		if e := <-some; e.ID != fmt.Sprint(i) {
+		if e := next(t, some); e.ID != fmt.Sprint(i) {
 			t.Fatalf("filtered event %d is %+v", i, e)
 		}
 	}
@@ -134,7 +147,7 @@ func dialStream(t *testing.T, path, target string) (net.Conn, *bufio.Reader) {
 
 // A reader that pauses loses events; the stream itself says how many.
 func TestEventStreamTellsWhatWasMissed(t *testing.T) {
-	const total = 20000
+	const total = 4000
 	r := start(t, newFakeBackend(), statsd.Options{}, func(s *statsd.Server) { s.SetTiming(10*time.Second, 20*time.Millisecond) })
 	pause := make(chan struct{})
 	seen, missed := 0, 0
@@ -190,12 +203,41 @@ func TestEventStreamCutsOffAStalledReader(t *testing.T) {
 	})
 }
 
+// A stream that is busy outlives the write timeout.
+func TestBusyStream(t *testing.T) {
+	const write = 20 * time.Millisecond
+	r := start(t, newFakeBackend(), statsd.Options{}, func(s *statsd.Server) { s.SetTiming(write, time.Hour) })
+	got, _ := r.tail(t.Context(), t, events.Filter{})
+	for i := range 5 {
+		r.backend.bus.Publish(message(i, "a", ""))
+		if e := next(t, got); e.ID != fmt.Sprint(i) {
+			t.Fatalf("event %+v", e)
+		}
+		<-time.After(2 * write)
+	}
+}
+
+// A client that does not take its answer is cut off.
+func TestAnswerToAStalledReader(t *testing.T) {
+	var clients []statsd.Client
+	for i := range 5000 {
+		clients = append(clients, statsd.Client{ID: fmt.Sprint(i)})
+	}
+	r := start(t, newFakeBackend(clients...), statsd.Options{}, func(s *statsd.Server) { s.SetTiming(time.Second, time.Hour) })
+	dialStream(t, r.path, "/v1/clients") // reads one buffer of more than a megabyte
+	if !strings.Contains(stacks(), "statsd.writeJSON") {
+		t.Fatal("the answer is not stuck: the test does not test")
+	}
+	waitFor(t, "the answer is given up", func() bool { return !strings.Contains(stacks(), "statsd.writeJSON") })
+}
+
 // Idle streams get blank lines, outlive the write timeout between them, and
 // still end with the chunk that marks a clean end.
 func TestIdleStream(t *testing.T) {
 	for _, target := range []string{"/v1/events", "/v1/stats/stream?interval=1h"} {
 		t.Run(target, func(t *testing.T) {
-			r := start(t, newFakeBackend(), statsd.Options{}, func(s *statsd.Server) { s.SetTiming(20*time.Millisecond, 60*time.Millisecond) })
+			const write = 20 * time.Millisecond
+			r := start(t, newFakeBackend(), statsd.Options{}, func(s *statsd.Server) { s.SetTiming(write, 5*write) })
 			_, in := dialStream(t, r.path, target)
 			for range 5 {
 				for {
@@ -211,6 +253,7 @@ func TestIdleStream(t *testing.T) {
 					t.Fatalf("heartbeat %q, %v", line, err)
 				}
 			}
+			<-time.After(2 * write) // the deadline of the heartbeat passes
 			stopped := make(chan error, 1)
 			go func() { stopped <- r.stop() }()
 			rest, err := io.ReadAll(in)
@@ -221,6 +264,29 @@ func TestIdleStream(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// The write deadline of one request must not hit the next on the connection.
+func TestConnectionOutlivesTheWriteTimeout(t *testing.T) {
+	const write = 20 * time.Millisecond
+	r := start(t, newFakeBackend(), statsd.Options{}, func(s *statsd.Server) { s.SetTiming(write, time.Second) })
+	conn, err := net.Dial("unix", r.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	in := bufio.NewReader(conn)
+	for _, target := range []string{"/v1/stats", "/nowhere", "/v1/version"} {
+		fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: edgebroker\r\n\r\n", target)
+		resp, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatalf("%s: %v", target, err)
+		}
+		if _, err := io.ReadAll(resp.Body); err != nil {
+			t.Fatalf("%s: %v", target, err)
+		}
+		<-time.After(2 * write) // the deadline of this request passes
 	}
 }
 

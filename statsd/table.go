@@ -55,11 +55,17 @@ func (s Snapshot) brokerGroup() group {
 	if !s.StartedAt.IsZero() {
 		started = s.StartedAt.UTC().Format("2006-01-02 15:04:05 UTC")
 	}
-	return group{"broker", [][2]string{
+	g := group{"broker", [][2]string{
 		{"version", SafeText(s.Version, maxText)},
 		{"uptime", span(seconds(s.Uptime))},
 		{"started", started},
 	}}
+	label := "listens on"
+	for _, l := range s.Listeners {
+		g.rows = append(g.rows, [2]string{label, fmt.Sprintf("%s %s (%s)", l.Type, SafeText(l.Address, 0), SafeText(l.Name, maxText))})
+		label = ""
+	}
+	return g
 }
 
 func (s Snapshot) clientsGroup() group {
