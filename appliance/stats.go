@@ -17,6 +17,7 @@ func (b *Broker) Stats() statsd.Snapshot {
 	t, g, s := b.relay.Totals(), b.gate.Totals(), b.sessions.Counters()
 	snap := statsd.Snapshot{
 		Version:      b.version,
+		Listeners:    b.listening(),
 		ClientCount:  int64(s.Connected),
 		MessageCount: t.Received.Messages() + t.Own.Messages(),
 		Connections: statsd.Connections{
@@ -42,6 +43,20 @@ func (b *Broker) assembled() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.sampler != nil
+}
+
+// listening describes the listeners that clients can reach now.
+func (b *Broker) listening() []statsd.Listener {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.state != started {
+		return nil
+	}
+	out := make([]statsd.Listener, len(b.listeners))
+	for i, l := range b.listeners {
+		out[i] = statsd.Listener{Name: l.ID(), Type: l.Protocol(), Address: l.Address()}
+	}
+	return out
 }
 
 func sum(m map[string]uint64) (n uint64) {
