@@ -2,6 +2,7 @@ package relay
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/synthetism/edgebroker/wire"
 )
@@ -107,7 +108,7 @@ func (p *Port) receivePublish(f wire.Frame) error {
 			return err
 		}
 	}
-	if reason := p.check(&pub, allowed); reason != wire.Success {
+	if reason := p.check(&pub, rt, allowed); reason != wire.Success {
 		p.refuse(&pub, reason)
 		return nil
 	}
@@ -140,11 +141,11 @@ func (p *Port) resolveAlias(pub *wire.Publish) error {
 }
 
 // check says whether the client may publish pub.
-func (p *Port) check(pub *wire.Publish, allowed bool) wire.Reason {
+func (p *Port) check(pub *wire.Publish, rt *route, allowed bool) wire.Reason {
 	switch {
 	case !allowed, pub.Topic[0] == '$':
 		return wire.NotAuthorized
-	case levels(pub.Topic) > p.relay.cfg.MaxTopicLevels:
+	case rt.levels > p.relay.cfg.MaxTopicLevels:
 		return wire.TopicNameInvalid
 	case pub.Retain && len(pub.Payload) > 0 && !p.relay.retained.room(pub):
 		return wire.QuotaExceeded
@@ -152,15 +153,7 @@ func (p *Port) check(pub *wire.Publish, allowed bool) wire.Reason {
 	return wire.Success
 }
 
-func levels(topic []byte) int {
-	n := 1
-	for _, c := range topic {
-		if c == '/' {
-			n++
-		}
-	}
-	return n
-}
+func levels(topic string) int { return strings.Count(topic, "/") + 1 }
 
 // receiveOnce notes a QoS 2 identifier. known is true when the message has
 // been received before: it is answered again and not published again.

@@ -7,6 +7,7 @@ import "sync"
 type route struct {
 	topic   string
 	name    []byte // topic
+	levels  int    // of topic
 	epoch   uint64
 	targets []target
 	groups  []*group
@@ -53,7 +54,7 @@ func (t *target) forPublisher(p *Session) (_ target, ok bool) {
 
 // resolve computes the route of topic.
 func (t *subscriptions) resolve(topic string) *route {
-	rt := &route{topic: topic, name: []byte(topic)}
+	rt := &route{topic: topic, name: []byte(topic), levels: levels(topic)}
 	var index map[*Session]int // only when there are many targets
 	find := func(s *Session) int {
 		if index != nil {

@@ -23,7 +23,7 @@ func (p *Port) Subscribe(subs []Subscription, done Done) ([]wire.Reason, []Grant
 	codes, granted := make([]wire.Reason, len(subs)), make([]Granted, 0, len(subs))
 	s.queued0.Add(1) // until SendRetained: live messages must not overtake retained ones
 	for i, want := range subs {
-		if err := wire.ValidFilter(want.Filter); err != nil || levels([]byte(want.Filter)) > r.cfg.MaxTopicLevels+2 {
+		if err := wire.ValidFilter(want.Filter); err != nil || levels(want.Filter) > r.cfg.MaxTopicLevels+2 {
 			codes[i] = wire.TopicFilterInvalid
 			continue
 		}
