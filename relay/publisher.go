@@ -62,8 +62,11 @@ func (p *publisher) route(topic []byte) (*route, bool) {
 		return c.rt, c.allowed
 	}
 	rt := p.relay.routes.lookup(topic)
-	*c = recent{rt, p.access == nil || p.access.CanPublish(rt.topic)}
-	return c.rt, c.allowed
+	allowed := p.access == nil || p.access.CanPublish(rt.topic)
+	if len(topic) <= maxCachedTopic {
+		*c = recent{rt, allowed}
+	}
+	return rt, allowed
 }
 
 // publish hands on one message that has been checked. pub aliases the read

@@ -111,8 +111,15 @@ type routes struct {
 	byName map[string]*route
 }
 
+// maxCachedTopic is the length in bytes beyond which a topic's route is
+// computed each time, so that long topics cannot fill memory.
+const maxCachedTopic = 1 << 10
+
 // lookup returns the route of topic, which may alias a read buffer.
 func (c *routes) lookup(topic []byte) *route {
+	if len(topic) > maxCachedTopic {
+		return c.subs.resolve(string(topic))
+	}
 	c.mu.RLock()
 	rt := c.byName[string(topic)]
 	c.mu.RUnlock()
