@@ -11,7 +11,7 @@ import (
 // acknowledgements that wait for it.
 type commit struct {
 	relay   *Relay
-	link    Link // nil when the broker itself has published
+	port    *Port // nil when the broker itself has published
 	answers []byte
 }
 
@@ -22,12 +22,13 @@ func (c *commit) Committed(err error) {
 	switch {
 	case err != nil:
 		c.relay.log.Error("store changes", "error", err)
-		if c.link != nil {
-			c.link.Kick(wire.QuotaExceeded, "internal_error")
+		if c.port != nil {
+			c.port.link.Kick(wire.QuotaExceeded, "internal_error")
 		}
-	case c.link != nil && len(c.answers) > 0:
-		c.link.Send(c.answers)
-		c.link.Flush()
+	case c.port != nil && len(c.answers) > 0:
+		c.port.link.Send(c.answers)
+		c.port.link.Flush()
+		c.port.Writable() // the answers may have been what filled the link
 	}
 }
 
@@ -36,7 +37,7 @@ func (p *Port) commit() {
 	if len(p.answers) == 0 && len(p.changes) == 0 {
 		return
 	}
-	c := &commit{relay: p.relay, link: p.link, answers: bytes.Clone(p.answers)}
+	c := &commit{relay: p.relay, port: p, answers: bytes.Clone(p.answers)}
 	p.answers = p.answers[:0]
 	p.publisher.commitWith(c)
 }

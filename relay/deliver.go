@@ -26,29 +26,34 @@ func (s *Session) enqueue(ds []delivery) bool {
 	if s.ended {
 		return false
 	}
+	any := false
 	for i := range ds {
-		s.pushLocked(ds[i])
+		any = s.pushLocked(ds[i]) || any
 	}
-	return s.pumpLocked()
+	return s.pumpLocked() || any
 }
 
 // pushLocked puts d at the end of the queue, making room as the policy says.
-func (s *Session) pushLocked(d delivery) {
+// It reports whether it has sent anything to that end.
+func (s *Session) pushLocked(d delivery) (any bool) {
 	l := s.live.Load()
 	if d.qos == 0 && l == nil {
 		s.drop(DropQoS0, d.msg.origin(0), 1)
-		return
+		return false
 	}
 	size, r := d.msg.size(), s.relay
 	if !s.fitsLocked(size) && l != nil {
-		s.pumpLocked()
+		any = s.pumpLocked()
 	}
 	for !s.fitsLocked(size) {
 		if r.cfg.WhenFull == DropNewest || s.queue.len() == 0 {
 			s.drop(DropQueueFull, d.msg.origin(d.qos), 1)
-			return
+			return any
 		}
 		old := s.popLocked()
+		if old.qos == 0 {
+			s.queued0.Add(-1)
+		}
 		s.drop(DropQueueFull, old.msg.origin(old.qos), 1)
 	}
 	s.queue.push(d)
@@ -56,6 +61,7 @@ func (s *Session) pushLocked(d delivery) {
 	if d.qos == 0 {
 		s.queued0.Add(1)
 	}
+	return any
 }
 
 func (s *Session) fitsLocked(size int64) bool {
@@ -65,12 +71,11 @@ func (s *Session) fitsLocked(size int64) bool {
 		s.relay.queuedBytes.Load()+size <= c.TotalQueuedBytes
 }
 
+// popLocked takes the front of the queue. If it is QoS 0, the caller takes it
+// out of queued0: once it is in the link and can no longer be overtaken.
 func (s *Session) popLocked() delivery {
 	d := s.queue.pop()
 	s.relay.queuedBytes.Add(-d.msg.size())
-	if d.qos == 0 {
-		s.queued0.Add(-1)
-	}
 	return d
 }
 
@@ -111,6 +116,9 @@ func (s *Session) pumpLocked() bool {
 		}
 	}
 	w.flush()
+	if w.popped0 > 0 {
+		s.queued0.Add(-w.popped0)
+	}
 	*buf = w.buf
 	return any
 }
@@ -141,6 +149,9 @@ func (s *Session) resendLocked(w *writer, l *live) bool {
 // sendNextLocked takes the front of the queue and sends it.
 func (s *Session) sendNextLocked(w *writer, l *live) bool {
 	d := s.popLocked()
+	if d.qos == 0 {
+		w.popped0++
+	}
 	remaining, alive := d.msg.remaining(s.relay.now())
 	if !alive {
 		s.drop(DropExpired, d.msg.origin(d.qos), 1)
@@ -191,8 +202,9 @@ func (s *Session) encodeLocked(w *writer, l *live, d *delivery, id uint16, dup b
 
 // writer gathers frames for a link.
 type writer struct {
-	link Link
-	buf  []byte
+	link    Link
+	buf     []byte
+	popped0 int32 // QoS 0 taken from the queue
 }
 
 func (w *writer) waiting() int { return len(w.buf) }

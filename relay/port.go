@@ -54,10 +54,10 @@ func (p *Port) Attach(link Link) {
 	s, r := p.session, p.relay
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	p.link = link
 	if s.port != p || s.ended {
 		return
 	}
-	p.link = link
 	window := r.cfg.MaxInflight
 	if n := int(p.connect.ReceiveMaximum); n > 0 && n < window {
 		window = n // [MQTT-3.3.4-9]
@@ -229,14 +229,18 @@ func (p *Port) receivePubrel(id uint16) {
 // Flush delivers what has been received, lets acknowledgements go as soon as
 // the store has what they promise, and writes everything out.
 func (p *Port) Flush() {
-	p.finish()
-	p.settle()
-	p.acknowledge()
-	p.flush()
+	p.conclude()
 	if p.link != nil {
 		p.session.dirty.Store(false)
 		p.session.flush()
 	}
+}
+
+func (p *Port) conclude() {
+	p.finish()
+	p.settle()
+	p.acknowledge()
+	p.flush()
 }
 
 // Writable continues sending after the link's backlog has shrunk.

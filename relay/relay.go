@@ -140,9 +140,18 @@ type End struct {
 }
 
 // End gives the session up. It must be called once for each Port, after the
-// last Receive and Flush have returned; only the first call counts.
+// last Receive and Flush have returned; only the first call counts. What was
+// received and not flushed is delivered: the client has sent it, and other
+// publishers rely on the flush that this one has promised.
 func (p *Port) End(e End) {
 	s, r := p.session, p.relay
+	s.mu.Lock()
+	if s.port == p {
+		s.live.Store(nil) // what is settled now makes room for nothing
+	}
+	s.mu.Unlock()
+	p.conclude()
+
 	s.mu.Lock()
 	owned := s.detachLocked(p)
 	if owned && e.Expiry != nil {
