@@ -124,7 +124,13 @@ type running struct {
 // change, if not nil, is called before the server listens.
 func start(t *testing.T, backend *fakeBackend, opts statsd.Options, change func(*statsd.Server)) *running {
 	t.Helper()
-	r := &running{backend: backend, server: statsd.NewServer(backend, opts), path: filepath.Join(t.TempDir(), "c.sock")}
+	return startBackend(t, backend, backend, opts, change)
+}
+
+// startBackend is start for a broker that differs from the fake it is made of.
+func startBackend(t *testing.T, b statsd.Backend, backend *fakeBackend, opts statsd.Options, change func(*statsd.Server)) *running {
+	t.Helper()
+	r := &running{backend: backend, server: statsd.NewServer(b, opts), path: filepath.Join(t.TempDir(), "c.sock")}
 	if change != nil {
 		change(r.server)
 	}

@@ -20,6 +20,10 @@ func (s *Server) getStats(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, s.backend.Snapshot())
 }
 
+func (s *Server) getMetrics(w http.ResponseWriter, r *http.Request) {
+	s.metrics.ServeHTTP(w, r)
+}
+
 // getClients answers with the list of clients in the order of ?sort=, cut to
 // ?top= entries.
 func (s *Server) getClients(w http.ResponseWriter, r *http.Request) {

@@ -47,6 +47,7 @@ type Server struct {
 	log         *slog.Logger
 	checkFilter func(string) error
 	http        *http.Server
+	metrics     http.Handler
 	streams     chan struct{} // a token for each stream that runs
 	timing      timing
 
@@ -70,6 +71,7 @@ func NewServer(b Backend, opts Options) *Server {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	s.metrics = metricsHandler(b.Snapshot, s.log)
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.http = &http.Server{
 		Handler:           s.handler(),
