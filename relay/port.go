@@ -108,7 +108,7 @@ func (p *Port) receivePublish(f wire.Frame) error {
 			return err
 		}
 	}
-	if reason := p.check(&pub, rt, allowed); reason != wire.Success {
+	if reason := p.relay.check(&pub, rt, allowed); reason != wire.Success {
 		p.refuse(&pub, reason)
 		return nil
 	}
@@ -140,14 +140,14 @@ func (p *Port) resolveAlias(pub *wire.Publish) error {
 	return nil
 }
 
-// check says whether the client may publish pub.
-func (p *Port) check(pub *wire.Publish, rt *route, allowed bool) wire.Reason {
+// check says whether a client may publish pub. allowed is what Access says.
+func (r *Relay) check(pub *wire.Publish, rt *route, allowed bool) wire.Reason {
 	switch {
 	case !allowed, pub.Topic[0] == '$':
 		return wire.NotAuthorized
-	case rt.levels > p.relay.cfg.MaxTopicLevels:
+	case rt.levels > r.cfg.MaxTopicLevels:
 		return wire.TopicNameInvalid
-	case pub.Retain && len(pub.Payload) > 0 && !p.relay.retained.room(pub):
+	case pub.Retain && len(pub.Payload) > 0 && !r.retained.room(pub):
 		return wire.QuotaExceeded
 	}
 	return wire.Success

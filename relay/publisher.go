@@ -179,7 +179,7 @@ func (p *publisher) finishFrames() {
 	run.frames, run.other = run.frames[:0], run.other[:0]
 	run.n, run.bytes, run.widest = 0, 0, 0
 	if cap(run.frames) > 2*maxRun {
-		run.frames = nil
+		run.frames, run.other = nil, nil
 	}
 }
 
@@ -260,7 +260,7 @@ func (p *publisher) finishMessages(msgs []*Message) {
 
 // deliver gives msgs to one target.
 func (p *publisher) deliver(t *target, msgs []*Message) {
-	own, ok := t.forPublisher(p.session)
+	own, ok := t.forPublisher(p.id)
 	if !ok {
 		return
 	}

@@ -166,8 +166,8 @@ func (p *Port) End(e End) {
 	keep := owned && expiry > 0
 	if keep && will != nil && will.Delay > 0 { // [MQTT-3.1.3-9]
 		delay := min(will.Delay, expiry)
-		s.will, will = will, nil
-		s.willing = time.AfterFunc(time.Duration(delay)*time.Second, func() { s.publishDelayed(p) })
+		s.will, s.willAccess, will = will, p.access, nil
+		s.willing = time.AfterFunc(time.Duration(delay)*time.Second, s.publishDelayed)
 	}
 	if keep && expiry != never {
 		s.expiring = time.AfterFunc(time.Duration(expiry)*time.Second, func() { r.expire(s) })
@@ -191,9 +191,9 @@ func (p *Port) cap() uint32 {
 
 // publishDelayed publishes the will when its delay has passed without a new
 // connection.
-func (s *Session) publishDelayed(p *Port) {
+func (s *Session) publishDelayed() {
 	s.mu.Lock()
-	will := s.will
+	will, access := s.will, s.willAccess
 	if s.port != nil {
 		will = nil
 	} else {
@@ -201,7 +201,7 @@ func (s *Session) publishDelayed(p *Port) {
 	}
 	s.mu.Unlock()
 	if will != nil {
-		s.relay.publishWill(s.id, will, p.access)
+		s.relay.publishWill(s.id, will, access)
 	}
 }
 
@@ -242,15 +242,18 @@ func (r *Relay) retire(s *Session) {
 	r.retired.sent.accumulate(&s.sent)
 }
 
-// publishWill publishes a client's will. [MQTT-3.1.2-8]
+// publishWill publishes a client's will, if it may publish that at all.
+// [MQTT-3.1.2-8]
 func (r *Relay) publishWill(client string, w *wire.Will, access Access) {
-	if access != nil && !access.CanPublish(w.Topic) {
+	pub := &wire.Publish{QoS: w.QoS, Retain: w.Retain, Topic: []byte(w.Topic), Payload: w.Payload,
+		Props: w.Props, AliasAt: -1, ExpiryAt: -1, HasExpiry: w.HasExpiry, Expiry: w.Expiry}
+	allowed := access == nil || access.CanPublish(w.Topic)
+	if reason := r.check(pub, r.routes.lookup(pub.Topic), allowed); reason != wire.Success {
 		r.refused.Add(1)
-		r.reportRefusal(client, w.Topic, wire.NotAuthorized)
+		r.reportRefusal(client, w.Topic, reason)
 		return
 	}
-	r.inject(client, &wire.Publish{QoS: w.QoS, Retain: w.Retain, Topic: []byte(w.Topic), Payload: w.Payload,
-		Props: w.Props, AliasAt: -1, ExpiryAt: -1, HasExpiry: w.HasExpiry, Expiry: w.Expiry}, nil)
+	r.inject(client, pub, nil)
 }
 
 // inject publishes on behalf of client, or of the broker when client is

@@ -35,11 +35,11 @@ func (t *target) merge(s *subscription) {
 	t.plain = !t.retain && !t.noLocal && t.ids == nil
 }
 
-// forPublisher returns what t asks for when p itself has published: the
-// subscriptions with No Local do not count. ok is false when none is left.
-// [MQTT-3.8.3-3]
-func (t *target) forPublisher(p *Session) (_ target, ok bool) {
-	if !t.noLocal || t.session != p {
+// forPublisher returns what t asks for of a message that client has published:
+// if that is its own client, the subscriptions with No Local do not count. ok
+// is false when none is left. [MQTT-3.8.3-3]
+func (t *target) forPublisher(client string) (_ target, ok bool) {
+	if !t.noLocal || t.session.id != client {
 		return *t, true
 	}
 	own := target{session: t.session}

@@ -34,9 +34,11 @@ type Session struct {
 	window   window
 	inbound  map[uint16]struct{} // QoS 2 identifiers received and not released [MQTT-4.3.3-10]
 	expiring *time.Timer         // ends the session
-	will     *wire.Will          // waits for its delay
-	willing  *time.Timer         // publishes will
 	ended    bool
+
+	will       *wire.Will  // waits for its delay
+	willAccess Access      // what its client may publish
+	willing    *time.Timer // publishes will
 }
 
 // live is a session's attached connection. It never changes.
@@ -86,7 +88,7 @@ func (s *Session) end() {
 	}
 	s.ended = true
 	s.live.Store(nil)
-	subs, waiting, unacked, will := s.subs, s.queue, s.window, s.will
+	subs, waiting, unacked, will, access := s.subs, s.queue, s.window, s.will, s.willAccess
 	s.subs, s.inbound, s.will = nil, nil, nil
 	s.queue, s.window = queue{}, window{}
 	s.stopTimersLocked()
@@ -111,7 +113,7 @@ func (s *Session) end() {
 		}
 	}
 	if will != nil {
-		s.relay.publishWill(s.id, will, nil)
+		s.relay.publishWill(s.id, will, access)
 	}
 	s.relay.retire(s)
 }
