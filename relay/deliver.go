@@ -19,18 +19,19 @@ func putScratch(b *[]byte) {
 }
 
 // enqueue gives the session ds in order, sends what the client can take now,
-// and reports whether there is something to flush.
-func (s *Session) enqueue(ds []delivery) bool {
+// and reports whether there is something to flush. taken is false if the
+// session has ended.
+func (s *Session) enqueue(ds []delivery) (flush, taken bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended {
-		return false
+	if s.ended.Load() {
+		return false, false
 	}
 	any := false
 	for i := range ds {
 		any = s.pushLocked(ds[i]) || any
 	}
-	return s.pumpLocked() || any
+	return s.pumpLocked() || any, true
 }
 
 // pushLocked puts d at the end of the queue, making room as the policy says.

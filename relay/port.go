@@ -55,7 +55,7 @@ func (p *Port) Attach(link Link) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p.link = link
-	if s.port != p || s.ended {
+	if s.port != p || s.ended.Load() {
 		return
 	}
 	window := r.cfg.MaxInflight
@@ -259,7 +259,7 @@ func (p *Port) settle() {
 	s := p.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.port != p || s.ended {
+	if s.port != p || s.ended.Load() {
 		p.acks = p.acks[:0]
 		return
 	}

@@ -274,13 +274,15 @@ func (p *publisher) deliver(t *target, msgs []*Message) {
 func (p *publisher) deliverGroups(rt *route, msgs []*Message) {
 	for _, g := range rt.groups {
 		for _, m := range msgs {
-			s := g.pick(m.QoS, nil)
-			if s == nil {
-				p.relay.drop("", DropQoS0, m.origin(m.QoS), 1)
-				continue
+			for taken := false; !taken; { // a member picked may have ended since
+				s := g.pick(m.QoS, nil)
+				if s == nil {
+					p.relay.drop("", DropQoS0, m.origin(m.QoS), 1)
+					break
+				}
+				p.batch = append(p.batch[:0], s.share(m))
+				taken = p.hand(s.session, p.batch)
 			}
-			p.batch = append(p.batch[:0], s.share(m))
-			p.hand(s.session, p.batch)
 		}
 	}
 }
@@ -294,12 +296,14 @@ func (sub *subscription) share(m *Message) delivery {
 	return d
 }
 
-// hand enqueues ds for s and remembers what must be stored and flushed.
-func (p *publisher) hand(s *Session, ds []delivery) {
-	if s.enqueue(ds) {
+// hand enqueues ds for s and remembers what must be stored and flushed. It
+// reports false if s has ended.
+func (p *publisher) hand(s *Session, ds []delivery) bool {
+	flush, taken := s.enqueue(ds)
+	if flush {
 		p.touch(s)
 	}
-	if p.relay.store != nil && s.durable() {
+	if taken && p.relay.store != nil && s.durable() {
 		for i := range ds {
 			if ds[i].qos > 0 {
 				p.change(Change{Kind: Enqueued, Session: s.id, Message: ds[i].msg})
@@ -307,6 +311,7 @@ func (p *publisher) hand(s *Session, ds []delivery) {
 		}
 	}
 	clear(ds)
+	return taken
 }
 
 func (p *publisher) change(c Change) {

@@ -307,12 +307,17 @@ func (r *Relay) Publish(o Outgoing, done Done) error {
 // redispatch gives a message that was meant for from to another member of
 // its shared subscription. It reports false when there is none.
 func (r *Relay) redispatch(d delivery, from *Session) bool {
-	sub := d.group.pick(d.qos, from)
-	if sub == nil {
-		return false
+	for {
+		sub := d.group.pick(d.qos, from)
+		if sub == nil {
+			return false
+		}
+		flush, taken := sub.session.enqueue([]delivery{sub.share(d.msg)})
+		if flush {
+			sub.session.flush()
+		}
+		if taken {
+			return true
+		}
 	}
-	if sub.session.enqueue([]delivery{sub.share(d.msg)}) {
-		sub.session.flush()
-	}
-	return true
 }

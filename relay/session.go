@@ -34,7 +34,7 @@ type Session struct {
 	window   window
 	inbound  map[uint16]struct{} // QoS 2 identifiers received and not released [MQTT-4.3.3-10]
 	expiring *time.Timer         // ends the session
-	ended    bool
+	ended    atomic.Bool         // changes only under mu
 
 	will       *wire.Will  // waits for its delay
 	willAccess Access      // what its client may publish
@@ -66,7 +66,7 @@ func (s *Session) behind() bool {
 // detachLocked forgets p's connection. It reports whether p still owned the
 // session.
 func (s *Session) detachLocked(p *Port) bool {
-	if s.port != p || s.ended {
+	if s.port != p || s.ended.Load() {
 		return false
 	}
 	s.port = nil
@@ -78,15 +78,16 @@ func (s *Session) detachLocked(p *Port) bool {
 
 // end discards the session: its subscriptions, the messages that wait in it,
 // and, if it has a will that waits, the wait. Shared subscriptions give what
-// was unacknowledged to another member. [MQTT-4.8.2-5] Call it without locks,
-// after the session has left Relay.sessions.
+// waited, and QoS 1 that was unacknowledged, to another member; QoS 2 that has
+// been sent must not go to another. [MQTT-4.8.2-5] Call it without locks, after
+// the session has left Relay.sessions.
 func (s *Session) end() {
 	s.mu.Lock()
-	if s.ended {
+	if s.ended.Load() {
 		s.mu.Unlock()
 		return
 	}
-	s.ended = true
+	s.ended.Store(true)
 	s.live.Store(nil)
 	subs, waiting, unacked, will, access := s.subs, s.queue, s.window, s.will, s.willAccess
 	s.subs, s.inbound, s.will = nil, nil, nil
@@ -100,8 +101,11 @@ func (s *Session) end() {
 	s.relay.queuedBytes.Add(-waiting.bytes - unacked.bytes)
 	var again []delivery
 	for i := range unacked.n {
-		if e := unacked.at(i); e.state != awaitPubcomp {
+		switch e := unacked.at(i); e.state {
+		case awaitPuback:
 			again = append(again, e.delivery)
+		case awaitPubrec:
+			s.drop(DropDiscarded, e.msg.origin(e.qos), 1)
 		}
 	}
 	for waiting.len() > 0 {

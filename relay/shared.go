@@ -46,7 +46,7 @@ func (g *group) pick(qos byte, not *Session) *subscription {
 	for i := range n {
 		at := (g.next + i) % n
 		m := g.members[at]
-		if m.session == not {
+		if m.session == not || m.session.ended.Load() {
 			continue
 		}
 		switch l := m.session.live.Load(); {

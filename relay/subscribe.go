@@ -48,7 +48,7 @@ func (p *Port) Subscribe(subs []Subscription, done Done) ([]wire.Reason, []Grant
 func (s *Session) subscribe(want Subscription) (existed, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended {
+	if s.ended.Load() {
 		return false, false
 	}
 	if s.subs == nil {
@@ -100,12 +100,12 @@ func (p *Port) SendRetained(granted []Granted) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.queued0.Add(-1)
-	if s.port != p || s.ended {
+	if s.port != p || s.ended.Load() {
 		return
 	}
 	for i := range granted {
 		g := &granted[i]
-		if _, _, shared := wire.SplitShare(g.Filter); shared { // [MQTT-4.8.2-4] retained messages are not sent to shared subscriptions
+		if _, _, shared := wire.SplitShare(g.Filter); shared { // section 4.8.2: they get nothing retained
 			continue
 		}
 		if g.RetainHandling == 2 || g.RetainHandling == 1 && g.Existed {
