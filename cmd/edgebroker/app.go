@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/synthetism/edgebroker/bench"
 )
 
 // program is the name in messages, help and completion, whatever the file is called.
@@ -38,6 +40,7 @@ edgebroker stats --watch                      see what passes`,
 		Description: `Exit codes: 0 done, 1 error, 2 wrong usage or config, 3 the daemon or broker
 cannot be reached, 4 reachable but degraded.`,
 		Commands: []*cli.Command{
+			serveCommand(e),
 			statsCommand(e),
 			healthCommand(e),
 			clientsCommand(e),
@@ -45,6 +48,7 @@ cannot be reached, 4 reachable but degraded.`,
 			pubCommand(e),
 			subCommand(e),
 			configCommand(e),
+			bench.Command(),
 			versionCommand(e),
 			completionCommand(e),
 		},

@@ -141,7 +141,7 @@ func writeClient(w io.Writer, cl *statsd.Client, now time.Time) error {
 		line("connected", "no; its session waits for it")
 	}
 	line("protocol", "MQTT %s, keep alive %s, %s", cl.Protocol, seconds(uint32(cl.KeepAlive), "off"), startWord(cl.CleanStart))
-	line("session", "kept for %s after the connection ends", seconds(cl.SessionExpiry, "no time"))
+	line("session", "%s", sessionWords(cl.SessionExpiry))
 	line("received", "%s, %s payload, %s on the wire", messages(cl.Received.Messages), size(cl.Received.PayloadBytes), size(cl.ReceivedBytes))
 	line("sent", "%s, %s payload, %s on the wire", messages(cl.Sent.Messages), size(cl.Sent.PayloadBytes), size(cl.SentBytes))
 	line("queued", "%s, %s; %s in flight", messages(cl.Queued.Messages), size(cl.Queued.Bytes), count(cl.Inflight))
@@ -160,13 +160,20 @@ func startWord(clean bool) string {
 	return "session resumed if there is one"
 }
 
-// seconds words a number of seconds; 0 is none and the largest means for ever.
-func seconds(n uint32, none string) string {
-	switch n {
+func sessionWords(expiry uint32) string {
+	switch expiry {
 	case 0:
-		return none
+		return "ends with the connection"
 	case math.MaxUint32:
-		return "ever"
+		return "kept for ever after the connection ends"
+	}
+	return fmt.Sprintf("kept for %s after the connection ends", seconds(expiry, ""))
+}
+
+// seconds words a number of seconds, 0 as none.
+func seconds(n uint32, none string) string {
+	if n == 0 {
+		return none
 	}
 	return span(time.Duration(n) * time.Second)
 }

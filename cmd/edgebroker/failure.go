@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/urfave/cli/v2"
 )
 
 // The exit codes; they are part of the interface.
@@ -54,6 +56,8 @@ func report(w io.Writer, err error) int {
 	code, hint := exitError, ""
 	if f := (*failure)(nil); errors.As(err, &f) {
 		code, hint = f.code, f.hint
+	} else if coder := cli.ExitCoder(nil); errors.As(err, &coder) {
+		code = coder.ExitCode()
 	}
 	for line := range strings.SplitSeq(strings.TrimRight(err.Error(), "\n"), "\n") {
 		fmt.Fprintf(w, program+": error: %s\n", printable(line))

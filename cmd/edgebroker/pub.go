@@ -15,6 +15,8 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 	"github.com/eclipse/paho.golang/paho"
 	"github.com/urfave/cli/v2"
+
+	"github.com/synthetism/edgebroker/wire"
 )
 
 // maxPayload is the largest payload that an MQTT packet may carry, in bytes,
@@ -107,8 +109,8 @@ func pubPlan(e *env, c *cli.Context) (*payloads, *paho.Publish, error) {
 	template := &paho.Publish{Topic: args[0], Retain: c.Bool("retain"), Properties: &paho.PublishProperties{
 		ContentType: c.String("content-type"), ResponseTopic: c.String("response-topic"),
 	}}
-	if template.Topic == "" || strings.ContainsAny(template.Topic, "+#\x00") {
-		return nil, nil, usageError("pub", "topic %q cannot be published to: it is empty or holds a wildcard", template.Topic)
+	if err := wire.ValidTopicString(template.Topic); err != nil {
+		return nil, nil, usageError("pub", "topic %q cannot be published to: %v", template.Topic, err)
 	}
 	if template.QoS, err = qosFlag(c, "qos"); err != nil {
 		return nil, nil, err

@@ -3,10 +3,13 @@ package main
 import (
 	"errors"
 	"net"
+	"os"
 	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -21,15 +24,18 @@ func TestMain(m *testing.M) {
 //	exits CODE edgebroker ARGS...   run it and check the exit code
 //	usage ARGS...                   run edgebroker: exit code 2, one line each of error and hint, no output
 //	freeport VAR                    set VAR to a TCP port on which nobody listens
+//	await FILE REGEXP [VAR]         wait until FILE matches; set VAR to the first group
+//	until REGEXP COMMAND ARGS...    run COMMAND again and again until its stdout matches
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                "testdata/script",
 		RequireUniqueNames: true,
-		ContinueOnError:    true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":    cmdExits,
 			"usage":    cmdUsage,
 			"freeport": cmdFreePort,
+			"await":    cmdAwait,
+			"until":    cmdUntil,
 		},
 	})
 }
@@ -60,6 +66,51 @@ func cmdUsage(ts *testscript.TestScript, neg bool, args []string) {
 	lines := strings.SplitAfter(ts.ReadFile("stderr"), "\n")
 	if len(lines) > 3 || !strings.HasPrefix(lines[0], "edgebroker: error: ") {
 		ts.Fatalf("not one line of error and at most one of hint: %q", lines)
+	}
+}
+
+// patience is how long a script waits for what should happen at once.
+const patience = 10 * time.Second
+
+func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 || len(args) > 3 {
+		ts.Fatalf("usage: await FILE REGEXP [VAR]")
+	}
+	pattern, err := regexp.Compile("(?m)" + args[1])
+	ts.Check(err)
+	poll(ts, args[1], func() bool {
+		text, err := os.ReadFile(ts.MkAbs(args[0]))
+		if err != nil {
+			return false
+		}
+		groups := pattern.FindSubmatch(text)
+		if groups != nil && len(args) == 3 {
+			ts.Setenv(args[2], string(groups[1]))
+		}
+		return groups != nil
+	})
+}
+
+func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: until REGEXP COMMAND [ARGS...]")
+	}
+	pattern, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	poll(ts, args[0], func() bool {
+		_ = ts.Exec(args[1], args[2:]...) // may fail until it works
+		return pattern.MatchString(ts.ReadFile("stdout"))
+	})
+}
+
+// poll waits until done.
+func poll(ts *testscript.TestScript, what string, done func() bool) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); !done(); <-tick.C {
+		if time.Now().After(deadline) {
+			ts.Fatalf("%q did not come within %v", what, patience)
+		}
 	}
 }
 

@@ -16,6 +16,8 @@ import (
 	"github.com/eclipse/paho.golang/paho/session"
 	"github.com/eclipse/paho.golang/paho/session/state"
 	"github.com/urfave/cli/v2"
+
+	"github.com/synthetism/edgebroker/wire"
 )
 
 func subCommand(e *env) *cli.Command {
@@ -89,6 +91,9 @@ func subPlan(e *env, c *cli.Context) (o subOptions, err error) {
 		return o, usageError("sub", "--session-expiry %v is not between 1s and %ds", expiry, uint32(math.MaxUint32))
 	}
 	for _, filter := range args {
+		if err := wire.ValidFilter(filter); err != nil {
+			return o, usageError("sub", "topic filter %q is not valid: %v", filter, err)
+		}
 		so := paho.SubscribeOptions{Topic: filter, QoS: qos, NoLocal: c.Bool("no-local")}
 		if c.Bool("no-retained") {
 			so.RetainHandling = 2

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/synthetism/edgebroker/appliance"
+	"github.com/synthetism/edgebroker/systemd"
+)
+
+// stopWait bounds the time from the first signal to the end of the process.
+const stopWait = 10 * time.Second
+
+func serveCommand(e *env) *cli.Command {
+	return &cli.Command{
+		Name:  "serve",
+		Usage: "run the broker until it is told to stop",
+		UsageText: `edgebroker serve                               on 127.0.0.1:1883, for this machine
+edgebroker serve --config /etc/edgebroker/edgebroker.yml
+edgebroker serve --listen 127.0.0.1:0          on any free port, which the log names`,
+		Description: `Flags win over the environment, which wins over the config file. The log goes to
+stderr. SIGINT and SIGTERM stop the broker, at the latest after ten seconds; a
+second one ends it at once.`,
+		Flags: []cli.Flag{
+			&cli.PathFlag{Name: "config", Aliases: []string{"c"}, Usage: "read the configuration from `FILE`", DefaultText: "none: see edgebroker config example", TakesFile: true},
+			&cli.StringFlag{Name: "listen", Usage: "listen on `ADDR`, HOST:PORT or a unix socket's path, in place of the first listener's address ($" + appliance.EnvListen + ")"},
+			&cli.PathFlag{Name: "socket", Aliases: []string{"s"}, Usage: "put the control socket at `PATH` ($" + appliance.EnvSocket + ")", DefaultText: appliance.DefaultSocket(), TakesFile: true},
+			&cli.StringFlag{Name: "log-level", Usage: "log from `LEVEL` on: debug, info, warn, error ($" + appliance.EnvLogLevel + ")", DefaultText: "info"},
+		},
+		Action: func(c *cli.Context) error { return runServe(e, c) },
+	}
+}
+
+func runServe(e *env, c *cli.Context) error {
+	if _, err := e.positionals(c, 0, 0); err != nil {
+		return err
+	}
+	cfg, err := serveConfig(c)
+	if err != nil {
+		return configFailure(err)
+	}
+	log := appliance.NewLogger(cfg.Log, e.stderr)
+	b, err := appliance.New(cfg, appliance.WithLogger(log), appliance.WithVersion(readBuildInfo().Version))
+	if err != nil {
+		return configFailure(err)
+	}
+	if err := b.Start(c.Context); err != nil {
+		if c.Context.Err() != nil {
+			return nil // told to stop before it had begun
+		}
+		return fmt.Errorf("start broker: %w", err)
+	}
+	announce(log, cfg, b.Addr)
+	tell(log, systemd.Ready())
+	stopWatchdog := feedWatchdog(log, func() { b.Stats() })
+
+	<-c.Context.Done()
+	log.Info("stopping")
+	tell(log, systemd.Stopping())
+	err = stopWithin(stopWait, b.Stop)
+	stopWatchdog()
+	if err != nil {
+		return fmt.Errorf("stop broker: %w", err)
+	}
+	log.Info("stopped")
+	return nil
+}
+
+// serveConfig is the config file, if one is named, with what the environment
+// and the flags say on top.
+func serveConfig(c *cli.Context) (appliance.Config, error) {
+	cfg := appliance.DefaultConfig()
+	if path := c.Path("config"); path != "" {
+		var err error
+		if cfg, err = appliance.LoadConfig(path); err != nil {
+			return cfg, err
+		}
+	}
+	if err := cfg.ApplyEnv(os.Getenv); err != nil {
+		return cfg, err
+	}
+	flags := map[string]string{
+		appliance.FlagListen:   c.String("listen"),
+		appliance.FlagSocket:   c.Path("socket"),
+		appliance.FlagLogLevel: c.String("log-level"),
+	}
+	return cfg, cfg.ApplyFlags(func(name string) string { return flags[name] })
+}
+
+// announce says where the broker can be reached, by whom, and what it does not
+// keep. addr tells the bound address of a listener.
+func announce(log *slog.Logger, cfg appliance.Config, addr func(listener string) string) {
+	for _, l := range cfg.Listeners {
+		log := log.With("listener", l.Name, "address", addr(l.Name))
+		switch {
+		case l.Local() && l.Anonymous():
+			log.Info("listening for this machine only, no password asked; to let devices in, see `edgebroker config example`")
+		case l.Local():
+			log.Info("listening for this machine only, clients without a password are refused")
+		case l.Anonymous():
+			log.Warn("listening for the network, no password asked: whoever reaches this address can read and write everything")
+		default:
+			log.Info("listening for the network, clients without a password are refused")
+		}
+	}
+	log.Info("state is kept in memory: sessions, queued and retained messages are lost when the broker stops")
+	log.Info("ready; watch with `edgebroker stats` and `edgebroker events`", "control", cfg.Control.Path(), "version", readBuildInfo().Version)
+}
+
+// tell logs that the service manager could not be told something, if so.
+func tell(log *slog.Logger, err error) {
+	if err != nil {
+		log.Warn("service manager was not told", "error", err)
+	}
+}
+
+// feedWatchdog tells the service manager, at half the interval it asks for,
+// that the broker works, each time after alive has returned: a broker that
+// hangs is restarted. It does nothing without a watchdog. stop ends it.
+func feedWatchdog(log *slog.Logger, alive func()) (stop func()) {
+	interval, err := systemd.WatchdogInterval()
+	tell(log, err)
+	if interval <= 0 || err != nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() { // not waited for: if alive hangs, so must not the stop
+		tick := time.NewTicker(interval / 2)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				alive()
+				tell(log, systemd.Notify("WATCHDOG=1"))
+			}
+		}
+	}()
+	return cancel
+}
+
+// stopWithin calls stop with a context of length wait. If it has not returned
+// a second after that, stopWithin returns an error without it: the process
+// ends anyway.
+func stopWithin(wait time.Duration, stop func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- stop(ctx) }()
+	late := time.NewTimer(wait + time.Second)
+	defer late.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-late.C:
+		return fmt.Errorf("still not stopped after %v", wait)
+	}
+}
