@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"strings"
 	"sync"
 	"time"
@@ -17,8 +18,13 @@ type retained struct {
 	mu    sync.RWMutex // guards everything that follows
 	root  kept
 	count int
-	bytes int64
+	bytes int64 // of the messages
+	nodes int   // below root
 }
+
+// nodeOverhead is about what a level of the topic tree costs: few topics have
+// levels of their own, but a client may make all of them so.
+const nodeOverhead = 200
 
 // kept is a level of the topic tree.
 type kept struct {
@@ -44,6 +50,7 @@ func (r *retained) set(m *Message) {
 			}
 			c = &kept{}
 			n.children[level] = c
+			r.nodes++
 		}
 		n = c
 	}
@@ -75,26 +82,44 @@ func (r *retained) removeLocked(n *kept, rest string, more bool) {
 		return
 	}
 	r.removeLocked(c, tail, deeper)
+	r.pruneLocked(n, level, c)
+}
+
+// pruneLocked removes c from its parent n if nothing is left of it.
+func (r *retained) pruneLocked(n *kept, level string, c *kept) {
 	if c.msg == nil && len(c.children) == 0 {
 		delete(n.children, level)
+		r.nodes--
 	}
 }
 
-// room reports whether pub can be retained. A topic that has a retained
-// message already may always replace it.
+// room reports whether pub can be retained. What is not larger may always take
+// the place of its topic's retained message. Publishers ask one by one and set
+// afterwards, so that the limits may be exceeded by one message for each of
+// them that runs at the same time.
 func (r *retained) room(pub *wire.Publish) bool {
+	size := int64(len(pub.Topic)+len(pub.Payload)+len(pub.Props)) + messageOverhead
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	if r.count < r.maxCount && r.bytes+int64(len(pub.Payload)+len(pub.Topic))+messageOverhead <= r.maxBytes {
+	most := r.nodes + bytes.Count(pub.Topic, []byte("/")) + 1
+	if r.count < r.maxCount && r.bytes+size+int64(most)*nodeOverhead <= r.maxBytes {
 		return true
 	}
-	n := &r.root
+	n, missing := &r.root, 0
 	for level := range strings.SplitSeq(string(pub.Topic), "/") {
-		if n = n.children[level]; n == nil {
-			return false
+		if n != nil {
+			n = n.children[level]
+		}
+		if n == nil {
+			missing++
 		}
 	}
-	return n.msg != nil && len(pub.Payload) <= len(n.msg.Payload)
+	used := r.bytes + int64(r.nodes+missing)*nodeOverhead
+	if n == nil || n.msg == nil {
+		return r.count < r.maxCount && used+size <= r.maxBytes
+	}
+	old := n.msg.size()
+	return size <= old || used-old+size <= r.maxBytes
 }
 
 // match calls found for each retained message whose topic matches filter and
@@ -162,9 +187,7 @@ func (r *retained) sweepNode(n *kept, now time.Duration) {
 	}
 	for name, c := range n.children {
 		r.sweepNode(c, now)
-		if c.msg == nil && len(c.children) == 0 {
-			delete(n.children, name)
-		}
+		r.pruneLocked(n, name, c)
 	}
 }
 
