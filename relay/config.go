@@ -20,10 +20,10 @@ type Config struct {
 	ReceiveMaximum    uint16        // QoS>0 publishes of a v5 client not yet acknowledged [MQTT-3.3.4-9]
 	MaxTopicAlias     uint16        // topic aliases a v5 client may define per connection
 	MaxTopicLevels    int           // levels of a topic name or filter
-	MaxOutbound       int           // bytes waiting in a Link beyond which QoS 0 to it is dropped
+	MaxOutbound       int           // bytes waiting in a Link beyond which QoS 0 to it is dropped; as many of QoS 0 may wait in its queue
 	MaxQueued         int           // messages waiting per session
 	MaxQueuedBytes    int64         // their size, per session
-	TotalQueuedBytes  int64         // their size, all sessions
+	TotalQueuedBytes  int64         // their size, all sessions; a quarter is kept for those that hold under 1/128
 	WhenFull          Policy        // what gives way when a queue is full
 	MaxSessionExpiry  time.Duration // cap on how long a session is kept without a connection; 0: no cap
 	MaxRetained       int           // retained messages

@@ -43,11 +43,15 @@ func (s *Session) pushLocked(d delivery) (any bool) {
 		return false
 	}
 	size, r := d.msg.size(), s.relay
+	if d.live0() && s.queue.live0+size > int64(r.cfg.MaxOutbound) {
+		s.drop(DropSlowConsumer, d.msg.origin(0), 1)
+		return false
+	}
 	if !s.fitsLocked(size) && l != nil {
 		any = s.pumpLocked()
 	}
 	for !s.fitsLocked(size) {
-		if r.cfg.WhenFull == DropNewest || s.queue.len() == 0 {
+		if r.cfg.WhenFull == DropNewest || s.queue.len() == 0 || d.qos == 0 && s.queue.front().qos > 0 {
 			s.drop(DropQueueFull, d.msg.origin(d.qos), 1)
 			return any
 		}
@@ -65,12 +69,20 @@ func (s *Session) pushLocked(d delivery) (any bool) {
 	return any
 }
 
+// fitsLocked reports whether the limits leave room for size bytes more. The
+// last quarter of the total is for sessions that take little of it, so that
+// those who do not read or are away cannot spoil it for those who do.
 func (s *Session) fitsLocked(size int64) bool {
 	c := &s.relay.cfg
-	return s.queue.len() < c.MaxQueued &&
-		s.queue.bytes+s.window.bytes+size <= c.MaxQueuedBytes &&
-		s.relay.queuedBytes.Load()+size <= c.TotalQueuedBytes
+	own, total := s.queue.bytes+s.window.bytes+size, c.TotalQueuedBytes
+	if own > total/fairShare {
+		total -= total / 4
+	}
+	return s.queue.len() < c.MaxQueued && own <= c.MaxQueuedBytes && s.relay.queuedBytes.Load()+size <= total
 }
+
+// fairShare is how many sessions the total is thought for, at least.
+const fairShare = 128
 
 // popLocked takes the front of the queue. If it is QoS 0, the caller takes it
 // out of queued0: once it is in the link and can no longer be overtaken.

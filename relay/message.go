@@ -51,3 +51,7 @@ type delivery struct {
 	qos    byte     // lower of publication's and subscription's [MQTT-3.8.4-8]
 	retain bool     // RETAIN flag to send
 }
+
+// live0 reports whether d is QoS 0 that a client need not get when it does not
+// keep up; what it gets because it has subscribed is its own wish.
+func (d *delivery) live0() bool { return d.qos == 0 && !d.retain }

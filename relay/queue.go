@@ -7,6 +7,7 @@ type queue struct {
 	head  int
 	n     int
 	bytes int64 // sum of size of the messages held
+	live0 int64 // of these, deliveries for which live0 holds
 }
 
 // Rings start small; one that has been emptied is kept up to a size that
@@ -25,6 +26,9 @@ func (q *queue) push(d delivery) {
 	q.ring[(q.head+q.n)&(len(q.ring)-1)] = d
 	q.n++
 	q.bytes += d.msg.size()
+	if d.live0() {
+		q.live0 += d.msg.size()
+	}
 }
 
 // front returns the oldest delivery; the queue must not be empty.
@@ -37,6 +41,9 @@ func (q *queue) pop() delivery {
 	q.head = (q.head + 1) & (len(q.ring) - 1)
 	q.n--
 	q.bytes -= d.msg.size()
+	if d.live0() {
+		q.live0 -= d.msg.size()
+	}
 	switch {
 	case q.n == 0 && len(q.ring) > keepRing:
 		*q = queue{}
