@@ -39,6 +39,7 @@ type run struct {
 
 	publishers  []*publisher
 	subscribers []*subscriber
+	stalled     []*conn // connected, never read
 
 	stop     func()       // makes publishers send no more
 	recordAt atomic.Int64 // latency is kept for messages sent at or after this time since base
@@ -205,5 +206,8 @@ func (r *run) close() {
 	}
 	for _, s := range r.subscribers {
 		s.conn.close()
+	}
+	for _, c := range r.stalled {
+		c.close()
 	}
 }

@@ -44,6 +44,8 @@ type Options struct {
 	Duration time.Duration // length of the measured interval; 0: until Count is reached
 	Warmup   time.Duration // load before the measured interval, counted in nothing but loss and order
 
+	Stalled int // further subscribers to everything that read nothing: what do they cost the others?
+
 	Window int     // closed loop: messages of one publisher on their way at most; default 64
 	Rate   float64 // open loop: messages per second of each publisher; 0: closed loop
 
@@ -95,6 +97,9 @@ func (o Options) Validate() error {
 	}
 	if o.Clients < 1 || o.Clients > 10000 {
 		bad("clients is %d; choose 1 to 10000", o.Clients)
+	}
+	if o.Stalled < 0 || o.Stalled > 1000 {
+		bad("stalled is %d; choose 0 to 1000", o.Stalled)
 	}
 	if o.QoS > 2 {
 		bad("qos is %d; choose 0, 1 or 2", o.QoS)

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 )
 
@@ -28,6 +29,9 @@ func (r *run) connect(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := r.connectStalled(ctx, prefix); err != nil {
+		return err
+	}
 	for i := range publishers {
 		c, err := dial(ctx, o, fmt.Sprintf("bench-pub-%d-%x", i, r.base.UnixNano()))
 		if err != nil {
@@ -40,6 +44,32 @@ func (r *run) connect(ctx context.Context) error {
 				continue
 			}
 			s.streams = append(s.streams, stream{publisher: uint32(i), at: p.window.newPosition()})
+		}
+	}
+	return nil
+}
+
+// stalledBuffer is the receive buffer in bytes that a stalled subscriber asks
+// the kernel for, so that it fills at once.
+const stalledBuffer = 4 << 10
+
+// connectStalled brings up the subscribers that get everything and read
+// nothing. They have no keep alive, so that the broker has no reason to end
+// them but the backlog.
+func (r *run) connectStalled(ctx context.Context, prefix string) error {
+	for i := range r.opts.Stalled {
+		c, err := dial(ctx, &r.opts, fmt.Sprintf("bench-stalled-%d-%x", i, r.base.UnixNano()))
+		if err != nil {
+			return err
+		}
+		r.stalled = append(r.stalled, c)
+		if tc, ok := c.net.(*net.TCPConn); ok {
+			if err := tc.SetReadBuffer(stalledBuffer); err != nil {
+				return fmt.Errorf("stall %s: %w", c.name, err)
+			}
+		}
+		if err := c.subscribe(prefix+"/+", r.opts.QoS); err != nil {
+			return err
 		}
 	}
 	return nil
