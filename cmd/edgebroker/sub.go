@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -245,7 +244,7 @@ func describe(m *paho.Publish, arrived time.Time) messageJSON {
 		out.Expiry, out.ContentType, out.ResponseTopic = p.MessageExpiry, p.ContentType, p.ResponseTopic
 		out.CorrelationData = base64.StdEncoding.EncodeToString(p.CorrelationData)
 		for _, u := range p.User {
-			out.UserProperties = append(out.UserProperties, userProperty{u.Key, strings.ToValidUTF8(u.Value, "\uFFFD")})
+			out.UserProperties = append(out.UserProperties, userProperty{u.Key, u.Value})
 		}
 	}
 	return out
