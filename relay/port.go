@@ -30,6 +30,8 @@ type Port struct {
 	connect Connect
 	present bool
 
+	serial  uint64   // tells the Ports of a session apart
+	open    int      // QoS 2 publishes received here and not released; the Session's mu guards it
 	aliases []string // inbound topic aliases, index 0 unused [MQTT-3.3.2-12]
 	answers []byte   // acknowledgements to send once what they promise is stored
 	acks    []ack    // acknowledgements received since the last Flush
@@ -166,15 +168,29 @@ func (p *Port) receiveOnce(id uint16) (known bool, err error) {
 		p.answers = wire.AppendAck(p.answers, wire.PUBREC, p.version, id, wire.Success)
 		return true, nil
 	}
-	if p.version == wire.V5 && len(s.inbound) >= int(p.relay.cfg.ReceiveMaximum) {
+	if p.version == wire.V5 && p.open >= int(p.relay.cfg.ReceiveMaximum) {
 		return false, &wire.Error{Reason: wire.ReceiveMaximumExceeded, Rule: "[MQTT-3.3.4-9]",
 			Detail: fmt.Sprintf("more than %d QoS 2 publishes without PUBREL", p.relay.cfg.ReceiveMaximum)}
 	}
 	if s.inbound == nil {
-		s.inbound = make(map[uint16]struct{})
+		s.inbound = make(map[uint16]uint64)
 	}
-	s.inbound[id] = struct{}{}
+	s.inbound[id] = p.serial
+	p.open++
 	return false, nil
+}
+
+// release forgets a QoS 2 identifier and reports whether it was known.
+func (p *Port) release(id uint16) bool {
+	s := p.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	from, known := s.inbound[id]
+	delete(s.inbound, id)
+	if known && from == p.serial {
+		p.open--
+	}
+	return known
 }
 
 // answer acknowledges a publish that has been accepted.
@@ -203,23 +219,16 @@ func (p *Port) refuse(pub *wire.Publish, reason wire.Reason) {
 		p.answers = wire.AppendAck(p.answers, wire.PUBACK, p.version, pub.PacketID, reason)
 	case 2:
 		if p.version == wire.V5 { // the exchange ends here; 3.x goes on to PUBREL
-			p.session.mu.Lock()
-			delete(p.session.inbound, pub.PacketID)
-			p.session.mu.Unlock()
+			p.release(pub.PacketID)
 		}
 		p.answers = wire.AppendAck(p.answers, wire.PUBREC, p.version, pub.PacketID, reason)
 	}
 }
 
 func (p *Port) receivePubrel(id uint16) {
-	s := p.session
-	s.mu.Lock()
-	_, known := s.inbound[id]
-	delete(s.inbound, id)
-	s.mu.Unlock()
 	reason := wire.Success
-	if known {
-		p.change(Change{Kind: Released, Session: s.id, PacketID: id})
+	if p.release(id) {
+		p.change(Change{Kind: Released, Session: p.session.id, PacketID: id})
 	} else {
 		reason = wire.PacketIDNotFound
 	}
@@ -272,8 +281,8 @@ func (p *Port) settle() {
 
 func (p *Port) settleLocked(a ack) {
 	s := p.session
-	i, known := s.window.find(a.id)
-	known = known && i < s.window.current // what has not been sent on this connection cannot be acknowledged on it
+	i, held := s.window.find(a.id)
+	known := held && i < s.window.current // what has not been sent on this connection cannot be acknowledged on it
 	var e *sent
 	if known {
 		e = s.window.at(i)
@@ -281,6 +290,8 @@ func (p *Port) settleLocked(a ack) {
 	done := known && a.kind == wire.PUBACK && e.state == awaitPuback ||
 		known && a.kind == wire.PUBCOMP && e.state == awaitPubcomp
 	switch {
+	case a.kind == wire.PUBREC && !known && (held || a.reason >= wire.UnspecifiedError):
+		// It is yet to be sent again, or it is over for the client as well. [MQTT-4.3.3-4]
 	case a.kind == wire.PUBREC && !known:
 		p.answers = wire.AppendAck(p.answers, wire.PUBREL, p.version, a.id, wire.PacketIDNotFound)
 	case a.kind == wire.PUBREC && a.reason >= wire.UnspecifiedError && e.state == awaitPubrec:

@@ -114,6 +114,8 @@ func (r *Relay) Open(c Connect) *Port {
 	s.stopTimersLocked()
 	s.will = nil // [MQTT-3.1.3-9] the client is back before its will was due
 	s.port = p
+	s.opened++
+	p.serial = s.opened
 	s.live.Store(nil)
 	s.window.current = 0
 	s.starved.Store(false)

@@ -27,14 +27,15 @@ type Session struct {
 
 	mu       sync.Mutex // guards everything that follows
 	port     *Port      // the current owner, attached or about to be
+	opened   uint64     // Ports so far
 	username string
 	created  time.Time
 	subs     map[string]*subscription // by filter as sent
 	queue    queue
 	window   window
-	inbound  map[uint16]struct{} // QoS 2 identifiers received and not released [MQTT-4.3.3-10]
-	expiring *time.Timer         // ends the session
-	ended    atomic.Bool         // changes only under mu
+	inbound  map[uint16]uint64 // QoS 2 identifiers received and not released, and the Port's serial [MQTT-4.3.3-10]
+	expiring *time.Timer       // ends the session
+	ended    atomic.Bool       // changes only under mu
 
 	will       *wire.Will  // waits for its delay
 	willAccess Access      // what its client may publish
