@@ -74,7 +74,7 @@ type Subscriptions struct {
 // Store counts stored messages.
 type Store struct {
 	Messages int64 `json:"messages"`
-	Bytes    int64 `json:"bytes"` // payload
+	Bytes    int64 `json:"bytes"` // memory charged for them: topic, properties, payload and a fixed overhead
 }
 
 // Traffic counts what went one way since start.
@@ -97,7 +97,7 @@ type Dropped struct {
 // Queued counts messages that wait for a client.
 type Queued struct {
 	Messages int64 `json:"messages"`
-	Bytes    int64 `json:"bytes"`    // payload
+	Bytes    int64 `json:"bytes"`    // memory charged for them, as in Store, unacknowledged ones included
 	Inflight int64 `json:"inflight"` // sent, not yet acknowledged
 }
 

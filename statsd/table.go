@@ -22,9 +22,9 @@ func (s Snapshot) WriteTable(w io.Writer) error {
 	s.brokerGroup().write(&b)
 	s.clientsGroup().write(&b)
 	s.trafficGrid().write(&b)
-	s.ratesGrid().write(&b)
-	s.storeGroup().write(&b)
 	reasons("dropped", s.Dropped.Total, s.Dropped.ByReason).write(&b)
+	s.storeGroup().write(&b)
+	s.ratesGrid().write(&b)
 	reasons("disconnected", sum(s.Disconnections), s.Disconnections).write(&b)
 	s.memoryGroup().write(&b)
 	_, err := io.WriteString(w, b.String())
@@ -79,10 +79,19 @@ func (s Snapshot) clientsGroup() group {
 
 func (s Snapshot) storeGroup() group {
 	return group{"held", [][2]string{
-		{"retained", fmt.Sprintf("%s messages, %s", count(s.Retained.Messages), size(s.Retained.Bytes))},
-		{"queued", fmt.Sprintf("%s messages, %s", count(s.Queued.Messages), size(s.Queued.Bytes))},
+		{"retained", s.Retained.String()},
+		{"queued", Store{s.Queued.Messages, s.Queued.Bytes}.String()},
 		{"in flight", count(s.Queued.Inflight)},
 	}}
+}
+
+// String writes how many messages there are and what they take.
+func (s Store) String() string {
+	noun := "messages"
+	if s.Messages == 1 {
+		noun = "message"
+	}
+	return fmt.Sprintf("%s %s, %s", count(s.Messages), noun, size(s.Bytes))
 }
 
 func (s Snapshot) memoryGroup() group {
