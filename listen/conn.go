@@ -115,15 +115,16 @@ func newConn(g *Gate, listener string, nc net.Conn) *Conn {
 	return c
 }
 
-// remoteName is the address of the peer; unix sockets have none to speak of.
+// remoteName is the address of the peer, or "unix" for one that has none.
 func remoteName(nc net.Conn) string {
-	if a := nc.RemoteAddr(); a != nil {
-		if s := a.String(); s != "" {
-			return s
-		}
-		return a.Network()
+	a := nc.RemoteAddr()
+	if a == nil {
+		return ""
 	}
-	return ""
+	if s := a.String(); s != "" && s != "@" {
+		return s
+	}
+	return a.Network()
 }
 
 // Bind makes r the receiver of message frames. Call it once, in the reader's

@@ -274,11 +274,15 @@ func await[T any](t testing.TB, ch <-chan T, what string) T {
 // eventually polls for what no channel tells.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !ok(); {
-		if time.Now().After(end) {
+	look, end := time.NewTicker(time.Millisecond), time.NewTimer(patience)
+	defer look.Stop()
+	defer end.Stop()
+	for !ok() {
+		select {
+		case <-look.C:
+		case <-end.C:
 			t.Fatalf("waited in vain for %s", what)
 		}
-		time.Sleep(time.Millisecond)
 	}
 }
 

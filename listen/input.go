@@ -32,7 +32,7 @@ func (in *input) room() []byte {
 		in.w = copy(in.buf, in.bytes())
 		in.r = 0
 	}
-	if in.w == len(in.buf) {
+	if in.w == len(in.buf) || len(in.buf) < pageSize { // full, or parked
 		in.grow()
 	}
 	return in.buf[in.w:]

@@ -8,7 +8,9 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
@@ -90,6 +92,9 @@ func TestConnSendArrives(t *testing.T) {
 			}
 			c.connect(v311("c"))
 			conn := r.conn()
+			if kind == TypeUnix && conn.Remote() != "unix" {
+				t.Errorf("remote is %q", conn.Remote())
+			}
 			const senders, each = 4, 300
 			var wg sync.WaitGroup
 			for s := range senders {
@@ -203,38 +208,87 @@ func TestConnStalledPeer(t *testing.T) {
 	}
 }
 
-// TestConnWritableRefills sends only from Writable, as a sender does that
-// stops at a backlog.
+// TestConnWritableRefills has senders that stop at a backlog and go on only
+// when they find it gone or are told so. None of them may be forgotten.
 func TestConnWritableRefills(t *testing.T) {
-	const high, total = 256 << 10, 20 << 20
+	const low, high, total = 32 << 10, 64 << 10, 64 << 20
 	frame := publish(wire.V311, 0, 0, bytes.Repeat([]byte("x"), 2000))
 	var conn *Conn
 	var mu sync.Mutex
 	sent := 0
-	pump := func() {
+	send := func() (more bool) {
 		mu.Lock()
-		for sent < total && conn.Send(frame) < high {
+		defer mu.Unlock()
+		for sent < total && conn.Pending() < high {
+			conn.Send(frame)
 			sent += len(frame)
 		}
-		mu.Unlock()
+		return sent < total
+	}
+	pump := func() {
+		for send() {
+			if conn.Flush(); conn.Pending() >= low {
+				return
+			}
+		}
 		conn.Flush()
 	}
-	r := newRig(t, Options{}, &fakeServer{})
-	r.server.receiver = func(*Conn) Receiver { return &fakeReceiver{writable: pump} }
+	r := newRig(t, Options{LowWater: low}, &fakeServer{})
+	r.server.receiver = func(c *Conn) Receiver { conn = c; return &fakeReceiver{writable: pump} }
 	c := r.dial(r.listen(TypeTCP)).connect(v311("c"))
-	conn = r.conn()
-	_ = c.SetReadDeadline(time.Now().Add(patience))
-	for c.br.Buffered() == 0 && conn.Pending() < high { // until the first backlog
-		mu.Lock()
-		done := sent >= total
-		mu.Unlock()
-		if done {
-			break
-		}
-		pump()
+	r.conn()
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(pump)
 	}
-	if _, err := io.CopyN(io.Discard, c.br, total); err != nil {
-		t.Fatal(err)
+	_ = c.SetReadDeadline(time.Now().Add(patience))
+	if n, err := io.CopyN(io.Discard, c.br, total); err != nil {
+		t.Fatalf("after %d bytes: %v", n, err)
+	}
+	wg.Wait()
+}
+
+// greedyKernel takes all that is written to c, after running during.
+type greedyKernel struct {
+	syscall.RawConn
+	c      *Conn
+	during func()
+}
+
+func (k *greedyKernel) Write(func(fd uintptr) bool) error {
+	if f := k.during; f != nil {
+		k.during = nil
+		f()
+	}
+	k.c.written = size(k.c.iov)
+	return nil
+}
+
+// TestConnTellsWhoFoundItBusy has a sender meet a backlog while somebody else
+// writes it: the backlog goes without the sender's doing, so it must be told.
+func TestConnTellsWhoFoundItBusy(t *testing.T) {
+	for name, during := range map[string]func(c *Conn, frame []byte){
+		"after appending": func(c *Conn, frame []byte) { c.Send(frame); c.Flush() },
+		"at once":         func(c *Conn, _ []byte) { c.Flush() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			nc, _ := net.Pipe()
+			c := newConn(NewGate(Options{LowWater: 100}), "x", nc)
+			told := make(chan struct{}, 1)
+			c.Bind(&fakeReceiver{writable: func() { told <- struct{}{} }}, wire.V5)
+			frame := publish(wire.V5, 0, 0, make([]byte, 200))
+			c.raw = &greedyKernel{c: c, during: func() { during(c, frame) }}
+			c.Send(frame)
+			c.Flush()
+			await(t, told, "Writable")
+			awaitQuiet(t, c)
+			c.Send(frame)
+			c.Flush() // undisturbed: the sender sees for itself
+			awaitQuiet(t, c)
+			if len(told) > 0 {
+				t.Error("told without need")
+			}
+		})
 	}
 }
 
@@ -266,6 +320,27 @@ func TestConnDoesNotReadOn(t *testing.T) {
 	if e := r.end(); e.word != EndKicked {
 		t.Errorf("ended with %q", e.word)
 	}
+}
+
+// TestConnEndsWhileNotReading kicks such a client.
+func TestConnEndsWhileNotReading(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, Options{MaxOutbound: 1000}, &fakeServer{})
+		c := r.pipe().connect(v311("c"))
+		conn := r.conn()
+		c.send(bytes.Repeat(pingreq, 600))
+		synctest.Wait()
+		if n := conn.Pending(); n <= 1000 {
+			t.Errorf("%d bytes pending", n)
+		}
+		begin := time.Now()
+		conn.Kick(wire.AdministrativeAction, EndKicked)
+		<-conn.Done()
+		if d := time.Since(begin); d != 0 {
+			t.Errorf("Done after %v", d)
+		}
+		<-r.gate.empty()
+	})
 }
 
 // TestConnPeerGoneWhileWriting resets a connection with a backlog.

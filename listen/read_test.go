@@ -119,6 +119,21 @@ func TestConnLargeFrames(t *testing.T) {
 	}
 }
 
+// TestConnHoldsNoBufferWhileServerThinks looks at the input buffer while the
+// server authenticates a client that has sent more already.
+func TestConnHoldsNoBufferWhileServerThinks(t *testing.T) {
+	r := newRig(t, Options{}, &fakeServer{})
+	held := make(chan int, 1)
+	c := r.pipe2(func(c *Conn) error {
+		held <- cap(c.in.buf)
+		return nil
+	})
+	c.send(connectFrame(v311("c")), pingreq)
+	if n := await(t, held, "the server"); n > 64 {
+		t.Errorf("%d bytes held", n)
+	}
+}
+
 // TestInputGrowsWithArrival announces a large frame and sends little of it.
 func TestInputGrowsWithArrival(t *testing.T) {
 	var in input
@@ -133,6 +148,9 @@ func TestInputGrowsWithArrival(t *testing.T) {
 	in.park()
 	if cap(in.buf) > 64 {
 		t.Errorf("a parked beginning of 8 bytes holds %d", cap(in.buf))
+	}
+	if n := len(in.room()); n < pageSize/2 {
+		t.Errorf("room for %d bytes after a parked beginning", n)
 	}
 	total := 8
 	for range 10 {
