@@ -1,6 +1,8 @@
 package relay
 
 import (
+	"strings"
+
 	"github.com/synthetism/edgebroker/events"
 	"github.com/synthetism/edgebroker/wire"
 )
@@ -21,9 +23,11 @@ type Granted struct {
 func (p *Port) Subscribe(subs []Subscription, done Done) ([]wire.Reason, []Granted) {
 	s, r := p.session, p.relay
 	codes, granted := make([]wire.Reason, len(subs)), make([]Granted, 0, len(subs))
-	s.queued0.Add(1) // until SendRetained: live messages must not overtake retained ones
+	// Until SendRetained live QoS 0 goes through the queue as well, so that what
+	// comes while retained messages are being sent comes after them.
+	s.queued0.Add(1)
 	for i, want := range subs {
-		if err := wire.ValidFilter(want.Filter); err != nil || levels(want.Filter) > r.cfg.MaxTopicLevels+2 {
+		if wire.ValidFilter(want.Filter) != nil || depth(want.Filter) > r.cfg.MaxTopicLevels {
 			codes[i] = wire.TopicFilterInvalid
 			continue
 		}
@@ -41,6 +45,12 @@ func (p *Port) Subscribe(subs []Subscription, done Done) ([]wire.Reason, []Grant
 	}
 	p.settleChanges(done)
 	return codes, granted
+}
+
+// depth is the number of levels a topic has at least that filter matches.
+func depth(filter string) int {
+	_, topic, _ := wire.SplitShare(filter)
+	return levels(strings.TrimSuffix(topic, "/#"))
 }
 
 // subscribe adds one subscription, replacing the session's earlier one with
