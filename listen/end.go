@@ -82,7 +82,7 @@ func (c *Conn) farewell(r wire.Reason, cause error) []byte {
 
 // fitting returns frame if the client takes one so large. [MQTT-3.1.2-24]
 func fitting(con *wire.Connect, frame []byte) []byte {
-	if con.MaximumPacketSize > 0 && len(frame) > int(con.MaximumPacketSize) {
+	if con.MaximumPacketSize > 0 && uint64(len(frame)) > uint64(con.MaximumPacketSize) { // it need not fit an int
 		return nil
 	}
 	return frame

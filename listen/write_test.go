@@ -57,6 +57,8 @@ func mustWrite(t *testing.T, c *Conn, frames ...[]byte) {
 func TestConnOnConnack(t *testing.T) {
 	small := v5("c")
 	small.MaximumPacketSize = 20
+	huge := v5("c")
+	huge.MaximumPacketSize = 0xFFFFFFFF // more than an int holds on 32 bits
 	for _, tc := range []struct {
 		name    string
 		connect wire.Connect
@@ -64,6 +66,7 @@ func TestConnOnConnack(t *testing.T) {
 		want    []byte       // nil: nothing is sent
 	}{
 		{"5", v5("c"), wire.Connack{SessionPresent: true, MaximumPacketSize: 9}, wire.AppendConnack(nil, wire.V5, &wire.Connack{SessionPresent: true, MaximumPacketSize: 9})},
+		{"5, no limit to speak of", huge, wire.Connack{}, []byte{0x20, 3, 0, 0, 0}},
 		{"3.1.1", v311("c"), wire.Connack{SessionPresent: true, MaximumPacketSize: 9}, []byte{0x20, 2, 1, 0}},
 		{"trimmed to the client's size", small, wire.Connack{ReasonString: "a long story about nothing"}, []byte{0x20, 3, 0, 0, 0}},
 		{"larger than the client's size", small, wire.Connack{AssignedClientID: "abcdefghijklmnopqrstuvwxyz"}, nil},
