@@ -33,6 +33,7 @@ func arrows() map[string][]string {
 		"events":  {},
 		".":       {},
 
+		"e2e":                 {},
 		"internal/brokertest": {"appliance", "statsd", "wire", "events"},
 	}
 }
