@@ -148,9 +148,12 @@ func (b *Broker) assemble() {
 			MaxPacketSize:           int(b.cfg.Limits.MaxPacketSize),
 		},
 		LowWater: int(b.cfg.Limits.MaxOutboundBytes) / 4,
-		Log:      b.log.With("component", "listen"),
-		OnEnd:    b.sessions.Ended,
-		OnRefuse: b.refused,
+		// Relay stops at MaxOutboundBytes; what comes on top are answers to
+		// what the client sends, so it is the client that must wait.
+		MaxOutbound: 4 * int(b.cfg.Limits.MaxOutboundBytes),
+		Log:         b.log.With("component", "listen"),
+		OnEnd:       b.sessions.Ended,
+		OnRefuse:    b.refused,
 	})
 	b.server = newServer(b.log)
 	anonymous := make(map[string]bool)

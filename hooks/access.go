@@ -57,6 +57,7 @@ func (h *Access) OnConnectAuthenticate(cl *mqtt.Client, _ packets.Packet) bool {
 	}
 	if conn != nil {
 		h.refuse(conn, cl.ID, wire.NotAuthorized)
+		conn.RefuseWith(wire.NotAuthorized, "this listener lets nobody in without a password, and there are none yet")
 	}
 	return false
 }
