@@ -106,7 +106,7 @@ func (b *Broker) Start(ctx context.Context) error {
 	}
 	b.assemble()
 	if err := b.bind(); err != nil {
-		b.unbind()
+		b.unbind(ctx)
 		return err
 	}
 	run, cancel := context.WithCancel(context.Background())
@@ -121,7 +121,7 @@ func (b *Broker) Start(ctx context.Context) error {
 	}
 	if err := b.server.Serve(); err != nil {
 		cancel()
-		b.unbind()
+		b.unbind(ctx)
 		b.running.Wait()
 		return fmt.Errorf("start mqtt server: %w", err)
 	}
@@ -188,13 +188,15 @@ func (b *Broker) bind() error {
 	return b.stats.Listen(b.cfg.Control.Path(), b.cfg.Control.Mode)
 }
 
-// unbind closes what bind has opened, when starting has failed.
-func (b *Broker) unbind() {
+// unbind closes what bind has opened, when starting has failed, and ends the
+// handlers, which have had no event.
+func (b *Broker) unbind(ctx context.Context) {
 	for _, l := range b.listeners {
 		l.Close(nil)
 	}
 	_ = b.stats.Close(context.Background()) // nobody has been served
 	b.relay.Close()
+	b.stopErr = b.bus.Close(ctx)
 	b.state = stopping
 	close(b.stopped)
 }

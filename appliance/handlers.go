@@ -45,9 +45,10 @@ func (b *Broker) OnTopic(filter string, fn func(events.Event)) (unsubscribe func
 }
 
 // custom listens to messages that name type t. Most messages are told apart
-// by a search for its name, without parsing.
+// by a search for its name, which a payload without escapes must hold as it
+// is, without parsing.
 func custom(t events.Type, fn func(events.Event)) (events.Filter, func(events.Event)) {
-	name, _ := json.Marshal(string(t))
+	name := []byte(t)
 	keep := func(e *events.Event) bool {
 		m, ok := e.Data.(events.MessageData)
 		return ok && len(m.Payload) > 0 && (bytes.Contains(m.Payload, name) || bytes.IndexByte(m.Payload, '\\') >= 0)
