@@ -78,7 +78,10 @@ func (r *run) measure(ctx context.Context) (Result, error) {
 	defer unblock()
 
 	start := time.Now().Add(time.Millisecond)
-	r.recordAt.Store(int64(start.Add(r.opts.Warmup).Sub(r.base)))
+	if r.opts.Warmup > 0 {
+		r.recordAt.Store(int64(start.Add(r.opts.Warmup).Sub(r.base)))
+	}
+	begin := r.mark()
 	senders, sending := errgroup.WithContext(live)
 	sending, stop := context.WithCancelCause(sending)
 	r.stop = func() { stop(errStopped) }
@@ -95,7 +98,7 @@ func (r *run) measure(ctx context.Context) (Result, error) {
 		sent <- err
 	}()
 
-	begin, end, runErr := r.follow(sent)
+	begin, end, runErr := r.follow(begin, sent)
 	r.expire()
 	readErr := readers.Wait() // ends live, and with it whoever still waits
 	<-sent
@@ -108,21 +111,18 @@ func (r *run) measure(ctx context.Context) (Result, error) {
 	return r.result(begin, end), runErr
 }
 
-// follow takes the mark at each end of the measured interval. It returns when
-// done reports that all that was sent has arrived or why it cannot arrive, or
-// when deliveries stall. It leaves a value, or a closed channel, in done.
-func (r *run) follow(done chan error) (begin, end mark, err error) {
+// follow takes the mark at each end of the measured interval; start is the one
+// taken before the load. It returns when done reports that all that was sent
+// has arrived or why it cannot arrive, or when deliveries stall. It leaves a
+// value, or a closed channel, in done.
+func (r *run) follow(start mark, done chan error) (begin, end mark, err error) {
 	tick := time.NewTicker(progressInterval)
 	defer tick.Stop()
-	warm := time.NewTimer(r.opts.Warmup)
-	defer warm.Stop()
-	var over <-chan time.Time
-	if r.opts.Duration > 0 {
-		t := time.NewTimer(r.opts.Warmup + r.opts.Duration)
-		defer t.Stop()
-		over = t.C
-	}
-	begin = r.mark()
+	// over is the end of the warm-up first, then of the measurement.
+	over := time.NewTimer(r.opts.Warmup)
+	defer over.Stop()
+	warm := false
+	begin = start
 	stopped := false
 	finish := func() {
 		if !stopped {
@@ -134,12 +134,20 @@ func (r *run) follow(done chan error) (begin, end mark, err error) {
 	lastCount, lastAt := uint64(0), time.Now()
 	for {
 		select {
-		case <-warm.C:
-			if !stopped {
-				begin = r.mark()
+		case <-over.C:
+			switch {
+			case stopped:
+			case warm:
+				finish()
+			default:
+				warm = true
+				if r.opts.Warmup > 0 {
+					begin = r.mark()
+				}
+				if r.opts.Duration > 0 {
+					over.Reset(time.Until(begin.at.Add(r.opts.Duration)))
+				}
 			}
-		case <-over:
-			finish()
 		case err = <-done:
 			finish()
 			close(done)

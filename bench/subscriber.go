@@ -40,8 +40,8 @@ func (s *subscriber) receive() error {
 		if !ok {
 			// Positions move before acks leave: a publisher may go on while
 			// this end writes.
+			s.received.Store(count) // before a position says that it is the last
 			s.advance()
-			s.received.Store(count)
 			if len(out) > 0 {
 				if err := s.conn.write(out); err != nil {
 					return quiet(err)
