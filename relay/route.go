@@ -102,14 +102,19 @@ func (t *subscriptions) resolve(topic string) *route {
 	return rt
 }
 
-// routes remembers the routes of recent topics, at most limit of them.
+// routes remembers the routes of recent topics, at most limit of them, with at
+// most limit*targetsPerRoute targets in all.
 type routes struct {
 	subs  *subscriptions
 	limit int
 
-	mu     sync.RWMutex // guards what follows
-	byName map[string]*route
+	mu      sync.RWMutex // guards what follows
+	byName  map[string]*route
+	targets int    // of the routes in byName
+	epoch   uint64 // none of them is older
 }
+
+const targetsPerRoute = 32
 
 // maxCachedTopic is the length in bytes beyond which a topic's route is
 // computed each time, so that long topics cannot fill memory.
@@ -132,15 +137,43 @@ func (c *routes) lookup(topic []byte) *route {
 		rt = c.subs.resolve(string(topic))
 	}
 	c.mu.Lock()
-	if len(c.byName) >= c.limit {
-		if _, known := c.byName[rt.topic]; !known {
-			for victim := range c.byName { // map order: as good as random
-				delete(c.byName, victim)
-				break
-			}
-		}
-	}
-	c.byName[rt.topic] = rt
+	c.storeLocked(rt)
 	c.mu.Unlock()
 	return rt
+}
+
+func (c *routes) storeLocked(rt *route) {
+	old := c.byName[rt.topic]
+	if old != nil {
+		c.targets += len(rt.targets) - len(old.targets)
+	} else {
+		c.targets += len(rt.targets)
+	}
+	c.byName[rt.topic] = rt
+	if !c.overLocked() {
+		return
+	}
+	if c.epoch != rt.epoch { // most are stale, and keep sessions that have ended from being freed
+		for topic, r := range c.byName {
+			if r.epoch < rt.epoch {
+				c.forgetLocked(topic, r)
+			}
+		}
+		c.epoch = rt.epoch
+	}
+	for topic, r := range c.byName { // map order: as good as random
+		if !c.overLocked() {
+			return
+		}
+		c.forgetLocked(topic, r)
+	}
+}
+
+func (c *routes) overLocked() bool {
+	return len(c.byName) > c.limit || c.targets > c.limit*targetsPerRoute
+}
+
+func (c *routes) forgetLocked(topic string, r *route) {
+	delete(c.byName, topic)
+	c.targets -= len(r.targets)
 }

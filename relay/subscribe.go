@@ -109,10 +109,10 @@ func (p *Port) SendRetained(granted []Granted) {
 	s := p.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	defer s.queued0.Add(-1)
 	if s.port != p || s.ended.Load() {
-		return
+		return // queued0 starts anew with each Port
 	}
+	defer s.queued0.Add(-1)
 	for i := range granted {
 		g := &granted[i]
 		if _, _, shared := wire.SplitShare(g.Filter); shared { // section 4.8.2: they get nothing retained
