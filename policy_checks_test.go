@@ -33,8 +33,9 @@ func arrows() map[string][]string {
 		"events":  {},
 		".":       {},
 
-		"e2e":                 {},
-		"internal/brokertest": {"appliance", "statsd", "wire", "events"},
+		"e2e":                  {},
+		"internal/brokertest":  {"appliance", "statsd", "wire", "events"},
+		"internal/conformance": {}, // reads the source of all others
 	}
 }
 

@@ -42,7 +42,7 @@ func newPublisher(r *run, c *conn, index uint32, topic string) *publisher {
 	}
 	if o.QoS > 0 {
 		p.acks = p.window.newPosition()
-		// A broker may allow fewer unacknowledged publishes [MQTT-3.3.4-9].
+		// A broker may allow fewer unacknowledged publishes [MQTT-3.3.4-7].
 		if limit := int(c.connack.ReceiveMaximum); limit > 0 {
 			p.size = min(p.size, limit)
 		}

@@ -108,13 +108,13 @@ func (h *Sessions) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 }
 
 // complete makes a CONNACK tell the truth: about the session, which is
-// relay's, and about every limit that is enforced. [MQTT-3.2.2-2]
+// relay's, and about every limit that is enforced. [MQTT-3.2.2-3]
 func (h *Sessions) complete(ack *wire.Connack, c *wire.Connect, port *relay.Port) {
 	ack.SessionPresent = port.SessionPresent()
 	ack.ReceiveMaximum = h.limits.ReceiveMaximum
 	ack.MaximumPacketSize = h.limits.MaxPacketSize
 	ack.TopicAliasMaximum = h.limits.MaxTopicAlias
-	if got := port.SessionExpiry(); got != c.SessionExpiry { // [MQTT-3.2.2-21]
+	if got := port.SessionExpiry(); got != c.SessionExpiry { // section 3.2.2.3.2 of MQTT 5
 		ack.HasSessionExpiry, ack.SessionExpiry = true, got
 	}
 }

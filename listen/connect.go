@@ -101,8 +101,8 @@ func refusalFrame(v wire.Version, reason wire.Reason) []byte {
 	switch v {
 	case wire.V5:
 		return wire.AppendConnack(nil, v, &wire.Connack{Reason: reason})
-	case wire.V31, wire.V311: // the rest is [MQTT-3.1.4-1]: close without CONNACK
-		if reason == wire.UnsupportedProtocolVersion || reason == wire.ClientIDNotValid { // [MQTT-3.1.2-2] [MQTT-3.1.3-8]
+	case wire.V31, wire.V311: // the rest is [MQTT3-3.1.4-1]: close without CONNACK
+		if reason == wire.UnsupportedProtocolVersion || reason == wire.ClientIDNotValid { // [MQTT3-3.1.2-2] [MQTT3-3.1.3-8]
 			return wire.AppendConnack(nil, v, &wire.Connack{Reason: reason})
 		}
 	}

@@ -69,7 +69,7 @@ func (c *Conn) farewell(r wire.Reason, cause error) []byte {
 		return fitting(con, wire.AppendConnack(nil, con.Version, &wire.Connack{Reason: connackReason(r)}))
 	}
 	if con.Version != wire.V5 {
-		return nil // [MQTT-3.14.0-1]: a server sends none in 3.x
+		return nil // section 3.14 of 3.1.1: a server sends none in 3.x
 	}
 	var we *wire.Error
 	if errors.As(cause, &we) && we.Detail != "" && con.RequestProblemInfo {

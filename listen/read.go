@@ -141,7 +141,7 @@ func (c *Conn) receiveDisconnect(f wire.Frame, v wire.Version) error {
 		return err
 	}
 	if v == wire.V5 && d.HasExpiry && d.SessionExpiry != 0 && c.connect.Load().SessionExpiry == 0 {
-		return &wire.Error{Reason: wire.ProtocolError, Rule: "[MQTT-3.14.2-2]",
+		return &wire.Error{Reason: wire.ProtocolError, // section 3.14.2.2.2 of MQTT 5
 			Detail: "session expiry in DISCONNECT after none in CONNECT"}
 	}
 	c.disconnect.Store(&d)

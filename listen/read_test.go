@@ -183,7 +183,7 @@ func TestConnRefusesConnect(t *testing.T) {
 	level9 := connectFrame(v311("c"))
 	level9[8] = 9
 	anonymous := connectFrame(v311(""))
-	anonymous[9] &^= 2 // no clean session [MQTT-3.1.3-8]
+	anonymous[9] &^= 2 // no clean session [MQTT3-3.1.3-8]
 	for _, tc := range []struct {
 		name   string
 		in     []byte

@@ -141,7 +141,7 @@ func (c *Conn) writeRefusal(ack *wire.Connack, con *wire.Connect) error {
 
 // writeDisconnect passes on the server's own DISCONNECT.
 func (c *Conn) writeDisconnect(f wire.Frame, con *wire.Connect) error {
-	if con.Version != wire.V5 { // [MQTT-3.14.0-1]: only clients send it
+	if con.Version != wire.V5 { // section 3.14 of 3.1.1: only clients send it
 		c.mu.Lock()
 		c.kicked3 = true
 		c.mu.Unlock()

@@ -17,7 +17,7 @@ const (
 // from DefaultConfig.
 type Config struct {
 	MaxInflight       int           // QoS>0 messages sent to a client and not yet acknowledged, per session
-	ReceiveMaximum    uint16        // QoS>0 publishes of a v5 client not yet acknowledged [MQTT-3.3.4-9]
+	ReceiveMaximum    uint16        // QoS>0 publishes of a v5 client not yet acknowledged [MQTT-3.3.4-7]
 	MaxTopicAlias     uint16        // topic aliases a v5 client may define per connection
 	MaxTopicLevels    int           // levels of a topic name or filter
 	MaxOutbound       int           // bytes waiting in a Link beyond which QoS 0 to it is dropped; as many of QoS 0 may wait in its queue

@@ -44,7 +44,7 @@ type ack struct {
 	reason wire.Reason
 }
 
-// SessionPresent is the CONNACK flag. [MQTT-3.2.2-2]
+// SessionPresent is the CONNACK flag. [MQTT-3.2.2-3]
 func (p *Port) SessionPresent() bool { return p.present }
 
 // SessionExpiry is the session expiry interval in force, in seconds.
@@ -169,7 +169,7 @@ func (p *Port) receiveOnce(id uint16) (known bool, err error) {
 		return true, nil
 	}
 	if p.version == wire.V5 && p.open >= int(p.relay.cfg.ReceiveMaximum) {
-		return false, &wire.Error{Reason: wire.ReceiveMaximumExceeded, Rule: "[MQTT-3.3.4-9]",
+		return false, &wire.Error{Reason: wire.ReceiveMaximumExceeded, Rule: "[MQTT-3.3.4-7]",
 			Detail: fmt.Sprintf("more than %d QoS 2 publishes without PUBREL", p.relay.cfg.ReceiveMaximum)}
 	}
 	if s.inbound == nil {
@@ -210,7 +210,7 @@ func (p *Port) answer(pub *wire.Publish, rt *route) {
 
 // refuse answers a publish that is not accepted: with the reason in v5, in
 // 3.x with a plain acknowledgement, since there is no other but to hang up.
-// [MQTT-3.3.5-2]
+// [MQTT3-3.3.5-2]
 func (p *Port) refuse(pub *wire.Publish, reason wire.Reason) {
 	p.relay.refused.Add(1)
 	p.relay.reportRefusal(p.id, string(pub.Topic), reason)

@@ -20,7 +20,7 @@ type sent struct {
 
 // window holds a session's unacknowledged messages in the order in which they
 // were first sent, across connections. Identifiers are allocated in turn,
-// never one that is in use. [MQTT-2.2.1-3] The zero value is empty.
+// never one that is in use. [MQTT-2.2.1-4] The zero value is empty.
 type window struct {
 	ring    []sent // length is zero or a power of two
 	head    int

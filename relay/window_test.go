@@ -82,7 +82,7 @@ func TestWindowIsASlice(t *testing.T) {
 					e := w.add(delivery{msg: m, qos: 1}, awaitPuback)
 					w.current++
 					if e.id == 0 {
-						t.Fatal("identifier 0 [MQTT-2.2.1-3]")
+						t.Fatal("identifier 0 [MQTT-2.2.1-4]")
 					}
 					if slices.ContainsFunc(model, func(o entry) bool { return o.id == e.id }) {
 						t.Fatalf("identifier %d is in use", e.id)

@@ -152,7 +152,7 @@ func connectFlagsError(flags byte, v Version) *Error {
 	case flags&flagWill == 0 && flags&flagWillRetain != 0 && v != V31:
 		return malformed("[MQTT-3.1.2-13]", "will retain without a will")
 	case flags&flagPassword != 0 && flags&flagUsername == 0 && v != V5:
-		return malformed("[MQTT-3.1.2-22] of 3.1.1", "password without a user name")
+		return malformed("[MQTT3-3.1.2-22]", "password without a user name")
 	}
 	return nil
 }
@@ -165,7 +165,7 @@ func clientIDError(c *Connect) *Error {
 	case c.Version == V31:
 		return &Error{ClientIDNotValid, "", "client identifier is empty in protocol 3.1"}
 	case !c.CleanStart:
-		return &Error{ClientIDNotValid, "[MQTT-3.1.3-8] of 3.1.1", "client identifier is empty without clean session"}
+		return &Error{ClientIDNotValid, "[MQTT3-3.1.3-8]", "client identifier is empty without clean session"}
 	}
 	return nil
 }

@@ -6,7 +6,7 @@ import "errors"
 // *Error. It holds no bytes of the packet, so it is safe to log.
 type Error struct {
 	Reason Reason // what to answer with, where the protocol has an answer
-	Rule   string // the broken rule, "[MQTT-3.3.2-2]", or "" if it has no number
+	Rule   string // the broken rule, "[MQTT-3.3.2-2]", or "" if it has no number; of 3.1.1 "[MQTT3-3.1.2-22]"
 	Detail string // what is wrong, lower case
 }
 
