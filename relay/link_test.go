@@ -24,7 +24,8 @@ type link struct {
 	// caller of grant does it, so that tests are deterministic.
 	concurrent bool
 
-	onFlush func() // called at the beginning of Flush, may be nil
+	onFlush func()        // called at the beginning of Flush, may be nil
+	arrived chan struct{} // told when the peer has taken something, if it is not nil
 
 	busy, again, armed, draining bool
 
@@ -79,6 +80,12 @@ func (l *link) takeLocked(n int) {
 	l.pending = append(l.pending[:0], l.pending[n:]...)
 	if l.room >= 0 {
 		l.room -= n
+	}
+	if l.arrived != nil && n > 0 {
+		select {
+		case l.arrived <- struct{}{}:
+		default:
+		}
 	}
 }
 
