@@ -102,7 +102,7 @@ func (c *Conn) writeFD(fd uintptr) bool {
 		var n int
 		var err error
 		if len(c.iov) == 1 {
-			n, err = unix.Write(int(fd), c.iov[0])
+			n, err = rawWrite(fd, c.iov[0])
 		} else {
 			n, err = unix.Writev(int(fd), c.iov)
 		}
@@ -129,12 +129,11 @@ func (c *Conn) drain() {
 	for {
 		for work := o.detach(); work != nil; {
 			c.mu.Unlock()
-			list := net.Buffers(work.gather(v, writeBytes))
-			n, err := list.WriteTo(c.nc)
+			n, err := c.writeList(work.gather(v, writeBytes))
 			clear(v.list[:])
-			work = work.advance(int(n))
+			work = work.advance(n)
 			c.mu.Lock()
-			o.took(int(n))
+			o.took(n)
 			if err != nil {
 				c.writeFailedLocked(work, err)
 				return
@@ -162,6 +161,16 @@ func (c *Conn) drain() {
 			return
 		}
 	}
+}
+
+// writeList writes list, and waits until that is done.
+func (c *Conn) writeList(list [][]byte) (int, error) {
+	if w, ok := c.nc.(*webSocket); ok {
+		return w.writeMessages(list)
+	}
+	buffers := net.Buffers(list)
+	n, err := buffers.WriteTo(c.nc)
+	return int(n), err
 }
 
 // awaitRoom keeps the reader from reading on while the client does not take

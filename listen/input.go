@@ -77,7 +77,7 @@ func (in *input) drop() {
 }
 
 // fill waits for input and adds it to c.in. An idle connection waits without
-// a buffer if it has a file descriptor.
+// a buffer if it has a file descriptor, or is a WebSocket.
 func (c *Conn) fill() error {
 	var n int
 	var err error
@@ -88,6 +88,12 @@ func (c *Conn) fill() error {
 			err = c.readErr
 		}
 	} else {
+		if w, ok := c.nc.(*webSocket); ok && !w.ready() {
+			c.in.park()
+			if err := w.wait(); err != nil {
+				return err
+			}
+		}
 		n, err = c.nc.Read(c.in.room())
 	}
 	if n > 0 {
@@ -104,7 +110,7 @@ func (c *Conn) fill() error {
 // readFD is the callback of raw.Read.
 func (c *Conn) readFD(fd uintptr) bool {
 	for {
-		n, err := unix.Read(int(fd), c.in.room())
+		n, err := rawRead(fd, c.in.room())
 		switch err {
 		case unix.EINTR:
 			continue
