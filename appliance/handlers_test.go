@@ -14,8 +14,8 @@ import (
 	"github.com/synthetism/edgebroker/wire"
 )
 
-// listen returns a channel of the events of a type.
-func listen(b *appliance.Broker, eventType string) <-chan events.Event {
+// subscribe returns a channel of the events of a type.
+func subscribe(b *appliance.Broker, eventType string) <-chan events.Event {
 	ch := make(chan events.Event, 1000)
 	b.On(eventType, func(e events.Event) { ch <- e })
 	return ch
@@ -35,7 +35,7 @@ func next(t testing.TB, ch <-chan events.Event) events.Event {
 
 func TestOn(t *testing.T) {
 	b := start(t, config(t))
-	connections, everything := listen(b, "connection"), listen(b, "*")
+	connections, everything := subscribe(b, "connection"), subscribe(b, "*")
 	c := brokertest.Dial(t, b.Addr("tcp"), wire.Connect{Version: wire.V5, CleanStart: true, ClientID: "c", KeepAlive: 30,
 		HasUsername: true, Username: "ann"})
 	e := next(t, connections)
@@ -65,7 +65,7 @@ func TestUnsubscribe(t *testing.T) {
 	b := start(t, config(t))
 	var calls atomic.Int64
 	stop := b.On("message", func(events.Event) { calls.Add(1) })
-	other := listen(b, "message")
+	other := subscribe(b, "message")
 	publish := func() {
 		t.Helper()
 		if err := b.Publish(t.Context(), appliance.Message{Topic: "t"}); err != nil {
@@ -124,7 +124,7 @@ func TestOnTopic(t *testing.T) {
 
 func TestOnCustomType(t *testing.T) {
 	b := start(t, config(t))
-	created, odd := listen(b, "users.created"), listen(b, `a<"b">`)
+	created, odd := subscribe(b, "users.created"), subscribe(b, `a<"b">`)
 	c := brokertest.Dial(t, b.Addr("tcp"), brokertest.Clean(wire.V5, "c"))
 	for _, payload := range []string{
 		`not json users.created`, `{"type":"users.created"`, `["users.created"]`, `{"type":"users.deleted","data":"users.created"}`,
@@ -171,7 +171,7 @@ func TestOnCustomType(t *testing.T) {
 func TestOnCustomTypeNames(t *testing.T) {
 	b := start(t, config(t))
 	for _, name := range []string{"a<b", "a&b", "ü", "line\nbreak", `back\slash`, "connection.extra"} {
-		got := listen(b, name)
+		got := subscribe(b, name)
 		quoted, err := json.Marshal(name)
 		if err != nil {
 			t.Fatal(err)
@@ -225,7 +225,7 @@ func TestPanickingHandlerHurtsItselfOnly(t *testing.T) {
 	var calls atomic.Int64
 	b.On("message", func(events.Event) { calls.Add(1); panic(errors.New("handler's own fault")) })
 	b.On("users.created", func(events.Event) { panic("and another") })
-	healthy := listen(b, "message")
+	healthy := subscribe(b, "message")
 	c := brokertest.Dial(t, b.Addr("tcp"), brokertest.Clean(wire.V5, "c"))
 	for i := range 10 {
 		c.Publish("t", fmt.Sprintf(`{"type":"users.created","id":"%d"}`, i), 1, false)

@@ -173,7 +173,9 @@ func (h *Sessions) Ended(conn *listen.Conn, _ error) {
 		h.bus.Publish(events.New(events.Disconnection, b.id, b.disconnection(word, cause)))
 	}
 	if b.port != nil {
-		b.port.End(end(conn, word))
+		e := end(conn, word)
+		e.Will = e.Will && !b.connected.IsZero() // [MQTT-3.1.2-8]: only that of a CONNECT that was accepted
+		b.port.End(e)
 	}
 	h.forget(b.id, conn)
 }
