@@ -232,8 +232,10 @@ func (b *Broker) Stop(ctx context.Context) error {
 		l.Close(nil)
 	}
 	errs = append(errs, b.gate.Shutdown(ctx, wire.ServerShuttingDown, listen.EndServerShutdown))
-	if errs[0] == nil { // else it would wait for connections that do not end
+	if errs[0] == nil {
 		errs = append(errs, b.server.Close())
+	} else {
+		go func() { _ = b.server.Close() }() // it waits for the connections that have not ended yet
 	}
 	b.relay.Close()
 	errs = append(errs, b.bus.Close(ctx))

@@ -301,6 +301,30 @@ func TestStopIsBounded(t *testing.T) {
 	close(release)
 }
 
+// A Stop without any time still ends everything, only nobody waits for it.
+func TestStopWithoutTime(t *testing.T) {
+	brokertest.NoLeaks(t)
+	cfg := config(t)
+	b := newBroker(t, cfg)
+	if err := b.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c := brokertest.Dial(t, b.Addr("tcp"), brokertest.Clean(wire.V5, "c"))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := b.Stop(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Stop: %v", err)
+	}
+	if got := c.ExpectDisconnect(); got != wire.ServerShuttingDown {
+		t.Errorf("told %v", got)
+	}
+	c.Conn().Close()
+	brokertest.WaitFor(t, "the server to forget the client", func() bool { return b.ServerClients() == 0 })
+	if exists(t, cfg.Control.Socket) || exists(t, cfg.Listeners[1].Address) {
+		t.Error("a socket is left behind")
+	}
+}
+
 func TestRun(t *testing.T) {
 	brokertest.NoLeaks(t)
 	b := newBroker(t, config(t))
