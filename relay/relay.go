@@ -50,7 +50,9 @@ func New(cfg Config, store Store, bus *events.Bus, log *slog.Logger) *Relay {
 	r := &Relay{cfg: cfg, bus: bus, log: log, store: store, started: time.Now(), sessions: make(map[string]*Session), ending: make(map[*Session]struct{})}
 	r.routes = routes{subs: &r.subs, limit: cfg.RouteCacheEntries, byName: make(map[string]*route)}
 	r.retained = retained{maxCount: cfg.MaxRetained, maxBytes: cfg.MaxRetainedBytes, now: r.now}
+	r.mu.Lock()
 	r.sweeper = time.AfterFunc(sweepInterval, r.sweep)
+	r.mu.Unlock()
 	return r
 }
 
