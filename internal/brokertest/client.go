@@ -163,6 +163,16 @@ func (c *Client) ExpectClosed() {
 	c.must(c.link.awaitEnd(), "read")
 }
 
+// ReadRest reads until the broker closes the connection and returns the frames
+// that came before that.
+func (c *Client) ReadRest() []wire.Frame {
+	c.tb.Helper()
+	c.must(c.link.awaitEnd(), "read")
+	rest := c.link.pending
+	c.link.pending = nil
+	return rest
+}
+
 // Ping makes a round trip. Frames that come before the answer are kept for
 // later reads. All that this client sent before has then been taken in.
 func (c *Client) Ping() {
