@@ -3,6 +3,7 @@ module github.com/synthetism/edgebroker
 go 1.26.0
 
 require (
+	github.com/coder/websocket v1.8.15
 	github.com/dustin/go-humanize v1.1.0
 	github.com/eclipse/paho.golang v0.23.0
 	github.com/goccy/go-yaml v1.19.2

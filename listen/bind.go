@@ -29,12 +29,12 @@ func bind(cfg *Config) (net.Listener, error) {
 	var nl net.Listener
 	var err error
 	switch cfg.Type {
-	case TypeTCP:
+	case TypeTCP, TypeWebSocket:
 		nl, err = new(net.ListenConfig).Listen(context.Background(), "tcp", cfg.Address)
 	case TypeUnix:
 		nl, err = bindUnix(cfg)
 	default:
-		err = fmt.Errorf("type %q is not known; use %q or %q", cfg.Type, TypeTCP, TypeUnix)
+		err = fmt.Errorf("type %q is not known; use %q, %q or %q", cfg.Type, TypeTCP, TypeWebSocket, TypeUnix)
 	}
 	if err != nil {
 		return nil, &bindError{fmt.Sprintf("listener %q: %s", cfg.ID, remedy(cfg, err)), err}
@@ -54,7 +54,7 @@ func remedy(cfg *Config, err error) string {
 		return fmt.Sprintf("address %s is in use by another process; stop it or choose another address in %s", cfg.Address, where)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return fmt.Sprintf("no network interface has address %s; choose another in %s, or \":port\" for all interfaces", cfg.Address, where)
-	case errors.Is(err, fs.ErrPermission) && cfg.Type == TypeTCP:
+	case errors.Is(err, fs.ErrPermission) && cfg.Type != TypeUnix:
 		return fmt.Sprintf("no permission to bind %s; choose a port above 1023 in %s or grant CAP_NET_BIND_SERVICE", cfg.Address, where)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Sprintf("no permission to create %s; give this user write access to its folder or choose another path in %s", cfg.Address, where)

@@ -182,8 +182,8 @@ func (c *Conn) ConnectedAt() time.Time { return c.connected }
 func (c *Conn) Done() <-chan struct{} { return c.done }
 
 // Traffic is what went over a connection, or all of them: bytes on the
-// transport and MQTT frames. Frames out are counted when they are appended,
-// bytes out when the kernel has taken them.
+// transport (of MQTT only where that is WebSocket) and MQTT frames. Frames out
+// are counted when they are appended, bytes out when the kernel has taken them.
 type Traffic struct {
 	BytesIn, BytesOut, PacketsIn, PacketsOut uint64
 }

@@ -136,6 +136,9 @@ func (c *Conn) serve(establish func(*Conn) error) {
 		_ = c.nc.SetReadDeadline(time.Now().Add(d))
 	}
 	err := c.guard(func() error {
+		if err := c.handshake(); err != nil {
+			return err
+		}
 		if err := c.readConnect(); err != nil {
 			return err
 		}
@@ -189,17 +192,25 @@ func (c *Conn) leave() {
 	c.awaitIdle()
 	c.mu.Lock()
 	polite := !c.peerGone && !c.out.dead
+	word := c.endWord
 	c.out.kill()
 	c.mu.Unlock()
-	if hc, ok := c.nc.(interface{ CloseWrite() error }); ok && polite && hc.CloseWrite() == nil {
+	if w, ok := c.nc.(*webSocket); ok { // a browser reports an error if there is no closing handshake
+		_ = w.depart(w.closeCode(word))
+	} else if hc, ok := c.nc.(interface{ CloseWrite() error }); ok && polite && hc.CloseWrite() == nil {
 		_ = c.nc.SetReadDeadline(time.Now().Add(lingerTimeout))
-		p := pages.Get().(*page)
-		_, _ = io.CopyBuffer(discard{}, io.LimitReader(c.nc, lingerBytes), p[:])
-		pages.Put(p)
+		linger(c.nc)
 	}
 	if err := c.nc.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 		c.gate.opts.Log.Debug("close connection", "listener", c.listener, "remote", c.remote, "error", err)
 	}
+}
+
+// linger throws away what the peer still sends, until it closes.
+func linger(r io.Reader) {
+	p := pages.Get().(*page)
+	_, _ = io.CopyBuffer(discard{}, io.LimitReader(r, lingerBytes), p[:])
+	pages.Put(p)
 }
 
 // discard is io.Discard without its ReadFrom, which would bring a buffer of

@@ -216,6 +216,12 @@ func (r *rig) listen(kind string) *Listener {
 	if kind == TypeUnix {
 		cfg.Address = filepath.Join(r.TempDir(), "s")
 	}
+	return r.start(cfg)
+}
+
+// start starts a listener.
+func (r *rig) start(cfg Config) *Listener {
+	r.Helper()
 	l := New(cfg, r.gate)
 	if err := l.Init(nil); err != nil {
 		r.Fatal(err)

@@ -17,17 +17,23 @@ import (
 
 // The types of listener.
 const (
-	TypeTCP  = "tcp"
-	TypeUnix = "unix"
+	TypeTCP       = "tcp"
+	TypeUnix      = "unix"
+	TypeWebSocket = "ws" // MQTT over WebSocket over TCP
 )
 
 // Config describes one listener.
 type Config struct {
 	ID      string      // its name, in logs and events
-	Type    string      // TypeTCP (also when empty) or TypeUnix
+	Type    string      // TypeTCP (also when empty), TypeUnix or TypeWebSocket
 	Address string      // "host:port", port 0 for any free one; or the socket's path
 	Mode    fs.FileMode // of a unix socket; 0: as the umask has it
 	Key     string      // where the address is configured, such as "listeners[0].address"; for errors
+
+	// Origins are the web pages that may connect to a WebSocket listener, such
+	// as "https://example.org:8443", besides those of its own host and port.
+	// "*" is any.
+	Origins []string
 }
 
 // Listener accepts connections on one address and hands each to the server in
@@ -117,6 +123,9 @@ func (l *Listener) Serve(establish listeners.EstablishFn) {
 			continue
 		}
 		a.succeeded()
+		if l.cfg.Type == TypeWebSocket {
+			nc = newWebSocket(nc, l.cfg.Origins)
+		}
 		if c := l.gate.admit(l.cfg.ID, nc); c != nil {
 			go c.serve(hand)
 		}

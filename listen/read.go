@@ -201,6 +201,12 @@ func (c *Conn) fail(err error) error {
 
 // readFailed ends the connection because there is no more to read.
 func (c *Conn) readFailed(err error) error {
+	if we := (*wire.Error)(nil); errors.As(err, &we) { // what MQTT is carried in is broken
+		if c.connect.Load() == nil {
+			return c.refuse(RefusedNotWebSocket, nil, err)
+		}
+		return c.fail(err)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed.Load() {

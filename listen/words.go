@@ -34,6 +34,8 @@ const (
 	RefusedSlowConnect        = "slow_connect"
 	RefusedTooLarge           = "connect_too_large"
 	RefusedNotMQTT            = "not_mqtt"
+	RefusedNotWebSocket       = "not_websocket"
+	RefusedOrigin             = "origin" // a web page that may not connect
 	RefusedVersion            = "unsupported_version"
 	RefusedClientID           = "client_id_not_valid"
 	RefusedMalformed          = "malformed_connect"
