@@ -32,6 +32,7 @@ type Port struct {
 
 	serial  uint64   // tells the Ports of a session apart
 	open    int      // QoS 2 publishes received here and not released; the Session's mu guards it
+	holding int32    // what Subscribe has added to the Session's queued0
 	aliases []string // inbound topic aliases, index 0 unused [MQTT-3.3.2-12]
 	answers []byte   // acknowledgements to send once what they promise is stored
 	acks    []ack    // acknowledgements received since the last Flush

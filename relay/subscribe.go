@@ -25,6 +25,7 @@ func (p *Port) Subscribe(subs []Subscription, done Done) ([]wire.Reason, []Grant
 	codes, granted := make([]wire.Reason, len(subs)), make([]Granted, 0, len(subs))
 	// Until SendRetained live QoS 0 goes through the queue as well, so that what
 	// comes while retained messages are being sent comes after them.
+	p.holding++
 	s.queued0.Add(1)
 	for i, want := range subs {
 		if wire.ValidFilter(want.Filter) != nil || depth(want.Filter) > r.cfg.MaxTopicLevels {
@@ -106,13 +107,14 @@ func (p *Port) settleChanges(done Done) {
 // SendRetained sends the retained messages that the granted subscriptions
 // ask for. [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]
 func (p *Port) SendRetained(granted []Granted) {
-	s := p.session
+	s, holding := p.session, p.holding
+	p.holding = 0
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.port != p || s.ended.Load() {
 		return // queued0 starts anew with each Port
 	}
-	defer s.queued0.Add(-1)
+	defer s.queued0.Add(-holding)
 	for i := range granted {
 		g := &granted[i]
 		if _, _, shared := wire.SplitShare(g.Filter); shared { // section 4.8.2: they get nothing retained
