@@ -13,16 +13,20 @@ type commit struct {
 	relay   *Relay
 	port    *Port // nil when the broker itself has published
 	answers []byte
+	ids     []uint16 // QoS 2 publishes received
 }
 
 // Committed lets the acknowledgements go. When the store has failed, the
 // client must not believe that its messages are kept: it is disconnected
-// without them and will send again.
+// without them and will send again, and what it sends again is stored again.
 func (c *commit) Committed(err error) {
 	switch {
 	case err != nil:
 		c.relay.log.Error("store changes", "error", err)
 		if c.port != nil {
+			for _, id := range c.ids {
+				c.port.release(id)
+			}
 			c.port.link.Kick(wire.QuotaExceeded, "internal_error")
 		}
 	case c.port != nil && len(c.answers) > 0:
@@ -39,6 +43,11 @@ func (p *Port) commit() {
 	}
 	c := &commit{relay: p.relay, port: p, answers: bytes.Clone(p.answers)}
 	p.answers = p.answers[:0]
+	for i := range p.changes {
+		if p.changes[i].Kind == Received {
+			c.ids = append(c.ids, p.changes[i].PacketID)
+		}
+	}
 	p.publisher.commitWith(c)
 }
 

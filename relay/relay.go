@@ -148,14 +148,18 @@ type End struct {
 // received and not flushed is delivered: the client has sent it, and other
 // publishers rely on the flush that this one has promised.
 func (p *Port) End(e End) {
-	s, r := p.session, p.relay
+	s := p.session
 	s.mu.Lock()
 	if s.port == p {
 		s.live.Store(nil) // what is settled now makes room for nothing
 	}
 	s.mu.Unlock()
+	defer p.leave(e)
 	p.conclude()
+}
 
+func (p *Port) leave(e End) {
+	s, r := p.session, p.relay
 	s.mu.Lock()
 	owned := s.detachLocked(p)
 	if owned && e.Expiry != nil {
@@ -171,10 +175,10 @@ func (p *Port) End(e End) {
 	if keep && will != nil && will.Delay > 0 { // [MQTT-3.1.3-9]
 		delay := min(will.Delay, expiry)
 		s.will, s.willAccess, will = will, p.access, nil
-		s.willing = time.AfterFunc(time.Duration(delay)*time.Second, s.publishDelayed)
+		s.willing = time.AfterFunc(time.Duration(delay)*time.Second, func() { s.publishDelayed(p.serial) })
 	}
 	if keep && expiry != never {
-		s.expiring = time.AfterFunc(time.Duration(expiry)*time.Second, func() { r.expire(s) })
+		s.expiring = time.AfterFunc(time.Duration(expiry)*time.Second, func() { r.remove(s, p.serial) })
 	}
 	s.mu.Unlock()
 
@@ -182,7 +186,7 @@ func (p *Port) End(e End) {
 		r.publishWill(p.id, will, p.access)
 	}
 	if owned && !keep {
-		r.remove(s)
+		r.remove(s, p.serial)
 	}
 }
 
@@ -193,15 +197,14 @@ func (p *Port) cap() uint32 {
 	return never
 }
 
-// publishDelayed publishes the will when its delay has passed without a new
-// connection.
-func (s *Session) publishDelayed() {
+// publishDelayed publishes the will when its delay has passed and the Port
+// that left it is still the last.
+func (s *Session) publishDelayed(last uint64) {
 	s.mu.Lock()
-	will, access := s.will, s.willAccess
-	if s.port != nil {
-		will = nil
-	} else {
-		s.will = nil
+	var will *wire.Will
+	access := s.willAccess
+	if s.opened == last {
+		will, s.will = s.will, nil
 	}
 	s.mu.Unlock()
 	if will != nil {
@@ -209,23 +212,12 @@ func (s *Session) publishDelayed() {
 	}
 }
 
-// expire ends a session whose interval has passed, unless it has a
-// connection again.
-func (r *Relay) expire(s *Session) {
-	s.mu.Lock()
-	back := s.port != nil
-	s.mu.Unlock()
-	if !back {
-		r.remove(s)
-	}
-}
-
-// remove takes s out of the sessions, unless it has a connection again, and
-// ends it.
-func (r *Relay) remove(s *Session) {
+// remove takes s out of the sessions and ends it, if it has no connection and
+// has had none since the Port whose serial is last.
+func (r *Relay) remove(s *Session, last uint64) {
 	r.mu.Lock()
 	s.mu.Lock()
-	gone := r.sessions[s.id] == s && s.port == nil
+	gone := r.sessions[s.id] == s && s.port == nil && s.opened == last
 	s.mu.Unlock()
 	if gone {
 		delete(r.sessions, s.id)

@@ -31,7 +31,9 @@ type Change struct {
 
 // Done is told, once, what became of a Commit. A nil error means that the
 // changes are kept. It may be called on any goroutine, also before Commit
-// returns, and in the order of the Commits of one Port.
+// returns, but not before the Done of any Commit that had returned before this
+// one was called: a client that reconnects is not to be told that a message is
+// kept which it has sent on the earlier connection.
 type Done interface {
 	Committed(err error)
 }

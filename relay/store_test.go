@@ -155,8 +155,28 @@ func TestStoreFails(t *testing.T) {
 	if sub.link.kicks != 0 {
 		t.Error("the subscriber was kicked")
 	}
-	pub.pub(1, "t=3") // what was on its way is not acknowledged either
+	pub.send(pub.ack(wire.PUBREL, 9, 0)) // what was on its way is not acknowledged either
 	pub.wants()
+}
+
+// QoS 2 that was not stored must be stored when it is sent again: the answer
+// to a duplicate would be a promise that nobody keeps.
+func TestQoS2IsStoredAgain(t *testing.T) {
+	b, s := newStored(t)
+	sub, pub := b.connect("sub", kept), b.connect("pub", kept)
+	sub.sub(1, "t")
+	m := message{topic: "t", payload: "x", qos: 2, id: 9}
+	s.hold = true
+	pub.publish(m)
+	s.release(errors.New("disk on fire"))
+	pub.end()
+	s.committed()
+	pub = b.connect("pub", kept)
+	pub.publish(m)
+	if got := words(s.committed()); got != "received pub #9, enqueued sub t=x" {
+		t.Errorf("changes are %q", got)
+	}
+	pub.wants("PUBREC #9")
 }
 
 func TestSubscribeWaitsForTheStore(t *testing.T) {

@@ -69,11 +69,11 @@ func (r *Relay) Discard(client string) bool {
 		return false
 	}
 	s.mu.Lock()
-	attached := s.port != nil
+	attached, last := s.port != nil, s.opened
 	s.mu.Unlock()
 	if attached {
 		return false
 	}
-	r.remove(s)
+	r.remove(s, last)
 	return true
 }
