@@ -160,7 +160,7 @@ func (b *Broker) assemble() {
 	for i, l := range b.cfg.Listeners {
 		anonymous[l.Name] = l.Anonymous()
 		b.listeners = append(b.listeners, listen.New(listen.Config{
-			ID: l.Name, Type: l.Type, Address: l.Address, Mode: l.Mode, Key: fmt.Sprintf("listeners[%d].address", i),
+			ID: l.Name, Type: l.Type, Address: l.Address, Mode: l.Mode, Origins: l.AllowedOrigins, Key: fmt.Sprintf("listeners[%d].address", i),
 		}, b.gate))
 	}
 	b.access = hooks.NewAccess(anonymous, b.bus)

@@ -22,8 +22,9 @@ type Config struct {
 
 // The kinds of listener.
 const (
-	ListenTCP  = "tcp"
-	ListenUnix = "unix"
+	ListenTCP       = "tcp"
+	ListenWebSocket = "ws" // MQTT over WebSocket
+	ListenUnix      = "unix"
 )
 
 // DefaultSocketMode is the mode of a unix socket whose mode is not set: its
@@ -31,11 +32,11 @@ const (
 const DefaultSocketMode fs.FileMode = 0o660
 
 // ListenerConfig is one place where MQTT clients connect. Name tells it apart
-// in logs and statistics. Address is "host:port" for tcp (port 0: any free
-// port; no host: every interface) and an absolute path for unix.
+// in logs and statistics. Address is "host:port" for tcp and ws (port 0: any
+// free port; no host: every interface) and an absolute path for unix.
 type ListenerConfig struct {
 	Name    string `yaml:"name"`
-	Type    string `yaml:"type"` // ListenTCP (also when empty) or ListenUnix
+	Type    string `yaml:"type"` // ListenTCP (also when empty), ListenWebSocket or ListenUnix
 	Address string `yaml:"address"`
 	// AllowAnonymous lets clients in without a password. Nil means: yes where
 	// only this machine can reach the listener (loopback and unix), else no.
@@ -43,6 +44,10 @@ type ListenerConfig struct {
 	AllowAnonymous *bool `yaml:"allow_anonymous"`
 	// Mode is the mode of a unix socket, 0 for DefaultSocketMode.
 	Mode fs.FileMode `yaml:"mode"`
+	// AllowedOrigins are the web pages that may connect to a WebSocket
+	// listener, as scheme://host[:port], besides those that come from its own
+	// host and port. "*" is any page.
+	AllowedOrigins []string `yaml:"allowed_origins"`
 }
 
 // ControlConfig is the socket on which the daemon answers its own commands.

@@ -72,13 +72,16 @@ func (c *Config) override(listen, socket, level string, get func(string) string)
 }
 
 // setAddress moves the listener to a path or to host:port, and sets the type
-// that goes with it. What is reachable from elsewhere stays as guarded as it
+// that goes with it, unless it is one already. What is reachable from elsewhere stays as guarded as it
 // was: AllowAnonymous is left alone.
 func (l *ListenerConfig) setAddress(address string) {
 	l.Address = address
 	if strings.Contains(address, "/") {
-		l.Type = ListenUnix
+		l.Type, l.AllowedOrigins = ListenUnix, nil
 		return
 	}
-	l.Type, l.Mode = ListenTCP, 0
+	l.Mode = 0
+	if l.Type == ListenUnix {
+		l.Type = ListenTCP
+	}
 }

@@ -66,8 +66,21 @@ func TestConfigApplyEnv(t *testing.T) {
 		if err := c.ApplyEnv(func(name string) string { return map[string]string{EnvListen: "127.0.0.1:0"}[name] }); err != nil {
 			t.Fatal(err)
 		}
-		if want := (ListenerConfig{Name: "u", Type: ListenTCP, Address: "127.0.0.1:0"}); c.Listeners[0] != want {
+		if want := (ListenerConfig{Name: "u", Type: ListenTCP, Address: "127.0.0.1:0"}); !reflect.DeepEqual(c.Listeners[0], want) {
 			t.Errorf("got %+v, want %+v", c.Listeners[0], want)
+		}
+	})
+	t.Run("listener for browsers moved", func(t *testing.T) {
+		ws := ListenerConfig{Name: "w", Type: ListenWebSocket, Address: "127.0.0.1:9001", AllowedOrigins: []string{"*"}}
+		for address, want := range map[string]ListenerConfig{
+			"127.0.0.1:0": {Name: "w", Type: ListenWebSocket, Address: "127.0.0.1:0", AllowedOrigins: []string{"*"}},
+			"/x/s":        {Name: "w", Type: ListenUnix, Address: "/x/s"},
+		} {
+			c := DefaultConfig()
+			c.Listeners = []ListenerConfig{ws}
+			if err := c.ApplyEnv(func(name string) string { return map[string]string{EnvListen: address}[name] }); err != nil || !reflect.DeepEqual(c.Listeners[0], want) {
+				t.Errorf("got %+v, %v; want %+v", c.Listeners[0], err, want)
+			}
 		}
 	})
 	t.Run("problems of the rest are not the environment's", func(t *testing.T) {

@@ -1,22 +1,36 @@
 package appliance
 
 import (
+	"cmp"
 	"fmt"
 	"io/fs"
 	"net"
 	"net/netip"
+	"net/url"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/synthetism/edgebroker/listen"
 )
 
-// Network is the listener's type as package net names it: "tcp" or "unix".
+// Network is what package net calls that on which the listener listens: "tcp"
+// or "unix".
 func (l ListenerConfig) Network() string {
-	if l.Type == "" {
-		return ListenTCP
+	if l.Type == "" || l.Type == ListenWebSocket {
+		return "tcp"
 	}
 	return l.Type
+}
+
+// ForClients makes of the address that the listener has bound the one that
+// clients are given: a URL for ws, else bound itself.
+func (l ListenerConfig) ForClients(bound string) string {
+	if l.Type == ListenWebSocket {
+		return "ws://" + bound + listen.WebSocketPath
+	}
+	return bound
 }
 
 // SocketMode is the mode that a unix socket gets.
@@ -71,15 +85,16 @@ func listenerFindings(listeners []ListenerConfig) []finding {
 	var out []finding
 	for i, l := range listeners {
 		out = append(out, nameFindings(i, listeners)...)
-		switch l.Network() {
-		case ListenTCP:
+		switch l.Type {
+		case ListenTCP, ListenWebSocket, "":
 			out = append(out, tcpFindings(i, l)...)
 		case ListenUnix:
 			out = append(out, unixFindings(i, l)...)
 		default:
-			out = append(out, oneOf(listenerPath(i, "type"), l.Type, ListenTCP, ListenUnix)...)
+			out = append(out, oneOf(listenerPath(i, "type"), l.Type, ListenTCP, ListenWebSocket, ListenUnix)...)
 			continue
 		}
+		out = append(out, originFindings(i, l)...)
 		if l.AllowAnonymous != nil && !*l.AllowAnonymous {
 			out = append(out, finding{
 				path: listenerPath(i, "allow_anonymous"),
@@ -114,7 +129,7 @@ func tcpFindings(i int, l ListenerConfig) []finding {
 		return []finding{{path: path, what: "no address", mend: "set one, such as 127.0.0.1:1883"}}
 	}
 	if strings.HasPrefix(l.Address, "/") {
-		return []finding{{path: path, what: quoteShort(l.Address) + " is a path, the listener is of type tcp", mend: "add type: unix, or set host:port"}}
+		return []finding{{path: path, what: quoteShort(l.Address) + " is a path, the listener is of type " + cmp.Or(l.Type, ListenTCP), mend: "add type: unix, or set host:port"}}
 	}
 	host, port, err := net.SplitHostPort(l.Address)
 	if err != nil {
@@ -127,7 +142,7 @@ func tcpFindings(i int, l ListenerConfig) []finding {
 		return []finding{{path: path, what: quoteShort(host) + " is neither an IP address nor a host name", mend: "write it like 127.0.0.1:1883 or \"[::1]:1883\""}}
 	}
 	if l.Mode != 0 {
-		return []finding{{path: listenerPath(i, "mode"), what: "a tcp listener has no file mode", mend: "remove it"}}
+		return []finding{{path: listenerPath(i, "mode"), what: "a " + cmp.Or(l.Type, ListenTCP) + " listener has no file mode", mend: "remove it"}}
 	}
 	if l.AllowAnonymous == nil && !l.Local() {
 		return []finding{{
@@ -137,6 +152,36 @@ func tcpFindings(i int, l ListenerConfig) []finding {
 		}}
 	}
 	return nil
+}
+
+// originFindings checks that every origin is one as browsers write it, so that
+// it can match.
+func originFindings(i int, l ListenerConfig) []finding {
+	key := listenerPath(i, "allowed_origins")
+	if len(l.AllowedOrigins) > 0 && l.Type != ListenWebSocket {
+		return []finding{{path: key, what: "only browsers have an origin, and they speak ws", mend: "remove it, or set type: ws"}}
+	}
+	var out []finding
+	for k, o := range l.AllowedOrigins {
+		if o == "*" || o == "null" || isOrigin(o) {
+			continue
+		}
+		out = append(out, finding{
+			path: fmt.Sprintf("%s[%d]", key, k),
+			what: quoteShort(o) + " is not an origin",
+			mend: "write scheme, host and, unless it is the usual one, port of the page, such as https://example.org:8443; or \"*\" for any page",
+		})
+	}
+	return out
+}
+
+func isOrigin(s string) bool {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme == "" || u.Hostname() == "" || s != u.Scheme+"://"+u.Host || strings.ContainsAny(s, "*, ") {
+		return false
+	}
+	usual := map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	return u.Port() == "" && !strings.HasSuffix(s, ":") || u.Port() != "" && u.Port() != usual
 }
 
 func isHostName(s string) bool {

@@ -2,6 +2,7 @@ package appliance
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -56,7 +57,7 @@ func ParseConfig(name string, src []byte) (Config, error) {
 	}
 	if !d.broken {
 		for i := range cfg.Listeners {
-			cfg.Listeners[i].Type = cfg.Listeners[i].Network()
+			cfg.Listeners[i].Type = cmp.Or(cfg.Listeners[i].Type, ListenTCP)
 		}
 		for _, f := range cfg.findings() {
 			d.finding(f)

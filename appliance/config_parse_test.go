@@ -35,6 +35,10 @@ func TestParseConfig(t *testing.T) {
 				{Name: "plc", Type: "unix", Address: "/run/mqtt.sock", Mode: 0o666},
 			}
 		}},
+		{"listener for browsers", "listeners:\n- name: web\n  type: ws\n  address: 127.0.0.1:9001\n  allowed_origins: [https://a.example, 'http://[::1]:8080', capacitor://localhost, \"null\", '*']\n", func(c *Config) {
+			c.Listeners = []ListenerConfig{{Name: "web", Type: "ws", Address: "127.0.0.1:9001",
+				AllowedOrigins: []string{"https://a.example", "http://[::1]:8080", "capacitor://localhost", "null", "*"}}}
+		}},
 		{"any free port twice", "listeners:\n- {name: a, address: '127.0.0.1:0'}\n- {name: b, address: '127.0.0.1:0'}\n", func(c *Config) {
 			c.Listeners = []ListenerConfig{{Name: "a", Type: "tcp", Address: "127.0.0.1:0"}, {Name: "b", Type: "tcp", Address: "127.0.0.1:0"}}
 		}},

@@ -96,6 +96,8 @@ func TestListenerConfig(t *testing.T) {
 		{ListenerConfig{Address: "127.0.0.1.example.org:1883"}, false, false},
 		{ListenerConfig{Address: "127.0.0.1"}, false, false},
 		{ListenerConfig{Address: ":1883", AllowAnonymous: &yes}, false, true},
+		{ListenerConfig{Type: ListenWebSocket, Address: "127.0.0.1:9001"}, true, true},
+		{ListenerConfig{Type: ListenWebSocket, Address: ":9001"}, false, false},
 		{ListenerConfig{Type: ListenUnix, Address: "/run/mqtt.sock"}, true, true},
 		{ListenerConfig{Type: ListenUnix, Address: "/run/mqtt.sock", AllowAnonymous: &no}, true, false},
 	} {

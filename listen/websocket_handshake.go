@@ -22,12 +22,12 @@ import (
 // other services on the same host need a few thousand.
 const maxHandshake = 16 << 10
 
-// webSocketPath is the path to give to clients.
-const webSocketPath = "/mqtt"
+// WebSocketPath is the path at which to tell clients to connect.
+const WebSocketPath = "/mqtt"
 
 // webSocketPaths are those that MQTT clients use unless told otherwise. A
 // request for another one was most likely not meant for us.
-var webSocketPaths = [...]string{webSocketPath, "/", "/ws"}
+var webSocketPaths = [...]string{WebSocketPath, "/", "/ws"}
 
 // webSocketProtocols are the names of MQTT as a WebSocket subprotocol: the one
 // of the standard [MQTT-6.0.0-3], and that of clients of MQTT 3.1.
@@ -106,9 +106,9 @@ func (w *webSocket) check(r *response, req *http.Request) (word string, err erro
 		r.header.Set("Upgrade", "websocket")
 		r.header.Set("Connection", "Upgrade")
 		return r.refuse(http.StatusUpgradeRequired, RefusedNotWebSocket,
-			"this is MQTT over WebSocket, there is no page to see; point an MQTT client to ws://"+req.Host+webSocketPath)
+			"this is MQTT over WebSocket, there is no page to see; point an MQTT client to ws://"+req.Host+WebSocketPath)
 	case !slices.Contains(webSocketPaths[:], req.URL.Path):
-		return r.refuse(http.StatusNotFound, RefusedNotWebSocket, "MQTT is at path "+webSocketPath)
+		return r.refuse(http.StatusNotFound, RefusedNotWebSocket, "MQTT is at path "+WebSocketPath)
 	case !slices.ContainsFunc(headerTokens(req.Header, "Sec-WebSocket-Protocol"), func(t string) bool {
 		return slices.ContainsFunc(webSocketProtocols[:], func(p string) bool { return strings.EqualFold(p, t) })
 	}): // [MQTT-6.0.0-3]
