@@ -21,6 +21,7 @@ type Config struct {
 	MaxTopicAlias     uint16        // topic aliases a v5 client may define per connection
 	MaxTopicLevels    int           // levels of a topic name or filter
 	MaxOutbound       int           // bytes waiting in a Link beyond which QoS 0 to it is dropped; as many of QoS 0 may wait in its queue
+	MaxFilterBytes    int64         // memory that the subscriptions of a session may take
 	MaxQueued         int           // messages waiting per session
 	MaxQueuedBytes    int64         // their size, per session
 	TotalQueuedBytes  int64         // their size, all sessions; a quarter is kept for those that hold under 1/128
@@ -39,6 +40,7 @@ func DefaultConfig() Config {
 		MaxTopicAlias:     32,
 		MaxTopicLevels:    128,
 		MaxOutbound:       1 << 20,
+		MaxFilterBytes:    16 << 20,
 		MaxQueued:         100_000,
 		MaxQueuedBytes:    16 << 20,
 		TotalQueuedBytes:  64 << 20,

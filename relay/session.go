@@ -31,6 +31,7 @@ type Session struct {
 	username string
 	created  time.Time
 	subs     map[string]*subscription // by filter as sent
+	filters  int64                    // bytes that subs cost
 	queue    queue
 	window   window
 	inbound  map[uint16]uint64 // QoS 2 identifiers received and not released, and the Port's serial [MQTT-4.3.3-10]
@@ -173,8 +174,8 @@ func (s *Session) info() SessionInfo {
 	return i
 }
 
-// Filters returns the session's subscriptions in no order.
-func (s *Session) filters() []SubscriptionInfo {
+// subscriptions returns the session's subscriptions in no order.
+func (s *Session) subscriptions() []SubscriptionInfo {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := make([]SubscriptionInfo, 0, len(s.subs))

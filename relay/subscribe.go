@@ -32,9 +32,9 @@ func (p *Port) Subscribe(subs []Subscription, done Done) ([]wire.Reason, []Grant
 			codes[i] = wire.TopicFilterInvalid
 			continue
 		}
-		existed, ok := s.subscribe(want)
-		if !ok {
-			codes[i] = wire.UnspecifiedError // the session has ended meanwhile
+		existed, reason := s.subscribe(want)
+		if reason != wire.Success {
+			codes[i] = reason
 			continue
 		}
 		codes[i] = wire.Reason(want.QoS)
@@ -56,19 +56,32 @@ func depth(filter string) int {
 
 // subscribe adds one subscription, replacing the session's earlier one with
 // the same filter. [MQTT-3.8.4-3]
-func (s *Session) subscribe(want Subscription) (existed, ok bool) {
+func (s *Session) subscribe(want Subscription) (existed bool, _ wire.Reason) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended.Load() {
-		return false, false
+		return false, wire.UnspecifiedError
 	}
 	if s.subs == nil {
 		s.subs = make(map[string]*subscription)
 	}
 	sub, old := &subscription{Subscription: want, session: s}, s.subs[want.Filter]
+	if old == nil {
+		cost := filterCost(want.Filter)
+		if s.filters+cost > s.relay.cfg.MaxFilterBytes {
+			return false, wire.QuotaExceeded
+		}
+		s.filters += cost
+	}
 	s.subs[want.Filter] = sub
 	s.relay.subs.add(sub, old)
-	return old != nil, true
+	return old != nil, wire.Success
+}
+
+// filterCost is about what a subscription costs in bytes, none of its levels
+// being shared with others.
+func filterCost(filter string) int64 {
+	return int64(2*len(filter)+levels(filter)*nodeOverhead) + 300
 }
 
 // Unsubscribe removes filters from the session and returns a reason code for
@@ -79,7 +92,10 @@ func (p *Port) Unsubscribe(filters []string, done Done) []wire.Reason {
 	for i, f := range filters {
 		s.mu.Lock()
 		sub := s.subs[f]
-		delete(s.subs, f)
+		if sub != nil {
+			delete(s.subs, f)
+			s.filters -= filterCost(f)
+		}
 		s.mu.Unlock()
 		if sub == nil {
 			codes[i] = wire.NoSubscriptionExisted

@@ -56,7 +56,7 @@ func (r *Relay) Session(client string) (SessionInfo, []SubscriptionInfo, bool) {
 	if s == nil {
 		return SessionInfo{}, nil, false
 	}
-	return s.info(), s.filters(), true
+	return s.info(), s.subscriptions(), true
 }
 
 // Discard ends the session of client if it is not connected, and reports
