@@ -17,7 +17,7 @@ func arrows() map[string][]string {
 	return map[string][]string{
 		// The command line is also a client of the control socket, whose
 		// protocol is statsd's, and speaks MQTT for pub, sub and bench.
-		"cmd":       {"appliance", "statsd", "systemd", "bench", "wire", "events"},
+		"cmd":       {"appliance", "statsd", "systemd", "bench", "wire", "events", "internal/dial"},
 		"appliance": {"listen", "hooks", "relay", "journal", "statsd", "bridge", "systemd", "wire", "events"},
 		// hooks binds what listen accepts to what relay keeps.
 		"hooks":  {"listen", "relay", "wire", "events"},
@@ -26,7 +26,7 @@ func arrows() map[string][]string {
 		"statsd": {"events"},
 		"bridge": {"wire", "events"},
 		// bench loads any broker over the network, so it knows only the wire.
-		"bench":   {"wire"},
+		"bench":   {"wire", "internal/dial"},
 		"journal": {},
 		"systemd": {},
 		"wire":    {},
@@ -34,6 +34,7 @@ func arrows() map[string][]string {
 		".":       {},
 
 		"e2e":                  {},
+		"internal/dial":        {},
 		"internal/brokertest":  {"appliance", "statsd", "wire", "events"},
 		"internal/conformance": {}, // reads the source of all others
 	}

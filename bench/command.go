@@ -25,7 +25,7 @@ func Command() *cli.Command {
 			"Without --rate as fast as the broker goes, with --rate on a schedule; only the latter gives a meaningful latency.\n" +
 			"CPU and memory of the broker are measured when it runs here and --pid is given.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "address", Aliases: []string{"a"}, Value: "127.0.0.1:1883", Usage: "broker as `HOST:PORT` or unix:PATH"},
+			&cli.StringFlag{Name: "address", Aliases: []string{"a"}, Value: "127.0.0.1:1883", Usage: "broker as `HOST:PORT`, ws://HOST:PORT/mqtt or unix:PATH"},
 			&cli.StringFlag{Name: "scenario", Aliases: []string{"s"}, Value: string(Pairs), Usage: "fan-in (N publishers, 1 subscriber), pairs (N of each) or fan-out (1 publisher, N subscribers)"},
 			&cli.IntFlag{Name: "clients", Aliases: []string{"n"}, Value: 10, Usage: "the `N` of the scenario"},
 			&cli.UintFlag{Name: "qos", Aliases: []string{"q"}, Usage: "0, 1 or 2, of publishes and subscriptions"},

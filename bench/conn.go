@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	mqttdial "github.com/synthetism/edgebroker/internal/dial"
 	"github.com/synthetism/edgebroker/wire"
 )
 
@@ -36,9 +37,7 @@ type conn struct {
 
 // dial connects one client and waits for its CONNACK.
 func dial(ctx context.Context, o *Options, clientID string) (*conn, error) {
-	network, address := o.endpoint()
-	d := net.Dialer{Timeout: handshakeTimeout}
-	nc, err := d.DialContext(ctx, network, address)
+	nc, err := mqttdial.Broker(ctx, o.Address, handshakeTimeout)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the broker: %w", err)
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strings"
 	"time"
 
 	"github.com/synthetism/edgebroker/wire"
@@ -33,7 +32,7 @@ const (
 
 // Options says what load to apply. The zero value of a field is its default.
 type Options struct {
-	Address  string       // host:port, tcp://host:port, mqtt://host:port or unix:/path
+	Address  string       // host:port, tcp://host:port, mqtt://host:port, ws://host:port/path or unix:/path
 	Scenario Scenario     // default Pairs
 	Clients  int          // publishers, pairs or subscribers, as the scenario says; default 10
 	QoS      byte         // 0, 1 or 2, of publishes and subscriptions
@@ -138,16 +137,4 @@ func (o Options) counts() (publishers, subscribers int) {
 	default:
 		return o.Clients, o.Clients
 	}
-}
-
-// endpoint splits Address for net.Dial.
-func (o Options) endpoint() (network, address string) {
-	if path, ok := strings.CutPrefix(o.Address, "unix:"); ok {
-		return "unix", strings.TrimPrefix(path, "//")
-	}
-	address = o.Address
-	for _, scheme := range []string{"tcp://", "mqtt://"} {
-		address = strings.TrimPrefix(address, scheme)
-	}
-	return "tcp", address
 }

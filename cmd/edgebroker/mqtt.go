@@ -16,6 +16,7 @@ import (
 	"github.com/eclipse/paho.golang/paho"
 	"github.com/urfave/cli/v2"
 
+	"github.com/synthetism/edgebroker/internal/dial"
 	"github.com/synthetism/edgebroker/wire"
 )
 
@@ -33,7 +34,7 @@ const (
 // mqttFlags are the flags of every command that speaks MQTT.
 func mqttFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "address", Aliases: []string{"a"}, DefaultText: defaultBroker, Usage: "the broker, as `HOST:PORT` or unix:/path"},
+		&cli.StringFlag{Name: "address", Aliases: []string{"a"}, DefaultText: defaultBroker, Usage: "the broker, as `HOST:PORT`, ws://HOST:PORT/mqtt or unix:/path"},
 		&cli.StringFlag{Name: "host", Usage: "the broker's `HOST`, in place of --address"},
 		&cli.IntFlag{Name: "port", DefaultText: "1883", Usage: "the broker's `PORT`, in place of --address"},
 		&cli.StringFlag{Name: "id", Aliases: []string{"i"}, Usage: "client `ID` (default: a random one)"},
@@ -75,7 +76,7 @@ func broker(c *cli.Context) (string, error) {
 		return net.JoinHostPort(strings.Trim(host, "[]"), strconv.Itoa(port)), nil
 	case address == "":
 		return defaultBroker, nil
-	case strings.HasPrefix(address, "unix:"):
+	case strings.HasPrefix(address, "unix:"), strings.HasPrefix(address, "ws://"):
 		return address, nil
 	}
 	address = strings.TrimPrefix(strings.TrimPrefix(address, "mqtt://"), "tcp://")
@@ -155,12 +156,7 @@ func qosFlag(c *cli.Context, name string) (byte, error) {
 // dialMQTT connects to address and logs in with cp; wait bounds this and every
 // later answer. configure, unless nil, may add to the client's configuration.
 func dialMQTT(ctx context.Context, address string, cp *paho.Connect, wait time.Duration, configure func(*paho.ClientConfig)) (*mqttConn, *paho.Connack, error) {
-	network, where := "tcp", address
-	if path, ok := strings.CutPrefix(address, "unix:"); ok {
-		network, where = "unix", strings.TrimPrefix(path, "//")
-	}
-	dialer := net.Dialer{Timeout: wait}
-	conn, err := dialer.DialContext(ctx, network, where)
+	conn, err := dial.Broker(ctx, address, wait)
 	if err != nil {
 		return nil, nil, unreachableBroker(address, err)
 	}

@@ -96,7 +96,7 @@ func serveConfig(c *cli.Context) (appliance.Config, error) {
 // keep. addr tells the bound address of a listener.
 func announce(log *slog.Logger, cfg appliance.Config, addr func(listener string) string) {
 	for _, l := range cfg.Listeners {
-		log := log.With("listener", l.Name, "address", addr(l.Name))
+		log := log.With("listener", l.Name, "address", l.ForClients(addr(l.Name)))
 		switch {
 		case l.Local() && l.Anonymous():
 			log.Info("listening for this machine only, no password asked; to let devices in, see `edgebroker config example`")
