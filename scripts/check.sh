@@ -12,7 +12,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-steps=(tools gofmt vet staticcheck govulncheck test cross unit shell tidy armv6)
+steps=(tools gofmt vet staticcheck govulncheck test allocs cross unit shell tidy armv6)
 
 # What is built for every target of scripts/build.sh: GOARCH GOARM.
 targets=("arm 6" "arm 7" "arm64 -" "amd64 -" "riscv64 -")
@@ -134,6 +134,10 @@ step_test() {
 	# A skipped test proves nothing: name each one.
 	grep -E '^ *--- SKIP' "$tmp/test" || true
 }
+
+# The race detector makes pools forget, so what guards allocations is skipped
+# above and runs here without it.
+step_allocs() { go test -count=1 -run 'Alloc' ./wire ./relay ./listen ./events; }
 
 step_cross() {
 	local arch arm target

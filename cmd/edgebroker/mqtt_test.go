@@ -82,7 +82,11 @@ func converse(conn net.Conn, on answer) (seen []wire.Type) {
 		}
 		seen = append(seen, f.Type)
 		reply, end := on(f)
-		if _, err := conn.Write(reply); err != nil || end {
+		if len(reply) > 0 {
+			// A client that has gone may have sent more before it went.
+			_, _ = conn.Write(reply)
+		}
+		if end {
 			return seen
 		}
 		in = in[n:]
