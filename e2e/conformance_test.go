@@ -38,7 +38,7 @@ func conformOn(t *testing.T, b *broker, versions []wire.Version, facts map[strin
 			for _, v := range versions {
 				t.Run(name+", "+v.String(), func(t *testing.T) {
 					t.Parallel()
-					root := strings.NewReplacer(" ", "-", "#", "", "+", "", "$", "").Replace(name + "-" + v.String())
+					root := strings.NewReplacer(" ", "-", "#", "hash", "+", "plus", "$", "dollar").Replace(name + "-" + v.String())
 					f(&stage{T: t, b: b, v: v, root: root})
 				})
 			}

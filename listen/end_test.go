@@ -168,6 +168,7 @@ func TestConnStalledPeerEnds(t *testing.T) {
 	})
 }
 
+// [MQTT3-4.8.0-2]
 func TestConnPanics(t *testing.T) {
 	r := newRig(t, Options{}, &fakeServer{})
 	r.server.control = func(c *Conn, f wire.Frame) error { panic("boom") }
@@ -261,6 +262,7 @@ func TestConnDeadlineLifted(t *testing.T) {
 	})
 }
 
+// [MQTT-3.1.2-22] [MQTT-3.2.2-22] [MQTT3-3.1.2-24]
 func TestConnKeepAlive(t *testing.T) {
 	server := func(s uint16) *wire.Connack {
 		return &wire.Connack{HasServerKeepAlive: true, ServerKeepAlive: s}

@@ -22,6 +22,7 @@ func (r *rig) listenWS(origins ...string) *Listener {
 	return r.start(Config{ID: TypeWebSocket, Type: TypeWebSocket, Address: "127.0.0.1:0", Origins: origins})
 }
 
+// [MQTT-6.0.0-4] [MQTT3-6.0.0-4]
 func TestWebSocketHandshake(t *testing.T) {
 	const own = "Origin: http://broker:9001"
 	for _, tc := range []struct {

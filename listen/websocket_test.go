@@ -176,7 +176,7 @@ func conversation() (stream []byte, heard []string) {
 }
 
 // TestWebSocketFrames sends one conversation in frames and segments split and
-// joined everywhere. [MQTT-6.0.0-2]
+// joined everywhere. [MQTT-6.0.0-2] [MQTT3-6.0.0-2]
 func TestWebSocketFrames(t *testing.T) {
 	r := newRig(t, Options{}, &fakeServer{})
 	l := r.listen(TypeWebSocket)
@@ -252,6 +252,7 @@ func TestWebSocketEarlyUse(t *testing.T) {
 	}
 }
 
+// [MQTT-6.0.0-1] [MQTT3-6.0.0-1]
 func TestWebSocketViolations(t *testing.T) {
 	for _, tc := range []struct {
 		name   string

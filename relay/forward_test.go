@@ -95,6 +95,7 @@ func TestTopicAlias(t *testing.T) {
 	}
 }
 
+// [MQTT-3.3.2-5] [MQTT-3.3.2-6]
 func TestMessageExpiry(t *testing.T) {
 	in(t, nil, func(b *broker) {
 		sub, pub := b.connect("sub", kept, receiveMaximum(1)), b.connect("pub")
@@ -117,6 +118,7 @@ func TestMessageExpiry(t *testing.T) {
 }
 
 // A delivery that has begun is completed, even when the time has passed.
+// [MQTT-4.3.3-7] [MQTT-4.3.3-13]
 func TestMessageExpiryOfAnExchange(t *testing.T) {
 	in(t, nil, func(b *broker) {
 		sub, pub := b.connect("sub", kept), b.connect("pub")

@@ -9,6 +9,7 @@ import (
 	"github.com/synthetism/edgebroker/wire"
 )
 
+// [MQTT-4.1.0-2] [MQTT-3.1.2-23] [MQTT-3.2.2-3]
 func TestSessionPresent(t *testing.T) {
 	cases := []struct {
 		name          string
@@ -50,6 +51,7 @@ func TestSessionPresent(t *testing.T) {
 	}
 }
 
+// [MQTT-4.1.0-2]
 func TestSessionExpiry(t *testing.T) {
 	in(t, func(c *relay.Config) { c.MaxSessionExpiry = time.Hour }, func(b *broker) {
 		c := b.connect("c", expiry(7200))
@@ -83,7 +85,7 @@ func TestSessionExpiry(t *testing.T) {
 	})
 }
 
-// The timer of an earlier absence does not end a later one.
+// The timer of an earlier absence does not end a later one. [MQTT-4.1.0-1]
 func TestSessionExpiryStartsAnew(t *testing.T) {
 	in(t, nil, func(b *broker) {
 		for range 5 {

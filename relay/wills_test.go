@@ -32,6 +32,7 @@ func pass(d time.Duration) {
 	synctest.Wait()
 }
 
+// [MQTT-3.1.2-8] [MQTT-3.1.3-9]
 func TestWill(t *testing.T) {
 	cases := []struct {
 		name string
