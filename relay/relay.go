@@ -29,12 +29,12 @@ type Relay struct {
 	dropped     [dropReasons]atomic.Uint64
 	refused     atomic.Uint64
 	queuedBytes atomic.Int64 // of all sessions, unacknowledged messages included
+	closed      atomic.Bool
 
 	mu       sync.Mutex // guards everything that follows
 	sessions map[string]*Session
 	ending   map[*Session]struct{} // have left sessions and are not in retired yet
 	retired  retiredTraffic
-	closed   bool
 	sweeper  *time.Timer
 }
 
@@ -69,7 +69,7 @@ func (r *Relay) sweep() {
 	r.retained.sweep()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.closed {
+	if !r.closed.Load() {
 		r.sweeper.Reset(sweepInterval)
 	}
 }
@@ -79,7 +79,7 @@ func (r *Relay) sweep() {
 func (r *Relay) Close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.closed = true
+	r.closed.Store(true)
 	r.sweeper.Stop()
 	for _, s := range r.sessions {
 		s.mu.Lock()
@@ -172,12 +172,15 @@ func (p *Port) leave(e End) {
 	}
 	p.connect.Will = nil
 	keep := owned && expiry > 0
+	timed := !r.closed.Load()
 	if keep && will != nil && will.Delay > 0 { // [MQTT-3.1.3-9]
 		delay := min(will.Delay, expiry)
 		s.will, s.willAccess, will = will, p.access, nil
-		s.willing = time.AfterFunc(time.Duration(delay)*time.Second, func() { s.publishDelayed(p.serial) })
+		if timed {
+			s.willing = time.AfterFunc(time.Duration(delay)*time.Second, func() { s.publishDelayed(p.serial) })
+		}
 	}
-	if keep && expiry != never {
+	if keep && timed && expiry != never {
 		s.expiring = time.AfterFunc(time.Duration(expiry)*time.Second, func() { r.remove(s, p.serial) })
 	}
 	s.mu.Unlock()
@@ -313,7 +316,15 @@ func (r *Relay) redispatch(d delivery, from *Session) bool {
 			sub.session.flush()
 		}
 		if taken {
+			r.storeMoved(sub, d.msg)
 			return true
 		}
+	}
+}
+
+// storeMoved tells the store that m now waits in the session of sub.
+func (r *Relay) storeMoved(sub *subscription, m *Message) {
+	if r.store != nil && sub.session.durable() && min(m.QoS, sub.QoS) > 0 {
+		r.store.Commit([]Change{{Kind: Enqueued, Session: sub.session.id, Message: m}}, &commit{relay: r})
 	}
 }

@@ -177,13 +177,16 @@ func TestSessionInfo(t *testing.T) {
 func TestCloseStopsTimers(t *testing.T) {
 	in(t, nil, func(b *broker) {
 		b.connect("c", expiry(10), after(5, "w")).end()
-		watch := b.connect("watch")
+		late, watch := b.connect("late", expiry(10), after(5, "w")), b.connect("watch")
 		watch.sub(0, "w")
 		b.Close()
+		late.end()
 		pass(time.Hour)
 		watch.wants()
-		if _, _, ok := b.Session("c"); !ok {
-			t.Error("a session has expired after Close")
+		for _, id := range []string{"c", "late"} {
+			if _, _, ok := b.Session(id); !ok {
+				t.Errorf("the session of %s has expired after Close", id)
+			}
 		}
 	})
 }

@@ -159,6 +159,20 @@ func TestStoreFails(t *testing.T) {
 	pub.wants()
 }
 
+func TestMovedMessagesAreStored(t *testing.T) {
+	b, s := newStored(t)
+	first, second, pub := b.connect("first"), b.connect("second", kept), b.connect("pub")
+	first.sub(1, share)
+	pub.pub(1, "t=x")
+	second.sub(1, share)
+	s.committed()
+	first.end()
+	if got := words(s.committed()); got != "enqueued second t=x" {
+		t.Errorf("changes are %q", got)
+	}
+	second.wants("PUBLISH q1 #2 t=x")
+}
+
 // QoS 2 that was not stored must be stored when it is sent again: the answer
 // to a duplicate would be a promise that nobody keeps.
 func TestQoS2IsStoredAgain(t *testing.T) {
