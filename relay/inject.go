@@ -1,0 +1,96 @@
+package relay
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/synthetism/edgebroker/wire"
+)
+
+// publishWill publishes a client's will, if it may publish that at all.
+// [MQTT-3.1.2-8]
+func (r *Relay) publishWill(client string, w *wire.Will, access Access) {
+	pub := &wire.Publish{QoS: w.QoS, Retain: w.Retain, Topic: []byte(w.Topic), Payload: w.Payload,
+		Props: w.Props, AliasAt: -1, ExpiryAt: -1, HasExpiry: w.HasExpiry, Expiry: w.Expiry}
+	allowed := access == nil || access.CanPublish(w.Topic)
+	if reason := r.check(pub, r.routes.lookup(pub.Topic), allowed); reason != wire.Success {
+		r.refused.Add(1)
+		r.reportRefusal(client, w.Topic, reason)
+		return
+	}
+	r.inject(client, pub, nil)
+}
+
+// inject publishes on behalf of client, or of the broker when client is
+// empty. done, if not nil, is told when the message is stored where it must
+// be.
+func (r *Relay) inject(client string, pub *wire.Publish, done Done) {
+	p := publisher{relay: r, id: client, version: wire.V5}
+	rt, _ := p.route(pub.Topic)
+	p.publish(rt, pub, nil)
+	p.finish()
+	if done == nil {
+		done = &commit{relay: r}
+	}
+	if r.store != nil {
+		p.commitWith(done)
+	} else {
+		done.Committed(nil)
+	}
+	p.flush()
+}
+
+// ErrTopic is returned by Publish for a topic name that cannot be published
+// to.
+var ErrTopic = errors.New("invalid topic name")
+
+// Outgoing is a message that the program itself publishes.
+type Outgoing struct {
+	Topic   string
+	Payload []byte // copied
+	QoS     byte
+	Retain  bool
+	Expiry  uint32 // message expiry interval in seconds, 0 for none
+	Props   []byte // forwardable MQTT 5 properties, or nil
+}
+
+// Publish publishes o as the broker, also to topics that begin with $. done,
+// if not nil, is told when the message is stored where it must be, perhaps
+// before Publish returns.
+func (r *Relay) Publish(o Outgoing, done Done) error {
+	if err := wire.ValidTopicString(o.Topic); err != nil {
+		return fmt.Errorf("publish to %q: %w: %w", o.Topic, ErrTopic, err)
+	}
+	if o.QoS > 2 {
+		return fmt.Errorf("publish to %q: QoS %d does not exist; use 0, 1 or 2", o.Topic, o.QoS)
+	}
+	r.inject("", &wire.Publish{QoS: o.QoS, Retain: o.Retain, Topic: []byte(o.Topic), Payload: o.Payload,
+		Props: o.Props, AliasAt: -1, ExpiryAt: -1, HasExpiry: o.Expiry > 0, Expiry: o.Expiry}, done)
+	return nil
+}
+
+// redispatch gives a message that was meant for from to another member of
+// its shared subscription. It reports false when there is none.
+func (r *Relay) redispatch(d delivery, from *Session) bool {
+	for {
+		sub := d.group.pick(d.qos, from)
+		if sub == nil {
+			return false
+		}
+		flush, taken := sub.session.enqueue([]delivery{sub.share(d.msg)})
+		if flush {
+			sub.session.flush()
+		}
+		if taken {
+			r.storeMoved(sub, d.msg)
+			return true
+		}
+	}
+}
+
+// storeMoved tells the store that m now waits in the session of sub.
+func (r *Relay) storeMoved(sub *subscription, m *Message) {
+	if r.store != nil && sub.session.durable() && min(m.QoS, sub.QoS) > 0 {
+		r.store.Commit([]Change{{Kind: Enqueued, Session: sub.session.id, Message: m}}, &commit{relay: r})
+	}
+}
