@@ -69,8 +69,8 @@ func (p *publisher) route(topic []byte) (*route, bool) {
 	return rt, allowed
 }
 
-// publish hands on one message that has been checked. pub aliases the read
-// buffer unless owned is set. The topic may differ from pub.Topic, when it
+// publish hands on one message that has been checked. pub may alias the read
+// buffer. The topic may differ from pub.Topic, when it
 // came by an alias; raw is the whole frame if it can be sent on as it is.
 func (p *publisher) publish(rt *route, pub *wire.Publish, raw []byte) *route {
 	r := p.relay
