@@ -25,3 +25,8 @@ func dropData(e events.Event) events.DropData {
 	d, _ := e.Data.(events.DropData)
 	return d
 }
+
+func refusalReason(e events.Event) string {
+	d, _ := e.Data.(events.RefusalData)
+	return d.Reason
+}
