@@ -88,9 +88,8 @@ func (c *Conn) fill() error {
 			err = c.readErr
 		}
 	} else {
-		if w, ok := c.nc.(*webSocket); ok && !w.ready() {
-			c.in.park()
-			if err := w.wait(); err != nil {
+		if w, ok := c.nc.(*webSocket); ok {
+			if err := w.wait(c.in.park); err != nil {
 				return err
 			}
 		}

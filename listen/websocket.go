@@ -43,6 +43,7 @@ type webSocket struct {
 	msg    io.Reader       // the current message; nil between two
 	ahead  [1]byte         // the first byte of what can be read
 	waited bool            // ahead is set
+	err    error           // that ended reading
 	text   bool            // the client sent a text message
 	said   bool            // there was an answer to the handshake
 
@@ -58,6 +59,7 @@ func newWebSocket(nc net.Conn, origins []string) *webSocket {
 type transport struct {
 	net.Conn
 	left    int         // bytes that may still be read
+	idle    func()      // called by Read before it waits; may be nil
 	readErr error       // of the last Read, the reader's
 	lost    atomic.Bool // the peer is gone, or bytes towards it have been lost
 }
@@ -68,6 +70,9 @@ func (t *transport) Read(p []byte) (int, error) {
 	if t.left <= 0 {
 		t.readErr = errTooMuch
 		return 0, t.readErr
+	}
+	if t.idle != nil {
+		t.idle()
 	}
 	n, err := t.Conn.Read(p[:min(len(p), t.left)])
 	if t.left < math.MaxInt {
@@ -97,40 +102,55 @@ func (w *webSocket) SetReadDeadline(t time.Time) error {
 	return w.Conn.SetReadDeadline(t)
 }
 
-// ready tells whether wait would return at once.
-func (w *webSocket) ready() bool { return w.waited || w.msg != nil && w.br.Buffered() > 0 }
+// wait returns when there is something to Read. Before it waits for the socket
+// it calls idle: nobody needs a buffer then.
+func (w *webSocket) wait(idle func()) error {
+	w.idle = idle
+	defer func() { w.idle = nil }()
+	for !w.waited && w.err == nil {
+		w.err = w.advance()
+	}
+	if w.waited {
+		return nil
+	}
+	return w.err
+}
 
-// wait returns when there is something to Read. It needs no buffer, so that
-// idle connections hold none.
-func (w *webSocket) wait() error {
-	for !w.waited {
-		if w.msg == nil {
-			kind, msg, err := w.ws.Reader(context.Background())
-			if err != nil {
-				return w.failed(err)
-			}
-			if kind != websocket.MessageBinary {
-				w.text = true
-				return &wire.Error{Reason: wire.ProtocolError, Rule: "[MQTT-6.0.0-1]", Detail: "WebSocket message is text instead of binary"}
-			}
-			w.msg = msg
-		}
-		n, err := w.msg.Read(w.ahead[:])
-		switch {
-		case err == io.EOF:
-			w.msg = nil
-		case err != nil:
+// advance reads the first byte of the current message, if it has one left, or
+// begins the next message.
+func (w *webSocket) advance() error {
+	if w.msg == nil {
+		kind, msg, err := w.ws.Reader(context.Background())
+		if err != nil {
 			return w.failed(err)
 		}
-		w.waited = n > 0
+		if kind != websocket.MessageBinary {
+			w.text = true
+			return &wire.Error{Reason: wire.ProtocolError, Rule: "[MQTT-6.0.0-1]", Detail: "WebSocket message is text instead of binary"}
+		}
+		w.msg = msg
 	}
-	return nil
+	n, err := w.msg.Read(w.ahead[:])
+	w.waited = n > 0
+	return w.ended(err)
+}
+
+// ended looks at an error of reading the current message.
+func (w *webSocket) ended(err error) error {
+	switch err {
+	case nil:
+		return nil
+	case io.EOF:
+		w.msg = nil
+		return nil
+	}
+	return w.failed(err)
 }
 
 // Read waits for input and returns what has come of the current frame: a
 // message is used as it arrives, however long it may be.
 func (w *webSocket) Read(p []byte) (int, error) {
-	if err := w.wait(); err != nil {
+	if err := w.wait(nil); err != nil {
 		return 0, err
 	}
 	p[0], w.waited = w.ahead[0], false
@@ -138,9 +158,7 @@ func (w *webSocket) Read(p []byte) (int, error) {
 	if k := min(len(p)-1, w.br.Buffered()); k > 0 && w.msg != nil {
 		m, err := w.msg.Read(p[1 : 1+k])
 		n += m
-		if err == io.EOF {
-			w.msg = nil // another error stays, and comes back with the next read
-		}
+		w.err = w.ended(err)
 	}
 	return n, nil
 }
