@@ -45,6 +45,7 @@ func runServe(e *env, c *cli.Context) error {
 		return configFailure(err)
 	}
 	log := appliance.NewLogger(cfg.Log, e.stderr)
+	fitMemory(log, os.Getenv, machineMemory())
 	b, err := appliance.New(cfg, appliance.WithLogger(log), appliance.WithVersion(readBuildInfo().Version))
 	if err != nil {
 		return configFailure(err)
