@@ -9,7 +9,7 @@ import (
 )
 
 func TestDelivery(t *testing.T) {
-	conform(t, both, map[string]fact{
+	conform(t, every, map[string]fact{
 		"QoS 1 is sent again after a reconnect": redeliver1,
 		"QoS 2 is sent again after a reconnect": redeliver2,
 		"messages wait for a kept session":      waiting,

@@ -10,7 +10,7 @@ import (
 )
 
 func TestPublishIn(t *testing.T) {
-	conform(t, both, map[string]fact{
+	conform(t, every, map[string]fact{
 		"QoS 0":                             publish0,
 		"QoS 1":                             publish1,
 		"QoS 2":                             publish2,

@@ -8,7 +8,7 @@ import (
 )
 
 func TestRetained(t *testing.T) {
-	conform(t, both, map[string]fact{
+	conform(t, every, map[string]fact{
 		"the last message, with its QoS":     retainedLast,
 		"RETAIN is for new subscriptions":    retainedFlag,
 		"an empty message removes it":        retainedRemoved,

@@ -47,7 +47,7 @@ func conformOn(t *testing.T, b *broker, versions []wire.Version, facts map[strin
 }
 
 var (
-	both  = []wire.Version{wire.V311, wire.V5}
+	every = []wire.Version{wire.V31, wire.V311, wire.V5}
 	only5 = []wire.Version{wire.V5}
 	only3 = []wire.Version{wire.V311}
 )

@@ -8,7 +8,7 @@ import (
 )
 
 func TestWills(t *testing.T) {
-	conform(t, both, map[string]fact{
+	conform(t, every, map[string]fact{
 		"published when the connection is lost":    willOnLoss,
 		"not published after DISCONNECT":           willDiscarded,
 		"published after a protocol error":         willAfterError,
@@ -166,6 +166,8 @@ func willBackInTime(s *stage) {
 	c.Drop()
 	watch.ExpectNothing()
 	s.dial("c", wire.Connect{SessionExpiry: 7200}).Drop()
+	watch.ExpectNothing()
+	s.dial("c", wire.Connect{CleanStart: true}) // nor when that session ends
 	watch.ExpectNothing()
 }
 
