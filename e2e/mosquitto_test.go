@@ -101,9 +101,12 @@ func (c *mosquittoClient) publish(t testing.TB, topic string, qos byte, retain b
 		args = append(args, "-r")
 	}
 	var stdin string
-	if len(lines) == 1 && lines[0] == "" {
+	switch {
+	case len(lines) == 1 && lines[0] == "":
 		args = append(args, "-n")
-	} else {
+	case len(lines) == 1:
+		args = append(args, "-m", lines[0])
+	default:
 		args = append(args, "-l")
 		stdin = strings.Join(lines, "\n") + "\n"
 	}
