@@ -37,7 +37,8 @@ type Library struct {
 	// SeveralIDs: its messages show all subscription identifiers when there is
 	// more than one.
 	SeveralIDs bool
-	// HidesPresent: it does not show CONNACK's session present.
+	// HidesPresent: it does not show CONNACK's session present, and subscribes
+	// whenever it connects.
 	HidesPresent bool
 	// LeavesWill: in version 5 it disconnects with reason 0x04, which asks the
 	// broker for the will.
@@ -55,7 +56,7 @@ func (l *Library) limits() (out []string) {
 		text  string
 	}{
 		{!l.SeveralIDs && slices.Contains(l.Versions, v5), "shows one subscription identifier of a message, so overlapping subscriptions are not tried"},
-		{l.HidesPresent, "does not show session present"},
+		{l.HidesPresent, "subscribes whenever it connects and does not show session present, so its kept session shows in what waited for it"},
 		{l.LeavesWill, "leaves with reason 0x04 in MQTT 5, which asks for the will, so that is what must happen"},
 		{l.PlainWill, "sends no properties of a will but user properties"},
 	} {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -260,5 +261,10 @@ func brief(m Message) string {
 	if n := len(m.Payload); n > 60 {
 		m.Payload = fmt.Sprintf("%s...%s (%d bytes)", m.Payload[:20], m.Payload[n-20:], n)
 	}
-	return fmt.Sprintf("%+v", m)
+	// As drivers get it: properties that are not set are left out.
+	text, err := json.Marshal(m)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
 }
