@@ -203,12 +203,16 @@ func TestEventStreamCutsOffAStalledReader(t *testing.T) {
 	})
 }
 
+// tight is a write timeout that tests wait out, yet long enough for a busy
+// machine to write in.
+const tight = 150 * time.Millisecond
+
 // A stream that is busy outlives the write timeout.
 func TestBusyStream(t *testing.T) {
-	const write = 20 * time.Millisecond
+	const write = tight
 	r := start(t, newFakeBackend(), statsd.Options{}, func(s *statsd.Server) { s.SetTiming(write, time.Hour) })
 	got, _ := r.tail(t.Context(), t, events.Filter{})
-	for i := range 5 {
+	for i := range 3 {
 		r.backend.bus.Publish(message(i, "a", ""))
 		if e := next(t, got); e.ID != fmt.Sprint(i) {
 			t.Fatalf("event %+v", e)
@@ -244,10 +248,10 @@ func TestAnswerToAStalledReader(t *testing.T) {
 func TestIdleStream(t *testing.T) {
 	for _, target := range []string{"/v1/events", "/v1/stats/stream?interval=1h"} {
 		t.Run(target, func(t *testing.T) {
-			const write = 20 * time.Millisecond
-			r := start(t, newFakeBackend(), statsd.Options{}, func(s *statsd.Server) { s.SetTiming(write, 5*write) })
+			const write = tight
+			r := start(t, newFakeBackend(), statsd.Options{}, func(s *statsd.Server) { s.SetTiming(write, 2*write) })
 			_, in := dialStream(t, r.path, target)
-			for range 5 {
+			for range 3 {
 				for {
 					line, err := in.ReadString('\n')
 					if err != nil {
@@ -277,7 +281,7 @@ func TestIdleStream(t *testing.T) {
 
 // The write deadline of one request must not hit the next on the connection.
 func TestConnectionOutlivesTheWriteTimeout(t *testing.T) {
-	const write = 20 * time.Millisecond
+	const write = tight
 	r := start(t, newFakeBackend(), statsd.Options{}, func(s *statsd.Server) { s.SetTiming(write, time.Second) })
 	conn, err := net.Dial("unix", r.path)
 	if err != nil {
