@@ -196,3 +196,30 @@ func TestDropsCountPerSession(t *testing.T) {
 		t.Errorf("one session counts %d; want 2", s.Dropped)
 	}
 }
+
+// What one SUBSCRIBE makes the broker look through is limited: the first
+// filters are always served, too many that go through everything are not.
+func TestRetainedForManyFilters(t *testing.T) {
+	b := newBroker(t, nil)
+	pub := b.connect("pub")
+	for i := range 20_000 {
+		pub.publish(message{topic: fmt.Sprint("r", i), payload: "x", retain: true})
+	}
+	for n, want := range map[int]wire.Reason{8: wire.Success, 40: wire.Success, 100: wire.QuotaExceeded} {
+		c := b.connect(fmt.Sprint("c", n))
+		subs := make([]relay.Subscription, n)
+		for i := range subs {
+			subs[i].Filter = fmt.Sprint("+/", i)
+		}
+		subs[n-1].Filter = "r7"
+		c.subscribe(subs...)
+		if got := len(c.take()); got != map[bool]int{true: 1}[want == wire.Success] {
+			t.Errorf("%d filters: got %d retained messages", n, got)
+		}
+		if c.link.kicked != want {
+			t.Errorf("%d filters: ended with %v; want %v", n, c.link.kicked, want)
+		}
+		c.end()
+	}
+	b.empty()
+}

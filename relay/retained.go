@@ -123,50 +123,62 @@ func (r *retained) room(pub *wire.Publish) bool {
 }
 
 // match calls found for each retained message whose topic matches filter and
-// whose expiry interval has not passed.
-func (r *retained) match(filter string, found func(*Message)) {
-	now := r.now()
+// whose expiry interval has not passed. It returns how many levels of the tree
+// it has looked at.
+func (r *retained) match(filter string, found func(*Message)) (visited int) {
+	w := walk{now: r.now(), found: found}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	r.matchNode(&r.root, filter, true, true, func(m *Message) {
-		if _, alive := m.remaining(now); alive {
-			found(m)
-		}
-	})
+	w.match(&r.root, filter, true, true)
+	return w.visited
 }
 
-func (r *retained) matchNode(n *kept, rest string, more, first bool, found func(*Message)) {
+// walk is one search of the topic tree.
+type walk struct {
+	now     time.Duration
+	found   func(*Message)
+	visited int
+}
+
+func (w *walk) visit(n *kept) {
+	if n.msg == nil {
+		return
+	}
+	if _, alive := n.msg.remaining(w.now); alive {
+		w.found(n.msg)
+	}
+}
+
+func (w *walk) match(n *kept, rest string, more, first bool) {
+	w.visited++
 	if !more {
-		if n.msg != nil {
-			found(n.msg)
-		}
+		w.visit(n)
 		return
 	}
 	level, tail, deeper := strings.Cut(rest, "/")
 	switch level {
 	case "#":
-		r.all(n, first, found)
+		w.all(n, first)
 	case "+":
 		for name, c := range n.children {
 			if !first || !strings.HasPrefix(name, "$") { // [MQTT-4.7.2-1]
-				r.matchNode(c, tail, deeper, false, found)
+				w.match(c, tail, deeper, false)
 			}
 		}
 	default:
 		if c := n.children[level]; c != nil {
-			r.matchNode(c, tail, deeper, false, found)
+			w.match(c, tail, deeper, false)
 		}
 	}
 }
 
 // all finds n and everything below it: "#" includes its parent level.
-func (r *retained) all(n *kept, first bool, found func(*Message)) {
-	if n.msg != nil {
-		found(n.msg)
-	}
+func (w *walk) all(n *kept, first bool) {
+	w.visited++
+	w.visit(n)
 	for name, c := range n.children {
 		if !first || !strings.HasPrefix(name, "$") {
-			r.all(c, false, found)
+			w.all(c, false)
 		}
 	}
 }

@@ -120,17 +120,30 @@ func (p *Port) settleChanges(done Done) {
 	p.commitWith(done)
 }
 
+// What one SUBSCRIBE may cost: its first filters always get their retained
+// messages, further ones as long as fewer levels of topics than this have been
+// looked through for them.
+const (
+	retainedFilters = 8
+	retainedVisits  = 1 << 20
+)
+
 // SendRetained sends the retained messages that the granted subscriptions
-// ask for. [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]
+// ask for. [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11] A client whose
+// SUBSCRIBE would have them looked through again and again is disconnected.
+// The session is locked for one filter at a time, so that those who publish to
+// it need not wait for all.
 func (p *Port) SendRetained(granted []Granted) {
 	s, holding := p.session, p.holding
 	p.holding = 0
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.port != p || s.ended.Load() {
-		return // queued0 starts anew with each Port
-	}
-	defer s.queued0.Add(-holding)
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.port == p && !s.ended.Load() { // queued0 starts anew with each Port
+			s.queued0.Add(-holding)
+		}
+	}()
+	visited := 0
 	for i := range granted {
 		g := &granted[i]
 		if _, _, shared := wire.SplitShare(g.Filter); shared { // section 4.8.2: they get nothing retained
@@ -139,15 +152,36 @@ func (p *Port) SendRetained(granted []Granted) {
 		if g.RetainHandling == 2 || g.RetainHandling == 1 && g.Existed {
 			continue
 		}
-		var ids []uint32
-		if g.ID != 0 {
-			ids = []uint32{g.ID}
+		if i >= retainedFilters && visited > retainedVisits {
+			p.link.Kick(wire.QuotaExceeded, "protocol_error")
+			return
 		}
-		p.relay.retained.match(g.Filter, func(m *Message) {
-			s.pushLocked(delivery{msg: m, ids: ids, qos: min(m.QoS, g.QoS), retain: true})
-		})
+		n, ok := p.sendRetained(&g.Subscription)
+		if !ok {
+			return
+		}
+		visited += n
 	}
+}
+
+// sendRetained sends what is retained for one subscription. It returns how
+// many levels of topics it has looked at, and whether p still has the session.
+func (p *Port) sendRetained(sub *Subscription) (visited int, owned bool) {
+	s := p.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.port != p || s.ended.Load() {
+		return 0, false
+	}
+	var ids []uint32
+	if sub.ID != 0 {
+		ids = []uint32{sub.ID}
+	}
+	visited = p.relay.retained.match(sub.Filter, func(m *Message) {
+		s.pushLocked(delivery{msg: m, ids: ids, qos: min(m.QoS, sub.QoS), retain: true})
+	})
 	s.pumpLocked()
+	return visited, true
 }
 
 func (r *Relay) reportSubscription(client string, sub Subscription) {
