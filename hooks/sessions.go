@@ -99,7 +99,8 @@ func (h *Sessions) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 	c := conn.Connect()
 	port := h.relay.Open(relay.Connect{
 		ClientID: cl.ID, Username: c.Username, Version: c.Version, CleanStart: c.CleanStart,
-		Expiry: c.SessionExpiry, ReceiveMaximum: c.ReceiveMaximum, MaxPacket: c.MaximumPacketSize, Will: c.Will,
+		Expiry: c.SessionExpiry, ReceiveMaximum: c.ReceiveMaximum, MaxPacket: c.MaximumPacketSize,
+		TopicAliasMaximum: c.TopicAliasMaximum, Will: c.Will,
 	})
 	conn.OnConnack = func(ack *wire.Connack) { h.complete(ack, c, port) }
 	h.mu.Lock()

@@ -208,7 +208,13 @@ func (s *Session) encodeLocked(w *writer, l *live, d *delivery, id uint16, dup b
 	if l.maxPacket > 0 && wire.PublishSize(&o) > l.maxPacket {
 		return false
 	}
+	if l.aliases != nil {
+		l.aliases.put(&o, l.maxPacket)
+	}
 	w.publish(&o, id)
+	if l.aliases != nil {
+		l.aliases.sent(&o, d.msg.Topic)
+	}
 	s.sent.add(d.qos, 1, len(o.Payload))
 	return true
 }

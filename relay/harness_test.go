@@ -66,6 +66,7 @@ func receiveMaximum(n uint16) option { return func(c *relay.Connect) { c.Receive
 func maxPacket(n uint32) option      { return func(c *relay.Connect) { c.MaxPacket = n } }
 func lastWill(w wire.Will) option    { return func(c *relay.Connect) { c.Will = &w } }
 func access(a relay.Access) option   { return func(c *relay.Connect) { c.Access = a } }
+func aliases(n uint16) option        { return func(c *relay.Connect) { c.TopicAliasMaximum = n } }
 func version(v wire.Version) option  { return func(c *relay.Connect) { c.Version = v } }
 
 // open makes a port without attaching it. The default is MQTT 5 and a session
@@ -75,7 +76,9 @@ func (b *broker) open(id string, opts ...option) *client {
 	for _, o := range opts {
 		o(&c)
 	}
-	return &client{tb: b.tb, b: b, id: id, v: c.Version, port: b.Open(c), link: newLink(b.cfg.MaxOutbound / 4)}
+	l := newLink(b.cfg.MaxOutbound / 4)
+	l.aliasMaximum = c.TopicAliasMaximum
+	return &client{tb: b.tb, b: b, id: id, v: c.Version, port: b.Open(c), link: l}
 }
 
 func (b *broker) connect(id string, opts ...option) *client {

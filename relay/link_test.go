@@ -29,6 +29,9 @@ type link struct {
 
 	busy, again, armed, draining bool
 
+	aliasMaximum uint16            // as the client has announced
+	aliases      map[uint16]string // as the broker has set
+
 	kicks   int
 	kicked  wire.Reason // of the first Kick
 	why     string
@@ -232,9 +235,31 @@ func (l *link) take(v wire.Version) ([]packet, error) {
 		if err != nil {
 			return out, fmt.Errorf("the broker sent %x: %w", f.Raw, err)
 		}
+		if err := l.resolveLocked(&p); err != nil {
+			return out, err
+		}
 		out = append(out, p)
 		l.got = l.got[n:]
 	}
+}
+
+// resolveLocked does what a client does with a topic alias. [MQTT-3.3.2-7]
+func (l *link) resolveLocked(p *packet) error {
+	switch known := l.aliases[p.alias]; {
+	case p.alias == 0:
+	case p.alias > l.aliasMaximum:
+		return fmt.Errorf("the broker set topic alias %d, the client takes %d", p.alias, l.aliasMaximum)
+	case p.topic != "":
+		if l.aliases == nil {
+			l.aliases = make(map[uint16]string)
+		}
+		l.aliases[p.alias] = p.topic
+	case known == "":
+		return fmt.Errorf("the broker used topic alias %d before setting it", p.alias)
+	default:
+		p.topic, p.aliased = known, true
+	}
+	return nil
 }
 
 // packet is a frame as a client understands it.
@@ -251,6 +276,8 @@ type packet struct {
 	hasExpiry bool
 	expiry    uint32
 	ids       []uint32 // subscription identifiers
+	alias     uint16
+	aliased   bool // the alias stood for the topic
 }
 
 // String is short, for comparison and for reading: "PUBLISH q1 #3 dup a/b=x".
@@ -301,6 +328,7 @@ func decode(f wire.Frame, v wire.Version) (packet, error) {
 			return p, err
 		}
 		p.id, p.topic, p.payload, p.qos = d.PacketID, string(d.Topic), string(d.Payload), d.QoS
+		p.alias = d.Alias
 		p.dup, p.retain, p.hasExpiry, p.expiry, p.ids = d.Dup, d.Retain, d.HasExpiry, d.Expiry, d.SubIDs
 		if len(d.SubIDs) == 0 {
 			p.props = string(wire.AppendForward(nil, &d.Publish))

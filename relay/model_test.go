@@ -81,7 +81,8 @@ func (m *machine) connect(t *rapid.T) {
 	start := rapid.Bool().Draw(t, "clean start")
 	seconds := rapid.SampledFrom([]uint32{0, 10, 100}).Draw(t, "expiry")
 	window := rapid.Uint16Range(1, 5).Draw(t, "receive maximum")
-	m.note("%s connects: version %v, clean start %v, expiry %d s, receive maximum %d", id, v, start, seconds, window)
+	alias := rapid.Uint16Range(0, 3).Draw(t, "topic alias maximum")
+	m.note("%s connects: version %v, clean start %v, expiry %d s, receive maximum %d, topic alias maximum %d", id, v, start, seconds, window, alias)
 	s := m.model.sessions[id]
 	present := s != nil && !start
 	if !present {
@@ -93,7 +94,7 @@ func (m *machine) connect(t *rapid.T) {
 	for i := range s.expected {
 		s.expected[i].fresh = false
 	}
-	c := m.broker.open(id, version(v), expiry(seconds), receiveMaximum(window), func(c *relay.Connect) { c.CleanStart = start })
+	c := m.broker.open(id, version(v), expiry(seconds), receiveMaximum(window), aliases(alias), func(c *relay.Connect) { c.CleanStart = start })
 	if c.port.SessionPresent() != present {
 		m.fail("%s: session present is %v; want %v", id, !present, present)
 	}

@@ -16,8 +16,12 @@ type Connect struct {
 	Expiry         uint32 // seconds; capped by Config.MaxSessionExpiry
 	ReceiveMaximum uint16 // QoS>0 messages the client takes at once; 0 means 65,535
 	MaxPacket      uint32 // largest packet the client takes, in bytes; 0 for no limit
-	Will           *wire.Will
-	Access         Access // nil allows everything
+	// TopicAliasMaximum is how many topic aliases the client takes. One that
+	// takes any gets messages encoded for it alone, QoS 0 as well: it has asked
+	// for fewer bytes, not for less work.
+	TopicAliasMaximum uint16
+	Will              *wire.Will
+	Access            Access // nil allows everything
 }
 
 // Port is one network connection's hold on a session: made by Relay.Open,
@@ -65,7 +69,11 @@ func (p *Port) Attach(link Link) {
 	if n := int(p.connect.ReceiveMaximum); n > 0 && n < window {
 		window = n // [MQTT-3.3.4-9]
 	}
-	s.live.Store(&live{port: p, link: link, version: p.version, maxPacket: int(min(p.connect.MaxPacket, 1<<28)), window: window})
+	l := &live{port: p, link: link, version: p.version, maxPacket: int(min(p.connect.MaxPacket, 1<<28)), window: window}
+	if n := min(p.connect.TopicAliasMaximum, r.cfg.MaxTopicAlias); n > 0 && p.version == wire.V5 {
+		l.aliases = &aliases{limit: int(n)}
+	}
+	s.live.Store(l)
 	s.pumpLocked()
 }
 

@@ -165,8 +165,8 @@ func (p *publisher) finishFrames() {
 		t := &run.rt.targets[i]
 		l := t.session.live.Load()
 		switch {
-		case !t.plain || t.session.queued0.Load() > 0 || (l != nil && l.maxPacket > 0 && l.maxPacket < run.widest+2):
-			p.slow = append(p.slow, t) // +2: a 3.x frame gains a property length in v5
+		case !t.plain || t.session.queued0.Load() > 0 || (l != nil && !l.plain(run.widest)):
+			p.slow = append(p.slow, t)
 		case l == nil:
 			t.session.drop(DropQoS0, origin{p.id, run.rt.topic, 0}, run.n)
 		default:
@@ -181,6 +181,13 @@ func (p *publisher) finishFrames() {
 	if cap(run.frames) > 2*maxRun {
 		run.frames, run.other = nil, nil
 	}
+}
+
+// plain reports whether the connection takes frames of up to size bytes as
+// they are. A 3.x frame gains a property length in v5, which may take another
+// byte of remaining length.
+func (l *live) plain(size int) bool {
+	return l.aliases == nil && (l.maxPacket == 0 || size+2 <= l.maxPacket)
 }
 
 // sendFrames appends the run's frames to a connected session's link.

@@ -43,13 +43,15 @@ type Session struct {
 	willing    *time.Timer // publishes will
 }
 
-// live is a session's attached connection. It never changes.
+// live is a session's attached connection. It never changes, but for its
+// aliases.
 type live struct {
 	port      *Port
 	link      Link
 	version   wire.Version
-	maxPacket int // 0: no limit
-	window    int // the client's Receive Maximum, capped
+	maxPacket int      // 0: no limit
+	window    int      // the client's Receive Maximum, capped
+	aliases   *aliases // nil if the client takes none
 }
 
 // never is the session expiry interval that does not expire. [MQTT-3.1.2-11.2]
