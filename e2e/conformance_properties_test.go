@@ -158,6 +158,16 @@ func serverDisconnect(s *stage) {
 			s.Errorf("got % x", f.Raw)
 		}
 	}
+	// A reason string only for those who want problem information, which is
+	// everybody who does not say otherwise.
+	for _, wanted := range []bool{false, true} {
+		c := s.dial("c", wire.Connect{CleanStart: true, RequestProblemInfo: wanted})
+		c.Send([]byte{0xF1, 0})
+		rest := c.ReadRest()
+		if d, err := wire.DecodeServerDisconnect(rest[len(rest)-1], s.v); err != nil || (d.ReasonString != "") != wanted {
+			s.Errorf("problem information wanted %v: the reason string is %q, %v", wanted, d.ReasonString, err)
+		}
+	}
 }
 
 // [MQTT-3.14.0-1]
