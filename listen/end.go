@@ -175,6 +175,8 @@ func (c *Conn) settle(err error) {
 	defer c.mu.Unlock()
 	switch {
 	case c.endWord != "":
+	case c.sendErr != nil: // the server has noticed that it cannot write; the reader had no chance to
+		c.endLocked(EndTCPClosed, c.sendErr)
 	case err == nil && c.kicked3:
 		c.endLocked(EndKicked, nil)
 	case err == nil:

@@ -3,6 +3,7 @@ package listen
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
 	"runtime"
@@ -358,6 +359,32 @@ func TestConnPeerGoneWhileWriting(t *testing.T) {
 	}
 	if n := conn.Send([]byte("x")); n != 0 {
 		t.Errorf("Send after the end returned %d", n)
+	}
+}
+
+// TestConnPeerGoneWhileServerAnswers resets a connection whose frame the
+// server is working on: that it cannot answer is not its own fault.
+func TestConnPeerGoneWhileServerAnswers(t *testing.T) {
+	working := make(chan struct{})
+	r := newRig(t, Options{}, &fakeServer{control: func(c *Conn, _ wire.Frame) error {
+		for c.Send(make([]byte, 1<<20)) < 16<<20 {
+			c.Flush()
+		}
+		close(working)
+		for c.Send(pingresp) > 0 { // until a write fails
+			runtime.Gosched()
+		}
+		_, err := c.Write(wire.AppendSuback(nil, wire.V311, 1, []wire.Reason{0}))
+		return err
+	}})
+	c := r.dial(r.listen(TypeTCP)).connect(v311("c")).send(subscribe(wire.V311, 1, "t"))
+	conn := r.conn()
+	await(t, working, "the frame at the server")
+	_ = c.Conn.(*net.TCPConn).SetLinger(0)
+	c.Close()
+	r.end()
+	if word, err := conn.EndReason(); word != EndTCPClosed || !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("ended with %q, %v", word, err)
 	}
 }
 
