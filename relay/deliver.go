@@ -78,7 +78,18 @@ func (s *Session) fitsLocked(size int64) bool {
 	if own > total/fairShare {
 		total -= total / 4
 	}
-	return s.queue.len() < c.MaxQueued && own <= c.MaxQueuedBytes && s.relay.queuedBytes.Load()+size <= total
+	if s.queue.len() >= c.MaxQueued || own > c.MaxQueuedBytes {
+		return false
+	}
+	return s.relay.queuedBytes.Load()+size <= total || own == size && s.keepsUp()
+}
+
+// keepsUp reports whether the session's client has taken all that it was sent.
+// If it holds nothing more either, it gets its message even when others have
+// used up the total, which a message of some size would not survive otherwise.
+func (s *Session) keepsUp() bool {
+	l := s.live.Load()
+	return l != nil && l.link.Pending() == 0
 }
 
 // fairShare is how many sessions the total is thought for, at least.

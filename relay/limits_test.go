@@ -64,6 +64,41 @@ func TestHoardersLeaveRoom(t *testing.T) {
 	}
 }
 
+// A message that alone is more than the share kept for healthy clients reaches
+// them nonetheless while hoarders hold the rest.
+func TestHoardersDoNotStopLargeMessages(t *testing.T) {
+	b := newBroker(t, func(c *relay.Config) { c.MaxQueuedBytes, c.TotalQueuedBytes = 32<<10, 64<<10 })
+	pub := b.connect("pub")
+	for i := range 4 {
+		c := b.connect(fmt.Sprint("hoarder", i), kept)
+		c.sub(1, "#")
+		c.end()
+	}
+	c := b.connect("healthy")
+	c.sub(2, "t")
+	for i := range 40 {
+		for qos := range byte(3) {
+			want := fmt.Sprintf("%5000d", i)
+			pub.publish(message{topic: "t", payload: want, qos: qos})
+			got := c.settle()
+			if len(got) == 0 || got[0].payload != want {
+				t.Fatalf("round %d, QoS %d: a client that keeps up got %s", i, qos, payloads(got))
+			}
+		}
+	}
+	if n := b.Totals().QueuedB; n > 48<<10 {
+		t.Errorf("%d bytes are queued; want at most three quarters of the total", n)
+	}
+	// One that does not read gets no more than that one message.
+	c.link.stall(0)
+	pub.publish(message{topic: "t", payload: "a" + strings.Repeat(" ", 5000), qos: 1})
+	pub.publish(message{topic: "t", payload: "b" + strings.Repeat(" ", 5000), qos: 1})
+	c.link.grant(-1)
+	if got := c.settle(); len(got) != 1 || got[0].payload[0] != 'a' {
+		t.Errorf("a client that does not read got %s", payloads(got))
+	}
+}
+
 func TestTotalIsNeverExceeded(t *testing.T) {
 	const total = 64 << 10
 	b := newBroker(t, func(c *relay.Config) { c.TotalQueuedBytes = total })
