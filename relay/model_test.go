@@ -48,6 +48,7 @@ type machine struct {
 	model   model
 	clients map[string]*client
 	version map[string]wire.Version
+	window  map[string]int // Receive Maximum of the connection, the broker's own included
 	script  []string
 	n       int // messages published
 }
@@ -99,7 +100,7 @@ func (m *machine) connect(t *rapid.T) {
 		m.fail("%s: session present is %v; want %v", id, !present, present)
 	}
 	c.attach()
-	m.clients[id], m.version[id] = c, v
+	m.clients[id], m.version[id], m.window[id] = c, v, min(int(window), maxInflight)
 	m.look(id)
 }
 
@@ -118,7 +119,7 @@ func (m *machine) lose(id string, goodbye bool) {
 }
 
 func (m *machine) subscribe(t *rapid.T, id string) {
-	f, qos := rapid.SampledFrom([]string{"x", "x/y", "x/+", "#", "+/y"}).Draw(t, "filter"), rapid.ByteRange(0, 2).Draw(t, "qos")
+	f, qos := rapid.SampledFrom([]string{"plant", "plant/line", "plant/+", "#", "+/line"}).Draw(t, "filter"), rapid.ByteRange(0, 2).Draw(t, "qos")
 	m.note("%s subscribes to %s at QoS %d", id, f, qos)
 	m.clients[id].sub(qos, f)
 	m.model.sessions[id].subs[f] = qos
@@ -141,7 +142,7 @@ func (m *machine) publish(t *rapid.T, id string) {
 	c := m.clients[id]
 	var ms []message
 	for range rapid.IntRange(1, 8).Draw(t, "messages") {
-		topic, qos := rapid.SampledFrom([]string{"x", "x/y", "z/y"}).Draw(t, "topic"), rapid.ByteRange(0, 2).Draw(t, "qos")
+		topic, qos := rapid.SampledFrom([]string{"plant", "plant/line", "store/line"}).Draw(t, "topic"), rapid.ByteRange(0, 2).Draw(t, "qos")
 		m.n++
 		msg := message{topic: topic, payload: fmt.Sprint(m.n), qos: qos}
 		if qos > 0 {
@@ -243,9 +244,24 @@ func (m *machine) arrived(id string, s *modelSession, p packet) {
 		}
 		e.id, e.fresh = p.id, true
 		e.seen++
+		m.checkWindow(id, s)
 		return
 	}
 	m.fail("%s got %v and is owed nothing", id, p)
+}
+
+// checkWindow checks that no more is unacknowledged than the client's Receive
+// Maximum allows. [MQTT-3.3.4-9]
+func (m *machine) checkWindow(id string, s *modelSession) {
+	open := 0
+	for _, e := range s.expected {
+		if e.fresh && !e.done {
+			open++
+		}
+	}
+	if open > m.window[id] {
+		m.fail("%s has %d messages to acknowledge; its Receive Maximum is %d", id, open, m.window[id])
+	}
 }
 
 // acknowledge takes the next step for some of what the client has seen on this
@@ -295,6 +311,7 @@ func (m *machine) finish() {
 			for i := range s.expected {
 				s.expected[i].fresh = false
 			}
+			m.window[id] = 3
 			m.clients[id] = m.broker.open(id, kept, receiveMaximum(3))
 			m.clients[id].attach()
 		}
@@ -338,11 +355,13 @@ func TestModel(t *testing.T) {
 	})
 }
 
-func modelled(t *rapid.T) {
+// maxInflight is small, so that windows fill up.
+const maxInflight = 4
 
-	b := openBroker(t, func(c *relay.Config) { c.MaxInflight = 4 }, nil)
+func modelled(t *rapid.T) {
+	b := openBroker(t, func(c *relay.Config) { c.MaxInflight = maxInflight }, nil)
 	defer b.Close()
-	m := &machine{broker: b, clients: map[string]*client{}, version: map[string]wire.Version{},
+	m := &machine{broker: b, clients: map[string]*client{}, version: map[string]wire.Version{}, window: map[string]int{},
 		model: model{sessions: map[string]*modelSession{}, inbound: map[string]map[uint16]bool{}}}
 	with := func(f func(*rapid.T, string)) func(*rapid.T) {
 		return func(t *rapid.T) {
