@@ -288,6 +288,7 @@ func relayConfig(c Config) relay.Config {
 	r.MaxQueued = c.Sessions.MaxQueuedMessages
 	r.MaxQueuedBytes = int64(c.Sessions.MaxQueuedBytes)
 	r.TotalQueuedBytes = int64(c.Sessions.TotalQueuedBytes)
+	r.MaxSessions = c.Sessions.MaxSessions
 	r.MaxSessionExpiry = c.Sessions.MaxExpiry
 	r.MaxRetained = c.Retained.MaxMessages
 	r.MaxRetainedBytes = int64(c.Retained.MaxBytes)

@@ -81,6 +81,7 @@ type LimitsConfig struct {
 
 // SessionsConfig bounds what is kept for clients, connected or not.
 type SessionsConfig struct {
+	MaxSessions       int           `yaml:"max_sessions"`        // beyond which no new one is kept; 0: no limit
 	MaxExpiry         time.Duration `yaml:"max_expiry"`          // whole seconds, at least one
 	MaxQueuedMessages int           `yaml:"max_queued_messages"` // per session
 	MaxQueuedBytes    ByteSize      `yaml:"max_queued_bytes"`    // per session
@@ -145,6 +146,7 @@ func DefaultConfig() Config {
 			MaxOutboundBytes:   1 * MiB,
 		},
 		Sessions: SessionsConfig{
+			MaxSessions:       20000,
 			MaxExpiry:         7 * 24 * time.Hour,
 			MaxQueuedMessages: 100000,
 			MaxQueuedBytes:    16 * MiB,

@@ -167,6 +167,7 @@ func (c Config) rangeFindings() []finding {
 		{"limits.receive_maximum", c.Limits.ReceiveMaximum, 1, maxUint16, false},
 		{"limits.max_inflight", c.Limits.MaxInflight, 1, maxUint16, false},
 		{"limits.max_topic_alias", c.Limits.MaxTopicAlias, 0, maxUint16, false},
+		{"sessions.max_sessions", c.Sessions.MaxSessions, 1, math.MaxInt32, true},
 		{"sessions.max_queued_messages", c.Sessions.MaxQueuedMessages, 1, math.MaxInt32, false},
 		{"retained.max_messages", c.Retained.MaxMessages, 1, math.MaxInt32, false},
 		{"events.queue", c.Events.Queue, 1, 1 << 20, false},

@@ -22,7 +22,7 @@ func (b *Broker) Stats() statsd.Snapshot {
 		MessageCount: t.Received.Messages() + t.Own.Messages(),
 		Connections: statsd.Connections{
 			Current: int64(s.Connected), Maximum: int64(s.MaxConnected), Total: s.Connections,
-			Refused: sum(g.Refused) + b.access.Refused(),
+			Refused: sum(g.Refused) + b.access.Refused() + s.Refused,
 		},
 		Sessions:       statsd.Sessions{Total: int64(t.Sessions), Connected: int64(t.Connected), Kept: int64(t.Sessions - t.Connected)},
 		Subscriptions:  statsd.Subscriptions{Total: int64(t.Subs), Shared: int64(t.Shared)},

@@ -43,6 +43,7 @@ type Sessions struct {
 type Counters struct {
 	Connections    uint64            // connection events
 	Connected      int               // of these, how many are not over
+	Refused        uint64            // for want of room for another session
 	MaxConnected   int               // the most there have been at once
 	Disconnections map[string]uint64 // by reason word
 }
@@ -102,10 +103,27 @@ func (h *Sessions) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 		Expiry: c.SessionExpiry, ReceiveMaximum: c.ReceiveMaximum, MaxPacket: c.MaximumPacketSize,
 		TopicAliasMaximum: c.TopicAliasMaximum, Will: c.Will,
 	})
+	if port == nil {
+		h.refuse(conn, cl.ID)
+		return
+	}
 	conn.OnConnack = func(ack *wire.Connack) { h.complete(ack, c, port) }
 	h.mu.Lock()
 	b.port = port
 	h.mu.Unlock()
+}
+
+// refuse ends a connection for whose session there is no room, which is told
+// in its CONNACK.
+func (h *Sessions) refuse(conn *listen.Conn, client string) {
+	h.mu.Lock()
+	h.counters.Refused++
+	h.mu.Unlock()
+	if h.bus.Wants(events.Refusal) {
+		h.bus.Publish(events.New(events.Refusal, client, events.RefusalData{
+			ClientID: client, Remote: conn.Remote(), What: "connect", Reason: wire.QuotaExceeded.String()}))
+	}
+	conn.Kick(wire.QuotaExceeded, listen.EndRefused)
 }
 
 // complete makes a CONNACK tell the truth: about the session, which is

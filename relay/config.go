@@ -26,6 +26,7 @@ type Config struct {
 	MaxQueuedBytes    int64         // their size, per session
 	TotalQueuedBytes  int64         // their size, all sessions; a quarter is kept for those that hold under 1/128
 	WhenFull          Policy        // what gives way when a queue is full
+	MaxSessions       int           // sessions beyond which no new one is made that would be kept; 0: no limit
 	MaxSessionExpiry  time.Duration // cap on how long a session is kept without a connection; 0: no cap
 	MaxRetained       int           // retained messages
 	MaxRetainedBytes  int64         // their size
@@ -45,6 +46,7 @@ func DefaultConfig() Config {
 		MaxQueuedBytes:    16 << 20,
 		TotalQueuedBytes:  64 << 20,
 		WhenFull:          DropOldest,
+		MaxSessions:       20_000,
 		MaxSessionExpiry:  7 * 24 * time.Hour,
 		MaxRetained:       100_000,
 		MaxRetainedBytes:  64 << 20,

@@ -90,6 +90,9 @@ func (r *Relay) Close() {
 // session of that client identifier if there is one and the client wants it
 // to go on, else on a new one. The earlier connection of the same client must
 // have ended; Ports of one client identifier are opened one after the other.
+// It returns nil if the session would be new and kept, and there are
+// Config.MaxSessions already: sessions that end with their connection take a
+// connection's place only.
 func (r *Relay) Open(c Connect) *Port {
 	if limit := r.cfg.MaxSessionExpiry; limit > 0 {
 		c.Expiry = min(c.Expiry, uint32(min(limit/time.Second, never)))
@@ -99,6 +102,10 @@ func (r *Relay) Open(c Connect) *Port {
 
 	r.mu.Lock()
 	s := r.sessions[c.ClientID]
+	if most := r.cfg.MaxSessions; s == nil && c.Expiry > 0 && most > 0 && len(r.sessions) >= most {
+		r.mu.Unlock()
+		return nil
+	}
 	var old *Session
 	if s != nil && c.CleanStart { // [MQTT-3.1.2-4]
 		old, s = s, nil
