@@ -86,7 +86,8 @@ func (b *Bus) Publish(e Event) {
 
 // Subscribe calls fn for every event that f lets through, one at a time and in
 // the order of publication, on a goroutine of its own. Up to queue events (at
-// least 1) wait for it; when that many wait, the newest is dropped and counted.
+// least 1) wait for it, of 4 MiB together; beyond that the newest is dropped and
+// counted.
 // A panic in fn is logged and counted, and the next event is delivered as
 // usual. name says in logs and statistics who listens. The caller must Close
 // the Sub or the Bus. On a closed bus fn is never called.

@@ -209,6 +209,44 @@ func TestStalledHandler(t *testing.T) {
 	}
 }
 
+// Large payloads fill a queue long before its places are taken. One that is
+// larger than the queue still gets through.
+func TestQueueIsBoundedInBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := events.NewBus(nil, matchPrefix)
+		release := make(chan struct{})
+		var got []int
+		s := b.Subscribe("slow", events.Filter{}, 1000, func(e events.Event) {
+			<-release
+			got = append(got, len(e.Data.(events.MessageData).Payload))
+		})
+		publish := func(size, times int) {
+			for range times {
+				b.Publish(events.New(events.Message, "c", events.MessageData{Topic: "a", Payload: make([]byte, size)}))
+				synctest.Wait()
+			}
+		}
+		publish(0, 1) // keeps the handler busy
+		publish(1<<20, 10)
+		if n := s.Dropped(); n != 7 {
+			t.Errorf("of 10 events of 1 MiB %d were dropped; want 7", n)
+		}
+		publish(1000, 1)
+		if n := s.Dropped(); n != 7 {
+			t.Error("a small event found no room")
+		}
+		close(release)
+		synctest.Wait()
+		publish(16<<20, 1)
+		publish(1<<20, 3)
+		closeBus(t, b)
+		want := []int{0, 1 << 20, 1 << 20, 1 << 20, 1000, 16 << 20, 1 << 20, 1 << 20, 1 << 20}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("got payloads of %v; want %v", got, want)
+		}
+	})
+}
+
 func TestPanickingHandler(t *testing.T) {
 	var out bytes.Buffer
 	b := events.NewBus(slog.New(slog.NewTextHandler(&out, nil)), matchPrefix)

@@ -75,6 +75,17 @@ func New(t Type, source string, data any) Event {
 // one width and sort as text.
 const timeLayout = "2006-01-02T15:04:05.000000000Z"
 
+// eventSize is about what an event takes besides what its data points to.
+const eventSize = 256
+
+// size is about how many bytes of memory the event holds.
+func (e *Event) size() int {
+	if m, ok := e.Data.(MessageData); ok {
+		return eventSize + len(m.Topic) + len(m.Payload)
+	}
+	return eventSize
+}
+
 // MarshalJSON encodes the event as an object with the keys id, type, source,
 // timestamp and data, in this order.
 func (e Event) MarshalJSON() ([]byte, error) {

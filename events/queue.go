@@ -6,18 +6,23 @@ import "sync"
 // memory grows with use, up to the bound, and is given back once it runs empty
 // after a burst: most listeners never come near their bound.
 type queue struct {
-	max int // most events held, at least 1
+	max int // most events held, at least 1; those beyond the first hold queueBytes at most
 
 	mu     sync.Mutex // held for a few instructions, never while a handler runs
 	ring   []Event
 	head   int // index in ring of the oldest event
 	n      int // events held
+	bytes  int // their sizes
 	closed bool
 	wake   chan struct{} // capacity 1: a token means the state has changed
 }
 
 // keepRing is the ring size, in events, that an empty queue may keep.
 const keepRing = 64
+
+// queueBytes bounds what the events of a queue may hold together: payloads of
+// messages are theirs alone.
+const queueBytes = 4 << 20
 
 func newQueue(bound int) *queue {
 	return &queue{max: max(bound, 1), wake: make(chan struct{}, 1)}
@@ -26,12 +31,13 @@ func newQueue(bound int) *queue {
 // push appends e. It reports false if the queue is full. A closed queue
 // swallows the event: nobody waits for it.
 func (q *queue) push(e Event) bool {
+	size := e.size()
 	q.mu.Lock()
 	if q.closed {
 		q.mu.Unlock()
 		return true
 	}
-	if q.n == q.max {
+	if q.n == q.max || q.n > 0 && q.bytes+size > queueBytes {
 		q.mu.Unlock()
 		return false
 	}
@@ -40,6 +46,7 @@ func (q *queue) push(e Event) bool {
 	}
 	q.ring[(q.head+q.n)%len(q.ring)] = e
 	q.n++
+	q.bytes += size
 	q.mu.Unlock()
 	q.signal()
 	return true
@@ -63,6 +70,7 @@ func (q *queue) pop() (Event, bool) {
 			q.ring[q.head] = Event{}
 			q.head = (q.head + 1) % len(q.ring)
 			q.n--
+			q.bytes -= e.size()
 			q.mu.Unlock()
 			return e, true
 		}
@@ -85,7 +93,7 @@ func (q *queue) close(discard bool) (discarded int) {
 	q.closed = true
 	if discard {
 		discarded = q.n
-		q.ring, q.head, q.n = nil, 0, 0
+		q.ring, q.head, q.n, q.bytes = nil, 0, 0, 0
 	}
 	q.mu.Unlock()
 	q.signal()
