@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/synthetism/edgebroker/events"
@@ -96,7 +97,7 @@ type Message struct {
 	Payload []byte // copied
 	QoS     byte   // 0, 1 or 2: the most that a subscriber gets it with
 	Retain  bool
-	Expiry  time.Duration // how long it is worth delivering, in whole seconds; 0: for ever
+	Expiry  time.Duration // how long it is worth delivering, rounded up to seconds; 0: for ever
 }
 
 // Publish publishes m as the broker itself, also to topics that begin with $.
@@ -108,9 +109,13 @@ func (b *Broker) Publish(ctx context.Context, m Message) error {
 	if !running {
 		return fmt.Errorf("publish to %q: %w: it is not running", m.Topic, ErrState)
 	}
+	expiry, err := expirySeconds(m.Expiry)
+	if err != nil {
+		return fmt.Errorf("publish to %q: %w", m.Topic, err)
+	}
 	done := make(stored, 1)
 	if err := b.relay.Publish(relay.Outgoing{Topic: m.Topic, Payload: m.Payload, QoS: m.QoS, Retain: m.Retain,
-		Expiry: uint32((m.Expiry + time.Second - 1) / time.Second)}, done); err != nil {
+		Expiry: expiry}, done); err != nil {
 		return err
 	}
 	select {
@@ -119,6 +124,19 @@ func (b *Broker) Publish(ctx context.Context, m Message) error {
 	case <-ctx.Done():
 		return fmt.Errorf("publish to %q: %w", m.Topic, ctx.Err())
 	}
+}
+
+// expirySeconds is d as a message expiry interval, rounded up. What is longer
+// than the longest there is, 136 years, becomes that.
+func expirySeconds(d time.Duration) (uint32, error) {
+	if d < 0 {
+		return 0, fmt.Errorf("expiry %v is negative; use 0 for a message that does not expire", d)
+	}
+	seconds := d / time.Second
+	if d%time.Second > 0 {
+		seconds++
+	}
+	return uint32(min(seconds, math.MaxUint32)), nil
 }
 
 // stored is told once that a message is stored, or why not.

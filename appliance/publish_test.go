@@ -3,6 +3,7 @@ package appliance_test
 import (
 	"context"
 	"errors"
+	"math"
 	"testing"
 	"time"
 
@@ -63,6 +64,32 @@ func TestPublishRefuses(t *testing.T) {
 	}
 	if b.Stats().MessageCount != 0 {
 		t.Error("a refused message was counted")
+	}
+}
+
+// What cannot be sent as asked is refused or, an expiry too long for MQTT,
+// as long as can be.
+func TestPublishBounds(t *testing.T) {
+	b := start(t, config(t))
+	c := brokertest.Dial(t, b.Addr("tcp"), brokertest.Clean(wire.V5, "c"))
+	c.Subscribe(0, "#")
+	if err := b.Publish(t.Context(), appliance.Message{Topic: "t", Expiry: -time.Second}); err == nil {
+		t.Error("a negative expiry was taken")
+	}
+	if err := b.Publish(t.Context(), appliance.Message{Topic: "t", Payload: make([]byte, 1<<28)}); err == nil {
+		t.Error("a payload was taken that no packet holds")
+	}
+	for expiry, want := range map[time.Duration]uint32{
+		1:             1,
+		time.Second:   1,
+		math.MaxInt64: math.MaxUint32,
+	} {
+		if err := b.Publish(t.Context(), appliance.Message{Topic: "t", Payload: []byte("x"), Expiry: expiry}); err != nil {
+			t.Fatal(err)
+		}
+		if d := c.ExpectMessage("t", "x"); !d.HasExpiry || d.Expiry != want {
+			t.Errorf("expiry %v arrives as %d s; want %d", expiry, d.Expiry, want)
+		}
 	}
 }
 

@@ -44,6 +44,10 @@ func (r *Relay) inject(client string, pub *wire.Publish, done Done) {
 // to.
 var ErrTopic = errors.New("invalid topic name")
 
+// maxMessage is how many bytes of a message fit into a packet, with room for
+// what is added on the way to a subscriber. (table 2.4 of MQTT 3.1.1)
+const maxMessage = 1<<28 - 1<<16
+
 // Outgoing is a message that the program itself publishes.
 type Outgoing struct {
 	Topic   string
@@ -63,6 +67,9 @@ func (r *Relay) Publish(o Outgoing, done Done) error {
 	}
 	if o.QoS > 2 {
 		return fmt.Errorf("publish to %q: QoS %d does not exist; use 0, 1 or 2", o.Topic, o.QoS)
+	}
+	if size := len(o.Topic) + len(o.Payload) + len(o.Props); size > maxMessage {
+		return fmt.Errorf("publish to %q: %d bytes of topic, payload and properties are more than an MQTT packet holds; send at most %d", o.Topic, size, maxMessage)
 	}
 	r.inject("", &wire.Publish{QoS: o.QoS, Retain: o.Retain, Topic: []byte(o.Topic), Payload: o.Payload,
 		Props: o.Props, AliasAt: -1, ExpiryAt: -1, HasExpiry: o.Expiry > 0, Expiry: o.Expiry}, done)
