@@ -10,6 +10,19 @@ func (r *Relay) Totals() Totals {
 	}
 	t.Subs, t.Shared = r.subs.counts()
 	t.Retained, t.RetainedB = r.retained.totals()
+	for _, s := range r.count(&t) {
+		s.mu.Lock()
+		t.Queued += s.queue.len()
+		t.Inflight += s.window.n
+		s.mu.Unlock()
+	}
+	return t
+}
+
+// count adds up what is counted without a session's lock, all of it at one
+// point in the lives of sessions so that totals never go back, and returns the
+// sessions: one that is slow must not hold up who connects.
+func (r *Relay) count(t *Totals) []*Session {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	t.Received, t.Sent = r.retired.received, r.retired.sent
@@ -19,18 +32,16 @@ func (r *Relay) Totals() Totals {
 		t.Sent.accumulate(&s.sent)
 	}
 	t.Sessions = len(r.sessions)
+	all := make([]*Session, 0, len(r.sessions))
 	for _, s := range r.sessions {
+		all = append(all, s)
 		t.Received.accumulate(&s.received)
 		t.Sent.accumulate(&s.sent)
 		if s.live.Load() != nil {
 			t.Connected++
 		}
-		s.mu.Lock()
-		t.Queued += s.queue.len()
-		t.Inflight += s.window.n
-		s.mu.Unlock()
 	}
-	return t
+	return all
 }
 
 // Sessions describes every session, in no order.

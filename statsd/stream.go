@@ -123,7 +123,7 @@ func (s *Server) streamEvents(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 
 	// The bus hands events over on a goroutine of its own; only this one writes.
-	next := make(chan events.Event, 16)
+	next := make(chan events.Event, 4) // beside the bus's queue, which is bounded in bytes
 	unsubscribe, dropped := s.backend.Events(filter, eventQueue, func(e events.Event) {
 		select {
 		case next <- e:

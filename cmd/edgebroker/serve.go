@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -60,7 +63,9 @@ func runServe(e *env, c *cli.Context) error {
 	tell(log, systemd.Ready())
 	stopWatchdog := feedWatchdog(log, func() { b.Stats() })
 
+	stopHangups := surviveHangups(log)
 	<-c.Context.Done()
+	stopHangups()
 	log.Info("stopping")
 	tell(log, systemd.Stopping())
 	err = stopWithin(stopWait, b.Stop)
@@ -111,6 +116,28 @@ func announce(log *slog.Logger, cfg appliance.Config, addr func(listener string)
 	}
 	log.Info("state is kept in memory: sessions, queued and retained messages are lost when the broker stops")
 	log.Info("ready; watch with `edgebroker stats` and `edgebroker events`", "control", cfg.Control.Path(), "version", readBuildInfo().Version)
+}
+
+// surviveHangups makes SIGHUP, by which other brokers are told to read their
+// configuration again, say that this one does not, instead of ending it. It
+// leaves a SIGHUP that is ignored, as by nohup, alone.
+func surviveHangups(log *slog.Logger) (stop func()) {
+	if signal.Ignored(syscall.SIGHUP) {
+		return func() {}
+	}
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	var done sync.WaitGroup
+	done.Go(func() {
+		for range hangups {
+			log.Warn("SIGHUP: configuration is read at the start only; restart to apply changes")
+		}
+	})
+	return func() {
+		signal.Stop(hangups)
+		close(hangups)
+		done.Wait()
+	}
 }
 
 // tell logs that the service manager could not be told something, if so.
