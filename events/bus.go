@@ -64,10 +64,6 @@ func (b *Bus) Wants(t Type) bool {
 	return false
 }
 
-// WantsCustom reports whether somebody listens to a type that is not built in,
-// be it by name or by listening to everything. It is one atomic load.
-func (b *Bus) WantsCustom() bool { return bits(b.wants.Load())&bitCustom != 0 }
-
 // Publish offers e to every subscriber whose filter it matches. It never
 // blocks: where a queue is full the event is dropped and counted. After Close
 // has begun it does nothing.

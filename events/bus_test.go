@@ -40,7 +40,7 @@ func closeBus(t testing.TB, b *events.Bus) {
 
 func TestWants(t *testing.T) {
 	type want struct {
-		message, connection, drop, custom, other, anyCustom bool
+		message, connection, drop, custom, other bool
 	}
 	for name, c := range map[string]struct {
 		filters []events.Filter
@@ -49,9 +49,9 @@ func TestWants(t *testing.T) {
 		"nobody listens":         {nil, want{}},
 		"one type":               {[]events.Filter{{Types: []events.Type{events.Message}}}, want{message: true}},
 		"two listeners":          {[]events.Filter{{Types: []events.Type{events.Message}}, {Types: []events.Type{events.Connection}}}, want{message: true, connection: true}},
-		"no types means all":     {[]events.Filter{{}}, want{true, true, true, true, true, true}},
-		"star means all":         {[]events.Filter{{Types: []events.Type{events.Drop, events.Any}}}, want{true, true, true, true, true, true}},
-		"a custom type":          {[]events.Filter{{Types: []events.Type{"users.created"}}}, want{custom: true, anyCustom: true}},
+		"no types means all":     {[]events.Filter{{}}, want{true, true, true, true, true}},
+		"star means all":         {[]events.Filter{{Types: []events.Type{events.Drop, events.Any}}}, want{true, true, true, true, true}},
+		"a custom type":          {[]events.Filter{{Types: []events.Type{"users.created"}}}, want{custom: true}},
 		"a topic leaves two":     {[]events.Filter{{Topic: "a/#"}}, want{message: true, drop: true}},
 		"a topic and its type":   {[]events.Filter{{Topic: "a/#", Types: []events.Type{events.Message}}}, want{message: true}},
 		"a topic without a type": {[]events.Filter{{Topic: "a/#", Types: []events.Type{events.Connection}}}, want{}},
@@ -65,7 +65,7 @@ func TestWants(t *testing.T) {
 			}
 			asks := func() want {
 				return want{b.Wants(events.Message), b.Wants(events.Connection), b.Wants(events.Drop),
-					b.Wants("users.created"), b.Wants("users.deleted"), b.WantsCustom()}
+					b.Wants("users.created"), b.Wants("users.deleted")}
 			}
 			if got := asks(); got != c.want {
 				t.Errorf("wants %+v, want %+v", got, c.want)
@@ -439,7 +439,7 @@ func TestBusClose(t *testing.T) {
 		old := b.Subscribe("old", events.Filter{}, 1, func(events.Event) { called = true })
 		closeBus(t, b)
 		late := b.Subscribe("late", events.Filter{}, 1, func(events.Event) { called = true })
-		if b.Wants(events.Message) || b.WantsCustom() {
+		if b.Wants(events.Message) || b.Wants("users.created") {
 			t.Error("a closed bus wants events")
 		}
 		b.Publish(numbered("dev", 0))
@@ -501,7 +501,7 @@ func TestWantsAllocatesNothing(t *testing.T) {
 	b := events.NewBus(nil, matchPrefix)
 	defer closeBus(t, b)
 	b.Subscribe("test", events.Filter{Types: []events.Type{events.Connection}}, 1, func(events.Event) {})
-	if n := testing.AllocsPerRun(100, func() { b.Wants(events.Message); b.WantsCustom() }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { b.Wants(events.Message) }); n != 0 {
 		t.Errorf("Wants allocates %v times", n)
 	}
 }

@@ -25,8 +25,9 @@ import (
 )
 
 // Type names what kind of thing an event reports. The constants below are the
-// built-in types. Any other string is a custom type: the broker makes such
-// events out of messages whose payload names the type.
+// built-in types. Any other string is a custom type, of which the broker knows
+// nothing: whoever embeds it publishes such events, or makes them of messages
+// whose payload names the type.
 type Type string
 
 // The built-in types, each with the type of Event.Data that goes with it.
