@@ -74,6 +74,7 @@ edgebroker completion fish > ~/.config/fish/completions/edgebroker.fish`,
 				if script, err = c.App.ToFishCompletion(); err != nil {
 					return fmt.Errorf("write fish completion: %w", err)
 				}
+				script += fishNoFiles
 			default:
 				return usageError("completion", "no completion for shell %q; there is bash, zsh and fish", args[0])
 			}
@@ -82,6 +83,12 @@ edgebroker completion fish > ~/.config/fish/completions/edgebroker.fish`,
 		},
 	}
 }
+
+// fishNoFiles keeps fish from offering files where a command is due.
+const fishNoFiles = `
+complete -c edgebroker -n '__fish_edgebroker_no_subcommand' -f
+complete -c edgebroker -n '__fish_seen_subcommand_from clients health stats version' -f
+`
 
 // completionAfterDashes tells a completion request that follows "--". The
 // library does not take it for one and would run the command.
