@@ -18,12 +18,12 @@ func arrows() map[string][]string {
 		// The command line is also a client of the control socket, whose
 		// protocol is statsd's, and speaks MQTT for pub, sub and bench.
 		"cmd":       {"appliance", "statsd", "systemd", "bench", "wire", "events", "internal/dial"},
-		"appliance": {"listen", "hooks", "relay", "journal", "statsd", "bridge", "systemd", "wire", "events"},
+		"appliance": {"listen", "hooks", "relay", "journal", "statsd", "bridge", "systemd", "wire", "events", "internal/unixsocket"},
 		// hooks binds what listen accepts to what relay keeps.
 		"hooks":  {"listen", "relay", "wire", "events"},
-		"listen": {"wire", "events"},
+		"listen": {"wire", "events", "internal/unixsocket"},
 		"relay":  {"wire", "events"},
-		"statsd": {"events"},
+		"statsd": {"events", "internal/unixsocket"},
 		"bridge": {"wire", "events"},
 		// bench loads any broker over the network, so it knows only the wire.
 		"bench":   {"wire", "internal/dial"},
@@ -36,6 +36,7 @@ func arrows() map[string][]string {
 		"e2e":                  {},
 		"interop":              {}, // sees the broker as its clients do
 		"internal/dial":        {},
+		"internal/unixsocket":  {},
 		"internal/brokertest":  {"appliance", "statsd", "wire", "events"},
 		"internal/conformance": {}, // reads the source of all others
 	}

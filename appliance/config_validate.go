@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/synthetism/edgebroker/internal/unixsocket"
 )
 
 // Validate reports everything that is wrong with c as a *[ConfigError], or
@@ -73,18 +75,14 @@ func (c Config) controlFindings() []finding {
 	return append(out, modeFindings("control.mode", c.Control.Mode)...)
 }
 
-// maxSocketPath is the longest path that fits into the kernel's address of a
-// unix socket on Linux, without the final zero byte.
-const maxSocketPath = 107
-
 func socketFindings(path, socket string) []finding {
 	switch {
 	case !filepath.IsAbs(socket):
 		return []finding{{path: path, what: quoteShort(socket) + " is not an absolute path", mend: "write the path of the socket from / on"}}
 	case strings.ContainsRune(socket, 0):
 		return []finding{{path: path, what: "the path holds a zero byte", mend: "remove it"}}
-	case len(socket) > maxSocketPath:
-		return []finding{{path: path, what: fmt.Sprintf("the path has %d bytes, a unix socket's can have %d", len(socket), maxSocketPath), mend: "use a shorter one"}}
+	case len(socket) > unixsocket.MaxPath:
+		return []finding{{path: path, what: fmt.Sprintf("the path has %d bytes, a unix socket's can have %d", len(socket), unixsocket.MaxPath), mend: "use a shorter one"}}
 	}
 	return nil
 }

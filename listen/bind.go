@@ -9,7 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-	"time"
+
+	"github.com/synthetism/edgebroker/internal/unixsocket"
 )
 
 // ErrListen is wrapped by every error of binding an address.
@@ -66,16 +67,11 @@ func remedy(cfg *Config, err error) string {
 	return fmt.Sprintf("cannot bind %s: %v; correct %s", cfg.Address, err, where)
 }
 
-const (
-	maxSocketPath = 107         // what sockaddr_un holds, less its final zero
-	probeTimeout  = time.Second // for a process behind an existing socket to answer
-)
-
 // bindUnix binds a unix socket, in place of one that nobody serves any more.
 func bindUnix(cfg *Config) (net.Listener, error) {
 	path := cfg.Address
-	if len(path) > maxSocketPath {
-		return nil, fmt.Errorf("path has %d bytes, a unix socket's has %d at most", len(path), maxSocketPath)
+	if len(path) > unixsocket.MaxPath {
+		return nil, fmt.Errorf("path has %d bytes, a unix socket's has %d at most", len(path), unixsocket.MaxPath)
 	}
 	if err := removeStale(path); err != nil {
 		return nil, err
@@ -94,22 +90,15 @@ func bindUnix(cfg *Config) (net.Listener, error) {
 
 // removeStale removes path if it is a socket at which nobody answers.
 func removeStale(path string) error {
-	info, err := os.Lstat(path)
+	err := unixsocket.Free(path)
+	var unsure *unixsocket.UnsureError
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return err
-	case info.Mode().Type() != fs.ModeSocket:
+	case errors.Is(err, unixsocket.ErrNotSocket):
 		return errors.New("a file that is not a socket is in the way")
-	}
-	nc, err := net.DialTimeout("unix", path, probeTimeout)
-	if err == nil {
-		_ = nc.Close()
+	case errors.Is(err, unixsocket.ErrAnswered):
 		return syscall.EADDRINUSE
+	case errors.As(err, &unsure):
+		return fmt.Errorf("%w: %w", syscall.EADDRINUSE, unsure.Err)
 	}
-	if !errors.Is(err, syscall.ECONNREFUSED) { // it may be alive, only busy or out of our reach
-		return fmt.Errorf("%w: %w", syscall.EADDRINUSE, err)
-	}
-	return os.Remove(path)
+	return err
 }

@@ -7,23 +7,17 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"syscall"
-	"time"
+
+	"github.com/synthetism/edgebroker/internal/unixsocket"
 )
 
 // ErrInUse is wrapped by the error of Listen when a running edgebroker already
 // answers on the socket.
 var ErrInUse = errors.New("another edgebroker answers")
 
-const (
-	// maxSocketPath is how long a path may be, in bytes: what sockaddr_un holds.
-	maxSocketPath = 107
-	// privateLen is how much the name that the socket is first bound to adds to
-	// the directory: "/.s", up to ten digits, "/s".
-	privateLen = 15
-	// probeTimeout bounds the attempt to reach whoever owns a socket file.
-	probeTimeout = time.Second
-)
+// privateLen is how much the name that the socket is first bound to adds to
+// the directory: "/.s", up to ten digits, "/s".
+const privateLen = 15
 
 // socket is a bound unix socket and the file that leads to it.
 type socket struct {
@@ -42,7 +36,7 @@ type socket struct {
 // rename, never replaces a file that appeared meanwhile.
 func listenSocket(path string, mode fs.FileMode) (*socket, error) {
 	dir := filepath.Dir(path)
-	if over := max(len(path), len(dir)+privateLen) - maxSocketPath; over > 0 {
+	if over := max(len(path), len(dir)+privateLen) - unixsocket.MaxPath; over > 0 {
 		return nil, fmt.Errorf("%s: path is %d bytes too long for a socket; choose a shorter one", path, over)
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -91,27 +85,17 @@ func publishSocket(bound, path string, mode fs.FileMode) (fs.FileInfo, error) {
 
 // removeStale removes a socket file at path that nobody answers on.
 func removeStale(path string) error {
-	info, err := os.Lstat(path)
+	err := unixsocket.Free(path)
+	var unsure *unixsocket.UnsureError
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return err
-	case info.Mode().Type() != fs.ModeSocket:
+	case errors.Is(err, unixsocket.ErrNotSocket):
 		return fmt.Errorf("%s exists and is not a socket; remove it or choose another path", path)
-	}
-	conn, err := net.DialTimeout("unix", path, probeTimeout)
-	switch {
-	case err == nil:
-		_ = conn.Close()
+	case errors.Is(err, unixsocket.ErrAnswered):
 		return fmt.Errorf("%w on %s; stop it or choose another path", ErrInUse, path)
-	case !errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("cannot tell whether somebody answers on %s: %w; remove it if not", path, err)
+	case errors.As(err, &unsure):
+		return fmt.Errorf("cannot tell whether somebody answers on %s: %w; remove it if not", path, unsure.Err)
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove stale socket: %w", err)
-	}
-	return nil
+	return err
 }
 
 // remove removes the socket file, unless another process has put its own there.
