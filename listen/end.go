@@ -31,6 +31,9 @@ func (c *Conn) endLocked(word string, err error) {
 	}
 }
 
+// Ended reports whether the connection is over, or about to be.
+func (c *Conn) Ended() bool { return c.closed.Load() }
+
 // Kick ends the connection: what waits is sent, as far as the peer takes it
 // within a second, then a v5 client is told r in a DISCONNECT (or in a CONNACK
 // if it has had none), and the socket is closed. why is the reason word, see

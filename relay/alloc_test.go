@@ -17,6 +17,7 @@ func (s *sink) Send(frames []byte) int           { s.bytes += len(frames); retur
 func (s *sink) SendShared(head, body []byte) int { s.bytes += len(head) + len(body); return 0 }
 func (s *sink) Pending() int                     { return 0 }
 func (s *sink) Flush()                           {}
+func (s *sink) Ended() bool                      { return false }
 func (s *sink) Kick(wire.Reason, string)         {}
 
 // pair is a publisher and its subscribers, over links that cost nothing.

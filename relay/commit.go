@@ -2,58 +2,63 @@ package relay
 
 import (
 	"bytes"
-	"slices"
 
 	"github.com/synthetism/edgebroker/wire"
 )
 
-// commit is a batch of changes on its way to the store, with the
-// acknowledgements that wait for it.
+// commit is what waits for the store: acknowledgements, and messages that are
+// held back.
 type commit struct {
 	relay   *Relay
 	port    *Port // nil when the broker itself has published
+	then    Done  // whom to tell beside; may be nil
 	answers []byte
 	ids     []uint16 // QoS 2 publishes received
+	gates   []*gate
 }
 
-// Committed lets the acknowledgements go. When the store has failed, the
-// client must not believe that its messages are kept: it is disconnected
-// without them and will send again, and what it sends again is stored again.
+// Committed lets go what waits. When the store has failed, the client must
+// not believe that its messages are kept: it is disconnected without
+// acknowledgements and will send again, and what it sends again is stored
+// again.
 func (c *commit) Committed(err error) {
 	switch {
-	case err != nil:
-		c.relay.log.Error("store changes", "error", err)
-		if c.port != nil {
-			for _, id := range c.ids {
-				c.port.release(id)
-			}
-			c.port.link.Kick(wire.QuotaExceeded, "internal_error")
+	case err != nil && c.port != nil:
+		for _, id := range c.ids {
+			c.port.release(id)
 		}
+		c.port.link.Kick(wire.QuotaExceeded, "internal_error")
 	case c.port != nil && len(c.answers) > 0:
 		c.port.link.Send(c.answers)
 		c.port.link.Flush()
 		c.port.Writable() // the answers may have been what filled the link
 	}
+	for _, g := range c.gates {
+		g.lift(err)
+	}
+	if c.port != nil {
+		c.port.uncommitted.Add(-1)
+	}
+	if c.then != nil {
+		c.then.Committed(err)
+	}
 }
 
-// commit hands the changes since the last one to the store.
+// commit hands what was recorded since the last one, and the answers that rely
+// on it, to the store.
 func (p *Port) commit() {
-	if len(p.answers) == 0 && len(p.changes) == 0 {
+	if len(p.answers) == 0 && p.need == Memory && len(p.gates) == 0 {
 		return
 	}
-	c := &commit{relay: p.relay, port: p, answers: bytes.Clone(p.answers)}
-	p.answers = p.answers[:0]
-	for i := range p.changes {
-		if p.changes[i].Kind == Received {
-			c.ids = append(c.ids, p.changes[i].PacketID)
-		}
-	}
-	p.publisher.commitWith(c)
+	c := &commit{relay: p.relay, port: p, answers: bytes.Clone(p.answers), ids: p.ids}
+	p.answers, p.ids = p.answers[:0], nil
+	p.uncommitted.Add(1)
+	p.commitWith(c)
 }
 
-func (p *publisher) commitWith(c Done) {
-	changes := slices.Clone(p.changes)
-	clear(p.changes)
-	p.changes = p.changes[:0]
-	p.relay.store.Commit(changes, c)
+func (p *publisher) commitWith(c *commit) {
+	need := p.need
+	c.gates = p.gates
+	p.need, p.gate, p.gates = Memory, nil, nil
+	p.relay.store.Commit(need, c)
 }

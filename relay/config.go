@@ -11,6 +11,9 @@ const (
 	DropOldest Policy = iota
 	// DropNewest drops the message that does not fit: the history survives.
 	DropNewest
+	// Refuse does not take on a message from its publisher while the session,
+	// if the store knows it, has no room. Others drop the oldest.
+	Refuse
 )
 
 // Config holds the limits of a Relay. The zero value is not useful; start
@@ -26,6 +29,7 @@ type Config struct {
 	MaxQueuedBytes    int64         // their size, per session
 	TotalQueuedBytes  int64         // their size, all sessions; a quarter is kept for those that hold under 1/128
 	WhenFull          Policy        // what gives way when a queue is full
+	RefuseWait        time.Duration // how long a 3.x client is held back that cannot be told so, before it is disconnected
 	MaxSessions       int           // sessions beyond which no new one is made that would be kept; 0: no limit
 	MaxSessionExpiry  time.Duration // cap on how long a session is kept without a connection; 0: no cap
 	MaxRetained       int           // retained messages
@@ -46,6 +50,7 @@ func DefaultConfig() Config {
 		MaxQueuedBytes:    16 << 20,
 		TotalQueuedBytes:  64 << 20,
 		WhenFull:          DropOldest,
+		RefuseWait:        10 * time.Second,
 		MaxSessions:       20_000,
 		MaxSessionExpiry:  7 * 24 * time.Hour,
 		MaxRetained:       100_000,

@@ -50,7 +50,8 @@ func (s *Session) pushLocked(d delivery) (any bool) {
 	if !s.fitsLocked(size) && l != nil {
 		any = s.pumpLocked()
 	}
-	for !s.fitsLocked(size) {
+	refuse := r.cfg.WhenFull == Refuse && d.qos > 0 && d.msg.level > Memory && s.recorded.Load() != 0
+	for !refuse && !s.fitsLocked(size) {
 		if r.cfg.WhenFull == DropNewest || s.queue.len() == 0 || d.qos == 0 && s.queue.front().qos > 0 {
 			s.drop(DropQueueFull, d.msg.origin(d.qos), 1)
 			return any
@@ -60,12 +61,19 @@ func (s *Session) pushLocked(d delivery) (any bool) {
 			s.queued0.Add(-1)
 		}
 		s.drop(DropQueueFull, old.msg.origin(old.qos), 1)
+		s.settledLocked(&old)
+	}
+	if d.qos > 0 {
+		s.seq++
+		d.seq = s.seq
+		s.keepLocked(&d)
 	}
 	s.queue.push(d)
 	r.queuedBytes.Add(size)
 	if d.qos == 0 {
 		s.queued0.Add(1)
 	}
+	s.weighLocked()
 	return any
 }
 
@@ -113,6 +121,7 @@ func (s *Session) pumpLocked() bool {
 	}
 	buf := scratch.Get().(*[]byte)
 	defer putScratch(buf)
+	defer s.weighLocked()
 	w, any := writer{link: l.link, buf: *buf}, false
 	limit := s.relay.cfg.MaxOutbound / 2
 	for {
@@ -121,6 +130,9 @@ func (s *Session) pumpLocked() bool {
 			break
 		}
 		if s.window.full(l.window) && (resend || s.queue.front().qos > 0) {
+			break
+		}
+		if !resend && s.heldLocked(s.queue.front()) {
 			break
 		}
 		if w.waiting()+l.link.Pending() > limit {
@@ -143,6 +155,10 @@ func (s *Session) pumpLocked() bool {
 	if w.popped0 > 0 {
 		s.queued0.Add(-w.popped0)
 	}
+	if w.seq > s.seen {
+		s.seen = w.seq
+		s.recordLocked(Change{Kind: Sent, Seq: w.seq})
+	}
 	*buf = w.buf
 	return any
 }
@@ -163,6 +179,7 @@ func (s *Session) resendLocked(w *writer, l *live) bool {
 	if !s.encodeLocked(w, l, &e.delivery, e.id, true, remaining) {
 		s.drop(DropTooLarge, e.msg.origin(e.qos), 1)
 		s.relay.queuedBytes.Add(-e.size)
+		s.settledLocked(&e.delivery)
 		s.window.remove(s.window.current)
 		return false
 	}
@@ -177,12 +194,9 @@ func (s *Session) sendNextLocked(w *writer, l *live) bool {
 		w.popped0++
 	}
 	remaining, alive := d.msg.remaining(s.relay.now())
-	if !alive {
-		s.drop(DropExpired, d.msg.origin(d.qos), 1)
-		return false
-	}
-	if l.maxPacket > 0 && s.frameSize(l, &d, remaining) > l.maxPacket { // [MQTT-3.1.2-24]
-		s.drop(DropTooLarge, d.msg.origin(d.qos), 1)
+	if reason, unfit := s.unfitLocked(l, &d, remaining, alive); unfit {
+		s.drop(reason, d.msg.origin(d.qos), 1)
+		s.settledLocked(&d)
 		return false
 	}
 	var id uint16
@@ -195,8 +209,27 @@ func (s *Session) sendNextLocked(w *writer, l *live) bool {
 		s.window.current++
 		s.relay.queuedBytes.Add(e.size)
 		id = e.id
+		if d.kept {
+			w.seq = d.seq
+			if id != packetID(d.seq) {
+				s.recordLocked(Change{Kind: Renumbered, Seq: d.seq, PacketID: id})
+			}
+		}
 	}
 	return s.encodeLocked(w, l, &d, id, false, remaining)
+}
+
+// unfitLocked says why d, taken from the queue, is not to be sent at all.
+func (s *Session) unfitLocked(l *live, d *delivery, remaining uint32, alive bool) (DropReason, bool) {
+	switch {
+	case !alive:
+		return DropExpired, true
+	case d.msg.gate != nil && d.msg.gate.void():
+		return DropNotStored, true
+	case l.maxPacket > 0 && s.frameSize(l, d, remaining) > l.maxPacket: // [MQTT-3.1.2-24]
+		return DropTooLarge, true
+	}
+	return 0, false
 }
 
 func out(l *live, d *delivery, dup bool, remaining uint32) wire.Out {
@@ -234,7 +267,8 @@ func (s *Session) encodeLocked(w *writer, l *live, d *delivery, id uint16, dup b
 type writer struct {
 	link    Link
 	buf     []byte
-	popped0 int32 // QoS 0 taken from the queue
+	popped0 int32  // QoS 0 taken from the queue
+	seq     uint64 // of the last kept message that was sent for the first time
 }
 
 func (w *writer) waiting() int { return len(w.buf) }

@@ -113,6 +113,7 @@ func TestCommittedAnswersSetTheSessionGoing(t *testing.T) {
 	sub.port.Attach(l)
 	sub.port.Flush()
 	sub.sub(1, "t")
+	b.connect("away", kept).sub(1, "elsewhere") // what makes the answers wait for the store
 	s.hold = true
 	var acks [][]byte
 	for range 20 {

@@ -108,7 +108,7 @@ func TestMessageExpiry(t *testing.T) {
 		first := sub.wants("PUBLISH q1 #2 t=1 expiry 48") // rounded up
 		pass(10 * time.Second)
 		sub.acknowledges(first)
-		third := sub.wants("PUBLISH q1 #3 t=3")
+		third := sub.wants("PUBLISH q1 #4 t=3")
 		pass(10 * time.Second)
 		sub.acknowledges(third)
 		sub.wants() // its time passed while it waited

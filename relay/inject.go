@@ -29,12 +29,10 @@ func (r *Relay) inject(client string, pub *wire.Publish, done Done) {
 	rt, _ := p.route(pub.Topic)
 	p.publish(rt, pub, nil)
 	p.finish()
-	if done == nil {
-		done = &commit{relay: r}
-	}
-	if r.store != nil {
-		p.commitWith(done)
-	} else {
+	switch {
+	case r.store != nil:
+		p.commitWith(&commit{relay: r, then: done})
+	case done != nil:
 		done.Committed(nil)
 	}
 	p.flush()
@@ -89,15 +87,7 @@ func (r *Relay) redispatch(d delivery, from *Session) bool {
 			sub.session.flush()
 		}
 		if taken {
-			r.storeMoved(sub, d.msg)
 			return true
 		}
-	}
-}
-
-// storeMoved tells the store that m now waits in the session of sub.
-func (r *Relay) storeMoved(sub *subscription, m *Message) {
-	if r.store != nil && sub.session.durable() && min(m.QoS, sub.QoS) > 0 {
-		r.store.Commit([]Change{{Kind: Enqueued, Session: sub.session.id, Message: m}}, &commit{relay: r})
 	}
 }

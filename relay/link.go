@@ -22,6 +22,9 @@ type Link interface {
 	// backlog has shrunk.
 	Flush()
 
+	// Ended reports whether the connection is over, or about to be.
+	Ended() bool
+
 	// Kick ends the connection, telling a v5 client r first. why is the
 	// reason word of the disconnection event.
 	Kick(r wire.Reason, why string)

@@ -176,6 +176,12 @@ func (l *link) tellLocked() {
 	l.mu.Lock()
 }
 
+func (l *link) Ended() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.kicks > 0
+}
+
 func (l *link) Kick(r wire.Reason, why string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

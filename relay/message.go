@@ -1,9 +1,13 @@
 package relay
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // Message is one published message. It is immutable once it has been handed
-// to the relay and is shared by every session that holds it.
+// to the relay and is shared by every session that holds it. It must not be
+// copied.
 type Message struct {
 	Topic   string
 	Payload []byte
@@ -19,7 +23,26 @@ type Message struct {
 	// expires is when the message's expiry interval has passed, as time
 	// since the relay started; 0 means never. [MQTT-3.3.2-5]
 	expires time.Duration
+
+	level    Level         // what is promised for it
+	gate     *gate         // holds it back until it is stored; nil for most
+	ref      atomic.Uint64 // where its body lies in the store, a Ref
+	holders  atomic.Int32  // kept entries and topics that need the body there
+	retained atomic.Bool   // a topic is one of them
 }
+
+// Stored makes a message that a store has read back. expires is by the
+// store's clock, 0 for never.
+func Stored(topic string, payload, props []byte, publisher string, qos byte, retain bool, expires time.Duration, level Level, ref Ref) *Message {
+	m := &Message{Topic: topic, Payload: payload, Props: props, Publisher: publisher, QoS: qos, Retain: retain,
+		name: []byte(topic), expires: expires, level: level}
+	m.ref.Store(uint64(ref))
+	return m
+}
+
+// Expires is when the message's expiry interval has passed, by the clock of
+// the store; 0 is never.
+func (m *Message) Expires() time.Duration { return m.expires }
 
 // messageOverhead is what a queued message costs beside its bytes: the
 // Message, the queue entry, allocator rounding.
@@ -48,8 +71,10 @@ type delivery struct {
 	msg    *Message
 	ids    []uint32 // subscription identifiers of the matching subscriptions [MQTT-3.3.4-3]
 	group  *group   // the shared subscription it was chosen by, or nil
+	seq    uint64   // place among the session's QoS>0 messages, set by its queue
 	qos    byte     // lower of publication's and subscription's [MQTT-3.8.4-8]
 	retain bool     // RETAIN flag to send
+	kept   bool     // recorded in the store
 }
 
 // live0 reports whether d is QoS 0 that a client need not get when it does not

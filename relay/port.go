@@ -3,6 +3,7 @@ package relay
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"github.com/synthetism/edgebroker/wire"
 )
@@ -34,12 +35,16 @@ type Port struct {
 	connect Connect
 	present bool
 
-	serial  uint64   // tells the Ports of a session apart
-	open    int      // QoS 2 publishes received here and not released; the Session's mu guards it
-	holding int32    // what Subscribe has added to the Session's queued0
-	aliases []string // inbound topic aliases, index 0 unused [MQTT-3.3.2-12]
-	answers []byte   // acknowledgements to send once what they promise is stored
-	acks    []ack    // acknowledgements received since the last Flush
+	serial      uint64     // tells the Ports of a session apart
+	open        int        // QoS 2 publishes received here and not released; the Session's mu guards it
+	holding     int32      // what Subscribe has added to the Session's queued0
+	waits       []received // QoS 2 received, to be recorded after what it causes
+	settled     settled
+	ids         []uint16     // QoS 2 identifiers recorded since the last commit
+	uncommitted atomic.Int32 // commits that have not been told
+	aliases     []string     // inbound topic aliases, index 0 unused [MQTT-3.3.2-12]
+	answers     []byte       // acknowledgements to send once what they promise is stored
+	acks        []ack        // acknowledgements received since the last Flush
 }
 
 // ack is an acknowledgement received from the client.
@@ -89,7 +94,7 @@ func (p *Port) Receive(f wire.Frame) error {
 		return err
 	}
 	if f.Type == wire.PUBREL {
-		p.finish()
+		p.deliverAll()
 		p.receivePubrel(id)
 		return nil
 	}
@@ -123,8 +128,14 @@ func (p *Port) receivePublish(f wire.Frame) error {
 		p.refuse(&pub, reason)
 		return nil
 	}
-	rt = p.publish(rt, &pub, raw)
-	p.answer(&pub, rt)
+	if p.relay.cannotKeep(&pub, rt) {
+		if done, err := p.noRoom(&pub); done || err != nil {
+			return err
+		}
+		rt, _ = p.route(pub.Topic)
+	}
+	rt, m := p.publish(rt, &pub, raw)
+	p.answer(&pub, rt, m)
 	return nil
 }
 
@@ -182,9 +193,9 @@ func (p *Port) receiveOnce(id uint16) (known bool, err error) {
 			Detail: fmt.Sprintf("more than %d QoS 2 publishes without PUBREL", p.relay.cfg.ReceiveMaximum)}
 	}
 	if s.inbound == nil {
-		s.inbound = make(map[uint16]uint64)
+		s.inbound = make(map[uint16]inbound)
 	}
-	s.inbound[id] = p.serial
+	s.inbound[id] = inbound{serial: p.serial}
 	p.open++
 	return false, nil
 }
@@ -194,16 +205,60 @@ func (p *Port) release(id uint16) bool {
 	s := p.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	from, known := s.inbound[id]
+	in, known := s.inbound[id]
 	delete(s.inbound, id)
-	if known && from == p.serial {
+	if known && in.serial == p.serial {
 		p.open--
+	}
+	if in.logged {
+		s.recordLocked(Change{Kind: Released, PacketID: id})
+		p.promised(in.level)
 	}
 	return known
 }
 
+// received is a QoS 2 publish that was accepted.
+type received struct {
+	id    uint16
+	level Level
+	msg   *Message
+}
+
+// deliverAll delivers the run, and records what has been received at QoS 2.
+// What that has caused counts from then on, and not before: if the client has
+// to send it again, it must be as if it had not come.
+func (p *Port) deliverAll() {
+	p.finish()
+	if len(p.waits) == 0 {
+		return
+	}
+	s := p.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := p.gate
+	if g != nil {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+	}
+	for i, w := range p.waits {
+		p.waits[i] = received{}
+		if in, open := s.inbound[w.id]; open && s.recorded.Load() != 0 {
+			in.level, in.logged = w.level, true
+			s.inbound[w.id] = in
+			s.recordLocked(Change{Kind: Received, PacketID: w.id, Ref: Ref(w.msg.ref.Load())})
+			p.promised(w.level)
+			p.ids = append(p.ids, w.id)
+		}
+	}
+	p.waits = p.waits[:0]
+	if g != nil {
+		g.logged = true
+		p.gate = nil // what comes now is not recorded yet
+	}
+}
+
 // answer acknowledges a publish that has been accepted.
-func (p *Port) answer(pub *wire.Publish, rt *route) {
+func (p *Port) answer(pub *wire.Publish, rt *route, m *Message) {
 	reason := wire.Success
 	if len(rt.targets) == 0 && len(rt.groups) == 0 {
 		reason = wire.NoMatchingSubscribers
@@ -212,7 +267,9 @@ func (p *Port) answer(pub *wire.Publish, rt *route) {
 	case 1:
 		p.answers = wire.AppendAck(p.answers, wire.PUBACK, p.version, pub.PacketID, reason)
 	case 2:
-		p.change(Change{Kind: Received, Session: p.session.id, PacketID: pub.PacketID})
+		if m.level > Memory && p.session.recorded.Load() != 0 {
+			p.waits = append(p.waits, received{pub.PacketID, m.level, m})
+		}
 		p.answers = wire.AppendAck(p.answers, wire.PUBREC, p.version, pub.PacketID, reason)
 	}
 }
@@ -236,9 +293,7 @@ func (p *Port) refuse(pub *wire.Publish, reason wire.Reason) {
 
 func (p *Port) receivePubrel(id uint16) {
 	reason := wire.Success
-	if p.release(id) {
-		p.change(Change{Kind: Released, Session: p.session.id, PacketID: id})
-	} else {
+	if !p.release(id) {
 		reason = wire.PacketIDNotFound
 	}
 	p.answers = wire.AppendAck(p.answers, wire.PUBCOMP, p.version, id, reason)
@@ -252,10 +307,13 @@ func (p *Port) Flush() {
 		p.session.dirty.Store(false)
 		p.session.flush()
 	}
+	if p.relay.store != nil {
+		p.relay.store.AwaitBacklog() // what a client sends is read no faster than it can be stored
+	}
 }
 
 func (p *Port) conclude() {
-	p.finish()
+	p.deliverAll()
 	p.settle()
 	p.acknowledge()
 	p.flush()
@@ -285,7 +343,33 @@ func (p *Port) settle() {
 		p.settleLocked(a)
 	}
 	p.acks = p.acks[:0]
+	p.settledLocked()
 	s.pumpLocked()
+	s.weighLocked()
+}
+
+// settled is a stretch of entries whose end the store has not been told.
+type settled struct{ from, to uint64 }
+
+// settleEntryLocked notes that the session does not need e any more.
+func (p *Port) settleEntryLocked(e *sent) {
+	if !e.kept {
+		return
+	}
+	if p.settled.from == 0 || e.seq != p.settled.to+1 {
+		p.settledLocked()
+		p.settled.from = e.seq
+	}
+	p.settled.to = e.seq
+	p.session.unkeep(&e.delivery)
+}
+
+// settledLocked tells the store what has been noted.
+func (p *Port) settledLocked() {
+	if p.settled.from != 0 {
+		p.session.recordLocked(Change{Kind: Settled, Seq: p.settled.from, Last: p.settled.to})
+		p.settled = settled{}
+	}
 }
 
 func (p *Port) settleLocked(a ack) {
@@ -309,7 +393,12 @@ func (p *Port) settleLocked(a ack) {
 		if e.state == awaitPubrec {
 			e.state = awaitPubcomp
 			p.relay.queuedBytes.Add(-e.size)
-			p.acked(e)
+			if e.kept {
+				s.recordLocked(Change{Kind: HalfAcked, Seq: e.seq})
+				p.promised(e.level)
+				s.unkeep(&e.delivery)
+				e.kept = true // its identifier still is
+			}
 			s.window.release(e)
 		}
 		p.answers = wire.AppendAck(p.answers, wire.PUBREL, p.version, a.id, wire.Success)
@@ -321,21 +410,14 @@ func (p *Port) settleLocked(a ack) {
 		s.drop(DropRefusedByClient, e.msg.origin(e.qos), 1)
 	}
 	p.relay.queuedBytes.Add(-e.size)
-	p.acked(e)
+	p.settleEntryLocked(e)
 	s.window.remove(i)
 }
 
-// acked records that the store need not keep e's message for this session.
-func (p *Port) acked(e *sent) {
-	if p.relay.store != nil && e.msg != nil && p.session.durable() {
-		p.change(Change{Kind: Acked, Session: p.session.id, Message: e.msg, PacketID: e.id})
-	}
-}
-
-// acknowledge sends the answers, through the store if there is one: what was
-// answered earlier and is not stored yet goes first.
+// acknowledge sends the answers, through the store if what they promise, or
+// something that was answered earlier, is not stored yet.
 func (p *Port) acknowledge() {
-	if p.relay.store != nil {
+	if p.need > Memory || len(p.gates) > 0 || p.uncommitted.Load() > 0 {
 		p.commit()
 		return
 	}

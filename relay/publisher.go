@@ -24,7 +24,9 @@ type publisher struct {
 	recent  [4]recent // routes of the last topics, by hash
 	run     run
 	touched []*Session // have something to flush
-	changes []Change   // for the store, since the last commit
+	need    Level      // of what has been recorded since the last commit
+	gate    *gate      // for messages that are held back until then; nil if there are none
+	gates   []*gate    // what that commit will lift, gate included
 	batch   []delivery // scratch of deliver
 	slow    []*target  // scratch of finishFrames
 }
@@ -72,19 +74,22 @@ func (p *publisher) route(topic []byte) (*route, bool) {
 // publish hands on one message that has been checked. pub may alias the read
 // buffer. The topic may differ from pub.Topic, when it
 // came by an alias; raw is the whole frame if it can be sent on as it is.
-func (p *publisher) publish(rt *route, pub *wire.Publish, raw []byte) *route {
+func (p *publisher) publish(rt *route, pub *wire.Publish, raw []byte) (*route, *Message) {
 	r := p.relay
 	if r.bus.Wants(events.Message) {
 		p.reportMessage(rt.topic, pub)
 	}
 	if pub.QoS == 0 && !pub.Retain && len(pub.Payload) < sharedBodyMin {
 		p.gather(rt, pub, raw)
-		return rt
+		return rt, nil
 	}
 	m := p.message(rt, pub)
+	if m.level > Memory && (m.Retain || m.QoS == 2) {
+		m.gate = p.held()
+	}
 	if m.Retain {
-		r.retained.set(m)
-		p.change(Change{Kind: Retained, Message: m})
+		r.retained.set(m, r.setRetained)
+		p.promised(m.level)
 		// A session that subscribes now finds m among the retained messages
 		// or in this, newer route; perhaps in both, never in neither.
 		rt = r.routes.lookup(pub.Topic)
@@ -94,8 +99,20 @@ func (p *publisher) publish(rt *route, pub *wire.Publish, raw []byte) *route {
 		p.run.rt = rt
 	}
 	p.run.msgs = append(p.run.msgs, m)
-	return rt
+	return rt, m
 }
+
+// held returns the gate for what must not be sent before the next commit.
+func (p *publisher) held() *gate {
+	if p.gate == nil {
+		p.gate = &gate{logged: p.session == nil || p.session.recorded.Load() == 0}
+		p.gates = append(p.gates, p.gate)
+	}
+	return p.gate
+}
+
+// promised says that the answers from now on rely on something recorded.
+func (p *publisher) promised(level Level) { p.need = max(p.need, level) }
 
 // gather adds a small QoS 0 message to the run.
 func (p *publisher) gather(rt *route, pub *wire.Publish, raw []byte) {
@@ -121,7 +138,7 @@ func (p *publisher) gather(rt *route, pub *wire.Publish, raw []byte) {
 
 // message makes a Message that owns its bytes.
 func (p *publisher) message(rt *route, pub *wire.Publish) *Message {
-	m := &Message{Topic: rt.topic, name: rt.name, Publisher: p.id, QoS: pub.QoS, Retain: pub.Retain}
+	m := &Message{Topic: rt.topic, name: rt.name, Publisher: p.id, QoS: pub.QoS, Retain: pub.Retain, level: rt.level}
 	m.Payload = bytes.Clone(pub.Payload)
 	if len(pub.Props) > 0 {
 		m.Props = wire.AppendForward(nil, pub)
@@ -310,21 +327,15 @@ func (p *publisher) hand(s *Session, ds []delivery) bool {
 	if flush {
 		p.touch(s)
 	}
-	if taken && p.relay.store != nil && s.durable() {
+	if taken && s.recorded.Load() != 0 {
 		for i := range ds {
 			if ds[i].qos > 0 {
-				p.change(Change{Kind: Enqueued, Session: s.id, Message: ds[i].msg})
+				p.promised(ds[i].msg.level)
 			}
 		}
 	}
 	clear(ds)
 	return taken
-}
-
-func (p *publisher) change(c Change) {
-	if p.relay.store != nil {
-		p.changes = append(p.changes, c)
-	}
 }
 
 // touch remembers that s has something to flush. When another publisher has

@@ -31,6 +31,9 @@ func (q *queue) push(d delivery) {
 	}
 }
 
+// at returns the delivery that i others are before.
+func (q *queue) at(i int) *delivery { return &q.ring[(q.head+i)&(len(q.ring)-1)] }
+
 // front returns the oldest delivery; the queue must not be empty.
 func (q *queue) front() *delivery { return &q.ring[q.head] }
 

@@ -18,6 +18,7 @@ type Relay struct {
 	log     *slog.Logger
 	store   Store // nil: memory only
 	started time.Time
+	offset  time.Duration // of now, when the relay started
 
 	subs     subscriptions
 	routes   routes
@@ -27,7 +28,13 @@ type Relay struct {
 	dropped     [dropReasons]atomic.Uint64
 	refused     atomic.Uint64
 	queuedBytes atomic.Int64 // of all sessions, unacknowledged messages included
+	stuffed     atomic.Int64 // sessions whose queues are at a limit
 	closed      atomic.Bool
+
+	setRetained func(m, old *Message) // records a retained message; nil without a store
+	sessionIDs  atomic.Uint64         // the last number given to a session that the store knows
+	moving      sync.RWMutex          // held for reading while messages are between two sessions
+	bodies      sync.RWMutex          // guards where bodies lie: Message.ref, while it is read to be recorded
 
 	mu       sync.Mutex // guards everything that follows
 	sessions map[string]*Session
@@ -48,15 +55,20 @@ func New(cfg Config, store Store, bus *events.Bus, log *slog.Logger) *Relay {
 	r := &Relay{cfg: cfg, bus: bus, log: log, store: store, started: time.Now(), sessions: make(map[string]*Session), ending: make(map[*Session]struct{})}
 	r.routes = routes{subs: &r.subs, limit: cfg.RouteCacheEntries, byName: make(map[string]*route)}
 	r.retained = retained{maxCount: cfg.MaxRetained, maxBytes: cfg.MaxRetainedBytes, now: r.now}
+	if store != nil {
+		r.offset, r.subs.level = store.Clock(), store.Level
+		r.setRetained, r.retained.replaced = r.recordRetained, r.replaced
+	}
 	r.mu.Lock()
 	r.sweeper = time.AfterFunc(sweepInterval, r.sweep)
 	r.mu.Unlock()
 	return r
 }
 
-// now is the time since the relay started, by the monotonic clock: setting
-// the wall clock expires nothing.
-func (r *Relay) now() time.Duration { return time.Since(r.started) }
+// now is the time by which things expire: that of the store, or since the
+// relay started. It goes by the monotonic clock: setting the wall clock expires
+// nothing.
+func (r *Relay) now() time.Duration { return r.offset + time.Since(r.started) }
 
 // expiresAt turns a message expiry interval into a point in time.
 func (r *Relay) expiresAt(seconds uint32) time.Duration {
@@ -119,24 +131,44 @@ func (r *Relay) Open(c Connect) *Port {
 	p.session = s
 	s.mu.Lock()
 	s.stopTimersLocked()
-	s.will = nil // [MQTT-3.1.3-9] the client is back before its will was due
+	s.dropWillLocked() // [MQTT-3.1.3-9] the client is back before it was due
 	s.port = p
 	s.opened++
 	p.serial = s.opened
 	s.live.Store(nil)
 	s.window.current = 0
 	s.starved.Store(false)
+	s.holding = false
 	s.username = c.Username
 	s.expiry.Store(c.Expiry)
 	s.queued0.Store(s.queue.countQoS0())
+	s.termsLocked(true)
 	s.mu.Unlock()
 	r.mu.Unlock()
 
 	if old != nil {
+		known := old.recorded.Load() != 0
 		old.end()
+		if known { // it must not come back after the client has been told that it is gone
+			r.await()
+		}
 	}
 	return p
 }
+
+// await waits until what has been recorded is as safe as sessions are, or the
+// store has failed.
+func (r *Relay) await() {
+	w := make(awaited)
+	r.store.Commit(r.store.Level(""), w)
+	<-w
+}
+
+// awaited is a Done that is closed when it is told.
+type awaited chan struct{}
+
+// Committed implements Done.
+func (w awaited) Committed(error) { close(w) }
 
 // End tells how a Port's connection ended.
 type End struct {
@@ -169,6 +201,11 @@ func (p *Port) leave(e End) {
 	owned := s.detachLocked(p)
 	if owned && e.Expiry != nil {
 		s.expiry.Store(min(*e.Expiry, p.cap()))
+		s.termsLocked(false)
+	}
+	if owned {
+		s.detached = r.now()
+		s.recordLocked(Change{Kind: Detached, Clock: s.detached})
 	}
 	expiry := s.expiry.Load()
 	will := p.connect.Will
@@ -181,6 +218,8 @@ func (p *Port) leave(e End) {
 	if keep && will != nil && will.Delay > 0 { // [MQTT-3.1.3-9]
 		delay := min(will.Delay, expiry)
 		s.will, s.willAccess, will = will, p.access, nil
+		s.willDue = r.now() + time.Duration(delay)*time.Second
+		s.recordLocked(Change{Kind: WillWaits, Will: s.will, Clock: s.willDue})
 		if timed {
 			s.willing = time.AfterFunc(time.Duration(delay)*time.Second, func() { s.publishDelayed(p.serial) })
 		}
@@ -215,8 +254,21 @@ func (s *Session) publishDelayed(last uint64) {
 		will, s.will = s.will, nil
 	}
 	s.mu.Unlock()
-	if will != nil {
-		s.relay.publishWill(s.id, will, access)
+	if will == nil {
+		return
+	}
+	s.relay.publishWill(s.id, will, access)
+	s.mu.Lock()
+	if s.will == nil { // not before it is recorded what became of it
+		s.recordLocked(Change{Kind: WillGone})
+	}
+	s.mu.Unlock()
+}
+
+func (s *Session) dropWillLocked() {
+	if s.will != nil {
+		s.will = nil
+		s.recordLocked(Change{Kind: WillGone})
 	}
 }
 

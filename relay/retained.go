@@ -14,6 +14,7 @@ type retained struct {
 	maxCount int
 	maxBytes int64
 	now      func() time.Duration
+	replaced func(*Message) // told of a message that is no longer retained; nil for nobody
 
 	mu    sync.RWMutex // guards everything that follows
 	root  kept
@@ -33,10 +34,14 @@ type kept struct {
 }
 
 // set makes m its topic's retained message, or, with an empty payload,
-// removes it. [MQTT-3.3.1-6]
-func (r *retained) set(m *Message) {
+// removes it. [MQTT-3.3.1-6] record, if not nil, is called while nobody else
+// can set one, with the message that m replaces or nil.
+func (r *retained) set(m *Message, record func(m, old *Message)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if record != nil {
+		record(m, r.getLocked(m.Topic))
+	}
 	if len(m.Payload) == 0 {
 		r.removeLocked(&r.root, m.Topic, true)
 		return
@@ -57,10 +62,24 @@ func (r *retained) set(m *Message) {
 	r.replaceLocked(n, m)
 }
 
+// getLocked returns the retained message of topic, nil if it has none.
+func (r *retained) getLocked(topic string) *Message {
+	n := &r.root
+	for level := range strings.SplitSeq(topic, "/") {
+		if n = n.children[level]; n == nil {
+			return nil
+		}
+	}
+	return n.msg
+}
+
 func (r *retained) replaceLocked(n *kept, m *Message) {
 	if n.msg != nil {
 		r.count--
 		r.bytes -= n.msg.size()
+		if r.replaced != nil {
+			r.replaced(n.msg)
+		}
 	}
 	n.msg = m
 	if m != nil {

@@ -64,7 +64,7 @@ func TestRetainedIsAMap(t *testing.T) {
 				if rapid.Bool().Draw(t, "expires") {
 					m.expires = now + time.Duration(rapid.IntRange(1, 5).Draw(t, "seconds"))*time.Second
 				}
-				r.set(m)
+				r.set(m, nil)
 				if model[m.Topic] = m; len(m.Payload) == 0 {
 					delete(model, m.Topic)
 				}
@@ -107,7 +107,7 @@ func TestRetainedIsAMap(t *testing.T) {
 			},
 		})
 		for topic := range model {
-			r.set(&Message{Topic: topic})
+			r.set(&Message{Topic: topic}, nil)
 		}
 		if r.count != 0 || r.bytes != 0 || r.nodes != 0 || len(r.root.children) != 0 {
 			t.Fatalf("%d messages, %d bytes, %d nodes are left", r.count, r.bytes, r.nodes)
@@ -118,7 +118,7 @@ func TestRetainedIsAMap(t *testing.T) {
 func TestRetainedMatches(t *testing.T) {
 	r := newRetained(100, 1<<20)
 	for _, topic := range []string{"a", "a/b", "a/b/c", "/a", "zz", "$SYS/x"} {
-		r.set(&Message{Topic: topic, Payload: []byte("x")})
+		r.set(&Message{Topic: topic, Payload: []byte("x")}, nil)
 	}
 	cases := map[string]string{
 		"#": "/a a a/b a/b/c zz", "a/#": "a a/b a/b/c", "+": "a zz", "+/#": "/a a a/b a/b/c zz",
@@ -138,7 +138,7 @@ func TestRetainedRoom(t *testing.T) {
 	}
 	fill := func(r *retained, n int) {
 		for i := range n {
-			r.set(&Message{Topic: fmt.Sprint(i), Payload: make([]byte, 100)})
+			r.set(&Message{Topic: fmt.Sprint(i), Payload: make([]byte, 100)}, nil)
 		}
 	}
 	const one = 1 + 100 + messageOverhead + nodeOverhead // what each of fill costs

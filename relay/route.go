@@ -8,6 +8,7 @@ type route struct {
 	topic   string
 	name    []byte // topic
 	levels  int    // of topic
+	level   Level  // what the store promises for it
 	epoch   uint64
 	targets []target
 	groups  []*group
@@ -55,6 +56,9 @@ func (t *target) forPublisher(client string) (_ target, ok bool) {
 // resolve computes the route of topic.
 func (t *subscriptions) resolve(topic string) *route {
 	rt := &route{topic: topic, name: []byte(topic), levels: levels(topic)}
+	if t.level != nil {
+		rt.level = t.level(topic)
+	}
 	var index map[*Session]int // only when there are many targets
 	find := func(s *Session) int {
 		if index != nil {

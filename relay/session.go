@@ -15,10 +15,12 @@ type Session struct {
 	relay *Relay
 	id    string
 
-	live    atomic.Pointer[live] // nil while no connection is attached
-	queued0 atomic.Int32         // >0: QoS 0 must pass through the queue to keep its order
-	starved atomic.Bool          // pump stopped because the link had too much waiting
-	dirty   atomic.Bool          // somebody has appended to the link and will flush it
+	live     atomic.Pointer[live] // nil while no connection is attached
+	recorded atomic.Uint64        // number by which the store knows the session, 0 if it does not
+	queued0  atomic.Int32         // >0: QoS 0 must pass through the queue to keep its order
+	stuffed  atomic.Bool          // its queue is at a limit, and it may lose nothing
+	starved  atomic.Bool          // pump stopped because the link had too much waiting
+	dirty    atomic.Bool          // somebody has appended to the link and will flush it
 
 	received traffic // publishes from the client
 	sent     traffic // publishes to it
@@ -34,13 +36,25 @@ type Session struct {
 	filters  int64                    // bytes that subs cost
 	queue    queue
 	window   window
-	inbound  map[uint16]uint64 // QoS 2 identifiers received and not released, and the Port's serial [MQTT-4.3.3-10]
-	expiring *time.Timer       // ends the session
-	ended    atomic.Bool       // changes only under mu
+	seq      uint64             // of the last QoS>0 message that was put in the queue
+	seen     uint64             // the greatest seq that has been sent, as recorded
+	holding  bool               // pump stopped at a gate, whose lifting will resume it
+	inbound  map[uint16]inbound // QoS 2 identifiers received and not released [MQTT-4.3.3-10]
+	detached time.Duration      // when its last connection ended
+	expiring *time.Timer        // ends the session
+	ended    atomic.Bool        // changes only under mu
 
-	will       *wire.Will  // waits for its delay
-	willAccess Access      // what its client may publish
+	will       *wire.Will // waits for its delay
+	willAccess Access     // what its client may publish
+	willDue    time.Duration
 	willing    *time.Timer // publishes will
+}
+
+// inbound is what is known of a QoS 2 identifier that was received.
+type inbound struct {
+	serial uint64 // the Port that it came by
+	level  Level
+	logged bool // recorded
 }
 
 // live is a session's attached connection. It never changes, but for its
@@ -86,6 +100,8 @@ func (s *Session) detachLocked(p *Port) bool {
 // been sent must not go to another. [MQTT-4.8.2-5] Call it without locks, after
 // the session has left Relay.sessions.
 func (s *Session) end() {
+	s.relay.moving.RLock()
+	defer s.relay.moving.RUnlock()
 	s.mu.Lock()
 	if s.ended.Load() {
 		s.mu.Unlock()
@@ -96,6 +112,7 @@ func (s *Session) end() {
 	subs, waiting, unacked, will, access := s.subs, s.queue, s.window, s.will, s.willAccess
 	s.subs, s.inbound, s.will = nil, nil, nil
 	s.queue, s.window = queue{}, window{}
+	s.weighLocked()
 	s.stopTimersLocked()
 	s.mu.Unlock()
 
@@ -110,19 +127,26 @@ func (s *Session) end() {
 			again = append(again, e.delivery)
 		case awaitPubrec:
 			s.drop(DropDiscarded, e.msg.origin(e.qos), 1)
+			s.unkeep(&e.delivery)
 		}
 	}
 	for waiting.len() > 0 {
 		again = append(again, waiting.pop())
 	}
-	for _, d := range again {
-		if d.group == nil || d.qos == 0 || !s.relay.redispatch(d, s) {
+	for i := range again {
+		d := &again[i]
+		if d.group == nil || d.qos == 0 || !s.relay.redispatch(*d, s) {
 			s.drop(DropDiscarded, d.msg.origin(d.qos), 1)
 		}
+		s.unkeep(d)
 	}
 	if will != nil {
 		s.relay.publishWill(s.id, will, access)
 	}
+	// Not before what has become of its messages and its will is recorded.
+	s.mu.Lock()
+	s.unrecordLocked()
+	s.mu.Unlock()
 	s.relay.retire(s)
 }
 

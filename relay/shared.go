@@ -13,6 +13,9 @@ type group struct {
 	next    int
 }
 
+// shareName is the filter that its members have subscribed to.
+func (g *group) shareName() string { return "$share/" + g.name + "/" + g.filter }
+
 func (g *group) add(sub, old *subscription) {
 	g.mu.Lock()
 	g.members = replace(g.members, old, sub)

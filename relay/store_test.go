@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/synthetism/edgebroker/relay"
 	"github.com/synthetism/edgebroker/wire"
@@ -16,13 +17,75 @@ import (
 type store struct {
 	mu      sync.Mutex
 	hold    bool
-	changes []relay.Change // of all commits
+	full    bool
+	levels  map[string]relay.Level // by topic; others are Sync
+	changes []string               // of all, as words
+	names   map[uint64]string      // sessions
+	refs    relay.Ref
+	held    map[relay.Ref]int
 	waiting []relay.Done
 }
 
-func (s *store) Commit(changes []relay.Change, done relay.Done) {
+func (s *store) Level(topic string) relay.Level {
+	if l, ok := s.levels[topic]; ok {
+		return l
+	}
+	return relay.Sync
+}
+
+func (s *store) Record(c relay.Change) relay.Ref {
 	s.mu.Lock()
-	s.changes = append(s.changes, changes...)
+	defer s.mu.Unlock()
+	if c.Kind == relay.Opened {
+		if s.names == nil {
+			s.names = make(map[uint64]string)
+		}
+		s.names[c.Session] = c.Terms.ClientID
+	}
+	if w := s.words(&c); w != "" {
+		s.changes = append(s.changes, w)
+	}
+	s.refs++
+	if c.Kind == relay.Body || c.Kind == relay.Spilled {
+		s.holdLocked(s.refs, 1)
+	}
+	return s.refs
+}
+
+func (s *store) holdLocked(ref relay.Ref, n int) {
+	if s.held == nil {
+		s.held = make(map[relay.Ref]int)
+	}
+	if s.held[ref] += n; s.held[ref] == 0 {
+		delete(s.held, ref)
+	}
+}
+
+func (s *store) Hold(ref relay.Ref, _ int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.holdLocked(ref, 1)
+}
+
+func (s *store) Release(ref relay.Ref, _ int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.holdLocked(ref, -1)
+}
+
+func (s *store) Vacate(relay.Ref) bool                 { return false }
+func (s *store) Load(relay.Ref) ([]relay.Entry, error) { return nil, errors.New("nothing is spilled") }
+func (s *store) AwaitBacklog()                         {}
+func (s *store) Clock() time.Duration                  { return 0 }
+
+func (s *store) Full() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.full
+}
+
+func (s *store) Commit(_ relay.Level, done relay.Done) {
+	s.mu.Lock()
 	hold := s.hold
 	if hold {
 		s.waiting = append(s.waiting, done)
@@ -45,36 +108,55 @@ func (s *store) release(err error) {
 	}
 }
 
-// committed takes the changes seen since the last call.
-func (s *store) committed() []relay.Change {
+// recorded takes the changes seen since the last call.
+func (s *store) recorded() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.changes
+	c := strings.Join(s.changes, ", ")
 	s.changes = nil
 	return c
 }
 
-// words describes changes: "enqueued sub 2=x".
-func words(changes []relay.Change) string {
-	kinds := []string{"?", "enqueued", "received", "released", "acked", "retained", "subscribed", "unsubscribed"}
-	var out []string
-	for _, c := range changes {
-		s := kinds[c.Kind]
-		if c.Session != "" {
-			s += " " + c.Session
+// words describes a change: "enqueued sub 2=x".
+func (s *store) words(c *relay.Change) string {
+	name := s.names[c.Session]
+	switch c.Kind {
+	case relay.Body:
+		return "body " + c.Message.Topic + "=" + string(c.Message.Payload)
+	case relay.Opened:
+		return fmt.Sprintf("opened %s for %d s", name, c.Terms.Expiry)
+	case relay.Ended:
+		return "ended " + name
+	case relay.Detached:
+		return "detached " + name
+	case relay.Subscribed:
+		return "subscribed " + name + " " + c.Filter.Filter
+	case relay.Unsubscribed:
+		return "unsubscribed " + name + " " + c.Filter.Filter
+	case relay.Enqueued:
+		open := ""
+		if c.Entry.Open {
+			open = " open"
 		}
-		if c.PacketID != 0 {
-			s += fmt.Sprint(" #", c.PacketID)
-		}
-		if c.Message != nil {
-			s += " " + c.Message.Topic + "=" + string(c.Message.Payload)
-		}
-		if c.Filter.Filter != "" {
-			s += " " + c.Filter.Filter
-		}
-		out = append(out, s)
+		return fmt.Sprintf("enqueued %s %d %s=%s%s", name, c.Entry.Seq, c.Entry.Message.Topic, c.Entry.Message.Payload, open)
+	case relay.Sent:
+		return fmt.Sprintf("sent %s %d", name, c.Seq)
+	case relay.HalfAcked:
+		return fmt.Sprintf("half acked %s %d", name, c.Seq)
+	case relay.Settled:
+		return fmt.Sprintf("settled %s %d-%d", name, c.Seq, c.Last)
+	case relay.Received:
+		return fmt.Sprintf("received %s #%d", name, c.PacketID)
+	case relay.Released:
+		return fmt.Sprintf("released %s #%d", name, c.PacketID)
+	case relay.Retained:
+		return fmt.Sprintf("retained %s %v", c.Topic, c.Ref != 0)
+	case relay.WillWaits:
+		return "will waits " + name + " " + c.Will.Topic
+	case relay.WillGone:
+		return "will gone " + name
 	}
-	return strings.Join(out, ", ")
+	return ""
 }
 
 func newStored(t *testing.T) (*broker, *store) {
@@ -88,11 +170,12 @@ func TestChanges(t *testing.T) {
 	b, s := newStored(t)
 	step := func(want string) {
 		t.Helper()
-		if got := words(s.committed()); got != want {
+		if got := s.recorded(); got != want {
 			t.Errorf("changes are %q; want %q", got, want)
 		}
 	}
 	sub, brief, pub := b.connect("sub", kept), b.connect("brief"), b.connect("pub", kept)
+	step("opened sub for 3600 s, opened pub for 3600 s")
 	brief.sub(2, "t")
 	step("")
 	sub.sub(2, "t")
@@ -100,25 +183,39 @@ func TestChanges(t *testing.T) {
 	pub.pub(0, "t=0")
 	step("")
 	pub.pub(1, "t=1")
-	step("enqueued sub t=1")
+	step("body t=1, enqueued sub 1 t=1, sent sub 1")
 	pub.pub(2, "t=2")
-	step("received pub #2, enqueued sub t=2")
+	step("body t=2, enqueued sub 2 t=2 open, received pub #2, sent sub 2")
 	pub.send(pub.ack(wire.PUBREL, 2, 0))
 	step("released pub #2")
 	sub.wants("PUBLISH q0 t=0", "PUBLISH q1 #2 t=1", "PUBLISH q2 #3 t=2")
 	sub.send(sub.ack(wire.PUBACK, 2, 0), sub.ack(wire.PUBREC, 3, 0))
-	step("acked sub #2 t=1, acked sub #3 t=2")
+	step("half acked sub 2, settled sub 1-1")
 	sub.send(sub.ack(wire.PUBCOMP, 3, 0))
-	step("")
+	step("settled sub 2-2")
 	pub.publish(message{topic: "r", payload: "x", retain: true}, message{topic: "r", retain: true, qos: 1})
-	step("retained r=x, retained r=")
+	step("body r=x, retained r true, retained r false")
 	sub.unsub("t", "nothing")
 	step("unsubscribed sub t")
 	pub.pub(1, "t=3")
 	step("") // for brief alone, whose session ends with its connection
 	c := b.connect("c", lastWill(wire.Will{Topic: "w", Retain: true, Payload: []byte("x")}))
 	c.end()
-	step("retained w=x")
+	step("body w=x, retained w true")
+	if len(s.held) != 1 {
+		t.Errorf("%d bodies are held; want that of w", len(s.held))
+	}
+	pub.disconnect()
+	step("detached pub")
+	b.connect("pub", clean)
+	step("ended pub")
+	d := b.connect("d", kept, lastWill(wire.Will{Topic: "v", Delay: 60, Payload: []byte("x")}))
+	d.end()
+	step("opened d for 3600 s, detached d, will waits d v")
+	b.connect("d", expiry(100))
+	step("will gone d, opened d for 100 s")
+	b.connect("d", expiry(0))
+	step("ended d")
 }
 
 func TestAcknowledgementsWaitForTheStore(t *testing.T) {
@@ -132,11 +229,13 @@ func TestAcknowledgementsWaitForTheStore(t *testing.T) {
 	pub.send(pub.ack(wire.PUBREL, 2, 0))
 	pub.pub(1, "nobody=3")
 	pub.wants()
-	got := sub.wants("PUBLISH q1 #2 t=1", "PUBLISH q2 #3 t=2", "PUBLISH q0 t=0") // delivery goes on
-	sub.acknowledges(got)
-	sub.wants() // PUBREL promises that the message is not sent again
+	sub.acknowledges(sub.wants("PUBLISH q1 #2 t=1", "PUBLISH q0 t=0")) // delivery goes on where that may mean twice
 	s.release(nil)
 	pub.wants("PUBACK #1", "PUBREC #2", "PUBCOMP #2", "PUBACK #3 no matching subscribers")
+	s.hold = true
+	sub.acknowledges(sub.wants("PUBLISH q2 #3 t=2"))
+	sub.wants() // PUBREL promises that the message is not sent again
+	s.release(nil)
 	sub.wants("PUBREL #3")
 }
 
@@ -165,9 +264,9 @@ func TestMovedMessagesAreStored(t *testing.T) {
 	first.sub(1, share)
 	pub.pub(1, "t=x")
 	second.sub(1, share)
-	s.committed()
+	s.recorded()
 	first.end()
-	if got := words(s.committed()); got != "enqueued second t=x" {
+	if got := s.recorded(); got != "body t=x, enqueued second 1 t=x, sent second 1" {
 		t.Errorf("changes are %q", got)
 	}
 	second.wants("PUBLISH q1 #2 t=x")
@@ -184,10 +283,11 @@ func TestQoS2IsStoredAgain(t *testing.T) {
 	pub.publish(m)
 	s.release(errors.New("disk on fire"))
 	pub.end()
-	s.committed()
+	s.recorded()
 	pub = b.connect("pub", kept)
+	s.recorded()
 	pub.publish(m)
-	if got := words(s.committed()); got != "received pub #9, enqueued sub t=x" {
+	if got := s.recorded(); got != "body t=x, enqueued sub 2 t=x open, sent sub 2, received pub #9" {
 		t.Errorf("changes are %q", got)
 	}
 	pub.wants("PUBREC #9")

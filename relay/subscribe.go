@@ -39,12 +39,9 @@ func (p *Port) Subscribe(subs []Subscription, done Done) ([]wire.Reason, []Grant
 		}
 		codes[i] = wire.Reason(want.QoS)
 		granted = append(granted, Granted{Subscription: want, Existed: existed})
-		if s.durable() {
-			p.change(Change{Kind: Subscribed, Session: s.id, Filter: want})
-		}
 		r.reportSubscription(s.id, want)
 	}
-	p.settleChanges(done)
+	p.commitSubscriptions(done)
 	return codes, granted
 }
 
@@ -74,6 +71,7 @@ func (s *Session) subscribe(want Subscription) (existed bool, _ wire.Reason) {
 		s.filters += cost
 	}
 	s.subs[want.Filter] = sub
+	s.recordLocked(Change{Kind: Subscribed, Filter: want})
 	s.relay.subs.add(sub, old)
 	return old != nil, wire.Success
 }
@@ -95,6 +93,7 @@ func (p *Port) Unsubscribe(filters []string, done Done) []wire.Reason {
 		if sub != nil {
 			delete(s.subs, f)
 			s.filters -= filterCost(f)
+			s.recordLocked(Change{Kind: Unsubscribed, Filter: sub.Subscription})
 		}
 		s.mu.Unlock()
 		if sub == nil {
@@ -102,22 +101,20 @@ func (p *Port) Unsubscribe(filters []string, done Done) []wire.Reason {
 			continue
 		}
 		s.relay.subs.remove(sub)
-		if s.durable() {
-			p.change(Change{Kind: Unsubscribed, Session: s.id, Filter: sub.Subscription})
-		}
 		s.relay.reportUnsubscription(s.id, f)
 	}
-	p.settleChanges(done)
+	p.commitSubscriptions(done)
 	return codes
 }
 
-// settleChanges commits what Subscribe or Unsubscribe has changed.
-func (p *Port) settleChanges(done Done) {
-	if p.relay.store == nil || len(p.changes) == 0 {
+// commitSubscriptions tells done when the subscriptions are as safe as the
+// session is.
+func (p *Port) commitSubscriptions(done Done) {
+	if p.session.recorded.Load() == 0 {
 		done.Committed(nil)
 		return
 	}
-	p.commitWith(done)
+	p.relay.store.Commit(p.relay.store.Level(""), done)
 }
 
 // What one SUBSCRIBE may cost: its first filters always get their retained

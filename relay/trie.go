@@ -33,6 +33,7 @@ type subscription struct {
 // earlier is known to be stale.
 type subscriptions struct {
 	epoch atomic.Uint64
+	level func(topic string) Level // what the store promises; nil without one
 
 	mu     sync.RWMutex // guards everything that follows
 	root   node

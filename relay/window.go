@@ -14,27 +14,48 @@ type sent struct {
 	delivery
 	id    uint16
 	state exchange
-	seq   uint64 // number of the identifier's allocation in this session
-	size  int64  // memory charged
+	level Level // what the store promises for it
+	size  int64 // memory charged
 }
 
 // window holds a session's unacknowledged messages in the order in which they
-// were first sent, across connections. Identifiers are allocated in turn,
-// never one that is in use. [MQTT-2.2.1-4] The zero value is empty.
+// were first sent, across connections, which is that of their seq. The
+// identifier follows from the seq, so that a message has the same one after a
+// crash, but is never one in use. [MQTT-2.2.1-4] The zero value is empty.
 type window struct {
 	ring    []sent // length is zero or a power of two
 	head    int
 	n       int
-	current int // the first current entries were sent on this connection; the rest wait to be sent again
-	seq     uint64
+	current int   // the first current entries were sent on this connection; the rest wait to be sent again
+	odd     int   // entries whose identifier is not that of their seq
 	bytes   int64 // memory charged for entries that still hold their message
 }
 
 func (w *window) at(i int) *sent { return &w.ring[(w.head+i)&(len(w.ring)-1)] }
 
-// add appends d with a new identifier. The caller has seen that fewer than
-// 65,535 are in use.
+// add appends d. The caller has seen that fewer than 65,535 identifiers are in
+// use.
 func (w *window) add(d delivery, state exchange) *sent {
+	return w.addAs(d, state, w.identify(d.seq))
+}
+
+// identify returns the identifier for an entry: that of its seq or, if an
+// entry from a whole round of identifiers ago still has that, another.
+func (w *window) identify(seq uint64) uint16 {
+	id := packetID(seq)
+	if w.n == 0 || w.odd == 0 && seq-w.at(0).seq < 65535 {
+		return id // identifiers since the oldest one have not come round yet
+	}
+	for {
+		if _, used := w.find(id); !used {
+			return id
+		}
+		seq++
+		id = packetID(seq)
+	}
+}
+
+func (w *window) addAs(d delivery, state exchange, id uint16) *sent {
 	if w.n == len(w.ring) {
 		ring := make([]sent, max(minRing, 2*len(w.ring)))
 		for i := range w.n {
@@ -42,23 +63,20 @@ func (w *window) add(d delivery, state exchange) *sent {
 		}
 		w.ring, w.head = ring, 0
 	}
-	for {
-		w.seq++
-		if w.n == 0 || w.seq-w.at(0).seq < 65535 {
-			break // identifiers since the oldest one have not come round yet
-		}
-		if _, used := w.find(packetID(w.seq)); !used {
-			break
-		}
-	}
 	e := w.at(w.n)
-	*e = sent{delivery: d, id: packetID(w.seq), state: state, seq: w.seq, size: d.msg.size()}
+	*e = sent{delivery: d, id: id, state: state}
+	if d.msg != nil {
+		e.level, e.size = d.msg.level, d.msg.size()
+	}
+	if id != packetID(d.seq) {
+		w.odd++
+	}
 	w.n++
 	w.bytes += e.size
 	return e
 }
 
-// packetID maps an allocation number to 1..65535.
+// packetID maps a seq to 1..65535.
 func packetID(seq uint64) uint16 { return uint16(seq%65535) + 1 }
 
 // find returns the position of the entry with the identifier. Clients
@@ -74,6 +92,9 @@ func (w *window) find(id uint16) (int, bool) {
 
 // remove takes out the entry at position i, keeping the order of the others.
 func (w *window) remove(i int) {
+	if e := w.at(i); e.id != packetID(e.seq) {
+		w.odd--
+	}
 	w.release(w.at(i))
 	if i < w.current {
 		w.current--

@@ -65,7 +65,7 @@ func TestQueueIsASlice(t *testing.T) {
 func TestWindowIsASlice(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var w window
-		w.seq = rapid.SampledFrom([]uint64{0, 65_530, 65_535 * 7, 1 << 40}).Draw(t, "start")
+		seq := rapid.SampledFrom([]uint64{0, 65_530, 65_535 * 7, 1 << 40}).Draw(t, "start")
 		type entry struct {
 			id  uint16
 			msg *Message
@@ -79,7 +79,8 @@ func TestWindowIsASlice(t *testing.T) {
 				}
 				for range rapid.IntRange(1, 20).Draw(t, "messages") {
 					m := &Message{Payload: make([]byte, len(model)%7)}
-					e := w.add(delivery{msg: m, qos: 1}, awaitPuback)
+					seq++
+					e := w.add(delivery{msg: m, qos: 1, seq: seq}, awaitPuback)
 					w.current++
 					if e.id == 0 {
 						t.Fatal("identifier 0 [MQTT-2.2.1-4]")
@@ -92,7 +93,7 @@ func TestWindowIsASlice(t *testing.T) {
 				current = len(model)
 			},
 			"jump": func(t *rapid.T) { // as if many had been sent and acknowledged
-				w.seq += uint64(rapid.IntRange(0, 70_000).Draw(t, "by"))
+				seq += uint64(rapid.IntRange(0, 70_000).Draw(t, "by"))
 			},
 			"remove": func(t *rapid.T) {
 				if len(model) == 0 {
@@ -145,10 +146,11 @@ func TestWindowIsASlice(t *testing.T) {
 
 func TestWindowHoldsEveryIdentifier(t *testing.T) {
 	var w window
-	w.seq = 40_000
+	seq := uint64(40_000)
 	seen := make([]bool, 1<<16)
 	add := func() uint16 {
-		id := w.add(delivery{msg: &Message{}}, awaitPuback).id
+		seq++
+		id := w.add(delivery{msg: &Message{}, seq: seq}, awaitPuback).id
 		if w.current++; seen[id] || id == 0 {
 			t.Fatalf("identifier %d is in use", id)
 		}
