@@ -29,6 +29,7 @@ type Config struct {
 	MaxQueuedBytes    int64         // their size, per session
 	TotalQueuedBytes  int64         // their size, all sessions; a quarter is kept for those that hold under 1/128
 	WhenFull          Policy        // what gives way when a queue is full
+	SpillBytes        int64         // messages of a session beyond which further ones are kept in the store only, if there is one
 	RefuseWait        time.Duration // how long a 3.x client is held back that cannot be told so, before it is disconnected
 	MaxSessions       int           // sessions beyond which no new one is made that would be kept; 0: no limit
 	MaxSessionExpiry  time.Duration // cap on how long a session is kept without a connection; 0: no cap
@@ -50,6 +51,7 @@ func DefaultConfig() Config {
 		MaxQueuedBytes:    16 << 20,
 		TotalQueuedBytes:  64 << 20,
 		WhenFull:          DropOldest,
+		SpillBytes:        512 << 10,
 		RefuseWait:        10 * time.Second,
 		MaxSessions:       20_000,
 		MaxSessionExpiry:  7 * 24 * time.Hour,

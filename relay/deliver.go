@@ -47,29 +47,31 @@ func (s *Session) pushLocked(d delivery) (any bool) {
 		s.drop(DropSlowConsumer, d.msg.origin(0), 1)
 		return false
 	}
-	if !s.fitsLocked(size) && l != nil {
+	keep := s.keepsLocked(&d)
+	if !s.fitsLocked(size, keep) && l != nil {
 		any = s.pumpLocked()
 	}
-	refuse := r.cfg.WhenFull == Refuse && d.qos > 0 && d.msg.level > Memory && s.recorded.Load() != 0
-	for !refuse && !s.fitsLocked(size) {
-		if r.cfg.WhenFull == DropNewest || s.queue.len() == 0 || d.qos == 0 && s.queue.front().qos > 0 {
+	refuse := keep && r.cfg.WhenFull == Refuse
+	for !refuse && !s.fitsLocked(size, keep) {
+		if r.cfg.WhenFull == DropNewest || !s.dropOldestLocked(&d) {
 			s.drop(DropQueueFull, d.msg.origin(d.qos), 1)
 			return any
 		}
-		old := s.popLocked()
-		if old.qos == 0 {
-			s.queued0.Add(-1)
-		}
-		s.drop(DropQueueFull, old.msg.origin(old.qos), 1)
-		s.settledLocked(&old)
 	}
 	if d.qos > 0 {
 		s.seq++
 		d.seq = s.seq
+	}
+	r.queuedBytes.Add(size)
+	if keep {
 		s.keepLocked(&d)
+		if s.behindLocked() {
+			s.trailLocked(d)
+			s.weighLocked()
+			return any
+		}
 	}
 	s.queue.push(d)
-	r.queuedBytes.Add(size)
 	if d.qos == 0 {
 		s.queued0.Add(1)
 	}
@@ -77,19 +79,47 @@ func (s *Session) pushLocked(d delivery) (any bool) {
 	return any
 }
 
-// fitsLocked reports whether the limits leave room for size bytes more. The
-// last quarter of the total is for sessions that take little of it, so that
-// those who do not read or are away cannot spoil it for those who do.
-func (s *Session) fitsLocked(size int64) bool {
+// dropOldestLocked makes room for d. It reports false if nothing may go for
+// that.
+func (s *Session) dropOldestLocked(d *delivery) bool {
+	switch {
+	case s.queue.len() == 0 && len(s.spill.chunks) > 0 && d.qos > 0:
+		s.dropChunkLocked()
+		return true
+	case s.queue.len() == 0 || d.qos == 0 && s.queue.front().qos > 0:
+		return false
+	}
+	old := s.popLocked()
+	if old.qos == 0 {
+		s.queued0.Add(-1)
+	}
+	s.drop(DropQueueFull, old.msg.origin(old.qos), 1)
+	s.settledLocked(&old)
+	return true
+}
+
+// fitsLocked reports whether the limits leave room for size bytes more. What is
+// kept need not stay in memory. Of that the last quarter is for sessions that
+// take little of it, so that those who do not read or are away cannot spoil it
+// for those who do.
+func (s *Session) fitsLocked(size int64, kept bool) bool {
 	c := &s.relay.cfg
-	own, total := s.queue.bytes+s.window.bytes+size, c.TotalQueuedBytes
+	n, own := s.waitingLocked()
+	own += size
+	if n >= c.MaxQueued || own > c.MaxQueuedBytes {
+		return false
+	}
+	total, used := c.TotalQueuedBytes, s.relay.queuedBytes.Load()+size
+	if kept {
+		if used > total-total/4 {
+			s.relay.relieve()
+		}
+		return true
+	}
 	if own > total/fairShare {
 		total -= total / 4
 	}
-	if s.queue.len() >= c.MaxQueued || own > c.MaxQueuedBytes {
-		return false
-	}
-	return s.relay.queuedBytes.Load()+size <= total || own == size && s.keepsUp()
+	return used <= total || own == size && s.keepsUp()
 }
 
 // keepsUp reports whether the session's client has taken all that it was sent.
@@ -116,9 +146,11 @@ func (s *Session) popLocked() delivery {
 // room. It reports whether it has sent anything.
 func (s *Session) pumpLocked() bool {
 	l := s.live.Load()
+	s.refillLocked()
 	if l == nil || (s.queue.len() == 0 && s.window.current == s.window.n) {
 		return false
 	}
+	defer s.refillLocked()
 	buf := scratch.Get().(*[]byte)
 	defer putScratch(buf)
 	defer s.weighLocked()
@@ -127,7 +159,9 @@ func (s *Session) pumpLocked() bool {
 	for {
 		resend := s.window.current < s.window.n
 		if !resend && s.queue.len() == 0 {
-			break
+			if s.refillLocked(); s.queue.len() == 0 {
+				break
+			}
 		}
 		if s.window.full(l.window) && (resend || s.queue.front().qos > 0) {
 			break

@@ -55,7 +55,8 @@ func (s *Session) weighLocked() {
 	if c.WhenFull != Refuse || s.relay.store == nil {
 		return
 	}
-	over := s.queue.len() >= c.MaxQueued || s.queue.bytes+s.window.bytes >= c.MaxQueuedBytes
+	n, bytes := s.waitingLocked()
+	over := n >= c.MaxQueued || bytes >= c.MaxQueuedBytes
 	if over == s.stuffed.Load() {
 		return
 	}

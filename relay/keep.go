@@ -11,10 +11,16 @@ func (r *Relay) keep(m *Message) Ref {
 	r.bodies.Lock()
 	defer r.bodies.Unlock()
 	if m.ref.Load() == 0 {
-		m.ref.Store(uint64(r.store.Record(Change{Kind: Body, Message: m})))
+		r.recordBodyLocked(m)
 	}
 	m.holders.Add(1)
 	return Ref(m.ref.Load())
+}
+
+func (r *Relay) recordBodyLocked(m *Message) {
+	ref := r.store.Record(Change{Kind: Body, Message: m})
+	r.store.Hold(ref, m.stored())
+	m.ref.Store(uint64(ref))
 }
 
 // unkeep gives up one holder's claim on m's body.
@@ -35,14 +41,11 @@ func (r *Relay) unkeep(m *Message) {
 func (r *Relay) vacate(m *Message) Ref {
 	r.bodies.Lock()
 	defer r.bodies.Unlock()
-	ref := Ref(m.ref.Load())
-	if r.store.Vacate(ref) {
-		again := r.store.Record(Change{Kind: Body, Message: m})
-		m.ref.Store(uint64(again))
+	if ref := Ref(m.ref.Load()); r.store.Vacate(ref) {
+		r.recordBodyLocked(m)
 		r.store.Release(ref, m.stored())
-		ref = again
 	}
-	return ref
+	return Ref(m.ref.Load())
 }
 
 // stored is about how many bytes m's body takes in the store.

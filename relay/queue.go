@@ -56,6 +56,20 @@ func (q *queue) pop() delivery {
 	return d
 }
 
+// unpop puts d back before the oldest.
+func (q *queue) unpop(d delivery) {
+	if q.n == len(q.ring) {
+		q.resize(max(minRing, 2*len(q.ring)))
+	}
+	q.head = (q.head - 1) & (len(q.ring) - 1)
+	q.ring[q.head] = d
+	q.n++
+	q.bytes += d.msg.size()
+	if d.live0() {
+		q.live0 += d.msg.size()
+	}
+}
+
 func (q *queue) resize(size int) {
 	ring := make([]delivery, size)
 	for i := range q.n {

@@ -17,7 +17,6 @@ func (s *Session) termsLocked(attached bool) {
 	}
 	if !s.durable() {
 		s.unrecordLocked()
-		s.unkeepLocked()
 		return
 	}
 	if s.recorded.Load() == 0 {
@@ -41,23 +40,14 @@ func (s *Session) unrecordLocked() {
 	}
 }
 
-// unkeepLocked gives up the bodies that the session, which is not recorded any
-// more, has kept.
-func (s *Session) unkeepLocked() {
-	for i := range s.window.n {
-		s.unkeep(&s.window.at(i).delivery)
-	}
-	for i := range s.queue.n {
-		s.unkeep(s.queue.at(i))
-	}
+// keepsLocked reports whether d is to be recorded when it goes to the queue.
+func (s *Session) keepsLocked(d *delivery) bool {
+	return d.qos > 0 && d.msg.level > Memory && s.recorded.Load() != 0
 }
 
 // keepLocked records d, which goes to the end of the queue.
 func (s *Session) keepLocked(d *delivery) {
 	r := s.relay
-	if s.recorded.Load() == 0 || d.msg.level == Memory {
-		return
-	}
 	d.kept = true
 	r.keep(d.msg)
 	r.bodies.RLock() // the body must not move until what refers to it has been recorded

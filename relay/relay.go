@@ -33,6 +33,8 @@ type Relay struct {
 
 	setRetained func(m, old *Message) // records a retained message; nil without a store
 	sessionIDs  atomic.Uint64         // the last number given to a session that the store knows
+	relieving   atomic.Bool           // messages are being taken out of memory
+	loads       sync.WaitGroup        // goroutines that read or write chunks
 	moving      sync.RWMutex          // held for reading while messages are between two sessions
 	bodies      sync.RWMutex          // guards where bodies lie: Message.ref, while it is read to be recorded
 
@@ -87,6 +89,7 @@ func (r *Relay) sweep() {
 // Close stops the relay's timers. Sessions are not ended and wills that wait
 // are not published: the broker stops, its clients have not failed.
 func (r *Relay) Close() {
+	defer r.loads.Wait()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.closed.Store(true)

@@ -63,15 +63,25 @@ func (r *Relay) restoreSession(st *SessionState) {
 	for _, want := range st.Subs {
 		s.addLocked(want)
 	}
-	for _, in := range st.Inbound {
+	for _, id := range st.Inbound {
 		if s.inbound == nil {
 			s.inbound = make(map[uint16]inbound)
 		}
-		s.inbound[in.ID] = inbound{level: in.Level, logged: true}
+		s.inbound[id] = inbound{level: r.store.Level(""), logged: true}
 	}
 	for i := range st.Front {
 		s.restoreEntryLocked(&st.Front[i])
 	}
+	for _, c := range st.Chunks {
+		r.holdChunk(&c)
+		s.spill.chunks = append(s.spill.chunks, c)
+		s.spill.entries += c.Entries
+		s.spill.bytes += c.Bytes
+	}
+	for i := range st.Tail {
+		s.spill.tail.push(s.adoptLocked(&st.Tail[i]))
+	}
+	s.weighLocked()
 	if st.Attached {
 		s.recordLocked(Change{Kind: Detached, Clock: s.detached})
 	}
@@ -79,14 +89,7 @@ func (r *Relay) restoreSession(st *SessionState) {
 }
 
 func (s *Session) restoreEntryLocked(e *Entry) {
-	d := delivery{msg: e.Message, ids: e.IDs, seq: e.Seq, qos: e.QoS, retain: e.Retain, kept: true}
-	if sub := s.subs[e.Share]; sub != nil {
-		d.group = sub.group
-	}
-	if d.msg != nil {
-		s.relay.adopt(d.msg)
-		s.relay.queuedBytes.Add(d.msg.size())
-	}
+	d := s.adoptLocked(e)
 	id := e.PacketID
 	if id == 0 {
 		id = packetID(e.Seq)

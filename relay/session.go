@@ -35,6 +35,7 @@ type Session struct {
 	subs     map[string]*subscription // by filter as sent
 	filters  int64                    // bytes that subs cost
 	queue    queue
+	spill    spilled // waits behind queue
 	window   window
 	seq      uint64             // of the last QoS>0 message that was put in the queue
 	seen     uint64             // the greatest seq that has been sent, as recorded
@@ -109,9 +110,9 @@ func (s *Session) end() {
 	}
 	s.ended.Store(true)
 	s.live.Store(nil)
-	subs, waiting, unacked, will, access := s.subs, s.queue, s.window, s.will, s.willAccess
+	subs, waiting, unacked, spill, will, access := s.subs, s.queue, s.window, s.spill, s.will, s.willAccess
 	s.subs, s.inbound, s.will = nil, nil, nil
-	s.queue, s.window = queue{}, window{}
+	s.queue, s.window, s.spill = queue{}, window{}, spilled{loading: spill.loading}
 	s.weighLocked()
 	s.stopTimersLocked()
 	s.mu.Unlock()
@@ -119,7 +120,7 @@ func (s *Session) end() {
 	for _, sub := range subs {
 		s.relay.subs.remove(sub)
 	}
-	s.relay.queuedBytes.Add(-waiting.bytes - unacked.bytes)
+	s.relay.queuedBytes.Add(-waiting.bytes - unacked.bytes - spill.tail.bytes)
 	var again []delivery
 	for i := range unacked.n {
 		switch e := unacked.at(i); e.state {
@@ -133,13 +134,15 @@ func (s *Session) end() {
 	for waiting.len() > 0 {
 		again = append(again, waiting.pop())
 	}
-	for i := range again {
-		d := &again[i]
-		if d.group == nil || d.qos == 0 || !s.relay.redispatch(*d, s) {
-			s.drop(DropDiscarded, d.msg.origin(d.qos), 1)
-		}
-		s.unkeep(d)
+	s.handOn(again)
+	for i := range spill.chunks {
+		s.handOnChunk(&spill.chunks[i])
 	}
+	again = again[:0]
+	for spill.tail.len() > 0 {
+		again = append(again, spill.tail.pop())
+	}
+	s.handOn(again)
 	if will != nil {
 		s.relay.publishWill(s.id, will, access)
 	}
@@ -148,6 +151,39 @@ func (s *Session) end() {
 	s.unrecordLocked()
 	s.mu.Unlock()
 	s.relay.retire(s)
+}
+
+// handOn gives what waited in a session that has ended to the other members of
+// its shared subscriptions; the rest is dropped.
+func (s *Session) handOn(list []delivery) {
+	for i := range list {
+		d := &list[i]
+		if d.group == nil || d.qos == 0 || !s.relay.redispatch(*d, s) {
+			s.drop(DropDiscarded, d.msg.origin(d.qos), 1)
+		}
+		s.unkeep(d)
+	}
+}
+
+// handOnChunk is handOn for what is not in memory.
+func (s *Session) handOnChunk(c *Chunk) {
+	defer s.relay.releaseChunk(c)
+	if !c.Shared {
+		s.drop(DropDiscarded, origin{qos: 1}, c.Entries)
+		return
+	}
+	entries, err := s.relay.store.Load(c.Ref)
+	var list []delivery
+	s.mu.Lock()
+	for i := range entries {
+		list = append(list, s.adoptLocked(&entries[i]))
+	}
+	s.damagedLocked(c, len(entries), err)
+	s.mu.Unlock()
+	for i := range list {
+		s.relay.queuedBytes.Add(-list[i].msg.size())
+	}
+	s.handOn(list)
 }
 
 func (s *Session) stopTimersLocked() {
@@ -195,7 +231,7 @@ func (s *Session) info() SessionInfo {
 	defer s.mu.Unlock()
 	i.Username, i.Created, i.Expiry = s.username, s.created, s.expiry.Load()
 	i.Subscriptions = len(s.subs)
-	i.Queued, i.QueuedBytes = s.queue.len(), s.queue.bytes+s.window.bytes
+	i.Queued, i.QueuedBytes = s.waitingLocked()
 	i.Inflight = s.window.n
 	return i
 }

@@ -18,6 +18,7 @@ func (r *Relay) Snapshot() {
 	}
 	r.mu.Unlock()
 	for _, s := range all {
+		s.moveChunks()
 		s.snapshot()
 	}
 	r.snapshotRetained()
@@ -53,7 +54,7 @@ func (s *Session) stateLocked() *SessionState {
 	}
 	for id, in := range s.inbound {
 		if in.logged {
-			st.Inbound = append(st.Inbound, InboundID{id, in.level})
+			st.Inbound = append(st.Inbound, id)
 		}
 	}
 	for i := range s.window.n {
@@ -72,6 +73,10 @@ func (s *Session) stateLocked() *SessionState {
 		if d := s.queue.at(i); d.kept {
 			st.Front = append(st.Front, s.entryLocked(d))
 		}
+	}
+	st.Chunks = s.spill.chunks
+	for i := range s.spill.tail.len() {
+		st.Tail = append(st.Tail, s.entryLocked(s.spill.tail.at(i)))
 	}
 	return st
 }

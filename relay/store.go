@@ -23,7 +23,8 @@ type Store interface {
 	Record(c Change) Ref
 
 	// Hold and Release say how often the body or chunk at ref, of about so
-	// many bytes, is needed. What Record returns is held once.
+	// many bytes, is needed. What is not held may be gone after the next
+	// Snapshot.
 	Hold(ref Ref, bytes int)
 	Release(ref Ref, bytes int)
 
@@ -36,7 +37,12 @@ type Store interface {
 	// says; with Memory, when all Commits before have been told.
 	Commit(level Level, done Done)
 
-	// Load reads a chunk that was recorded as Spilled. It may block.
+	// Near reports whether two bodies lie so near each other that a claim on
+	// one keeps the other as well.
+	Near(a, b Ref) bool
+
+	// Load reads a chunk that was recorded as Spilled, with the messages of its
+	// entries, those that are left; an error says what is not. It may block.
 	Load(ref Ref) ([]Entry, error)
 
 	// Full reports that no more messages can be taken on for now.
@@ -100,8 +106,9 @@ const (
 	// WillWaits: Will is to be published for Session at Clock. WillGone: no more.
 	WillWaits
 	WillGone
-	// Spilled: Entries, the next of Session's queue that are in memory, are to
-	// be read from here.
+	// Spilled: Entries of Session's queue, which Chunk describes, are no longer
+	// in memory and are to be read from here; also if they were in another
+	// chunk that began with the same entry.
 	Spilled
 	// Whole: State is all there is of Session. It replaces what was recorded.
 	Whole
@@ -123,6 +130,7 @@ type Change struct {
 	Filter    Subscription
 	Entry     Entry
 	Entries   []Entry
+	Chunk     Chunk
 	Terms     Terms
 	Will      *wire.Will
 	State     *SessionState
@@ -160,12 +168,14 @@ type Chunk struct {
 	Last    uint64
 	Entries int
 	Bytes   int64 // what its messages would be charged with in memory
+	Shared  bool  // some entry was chosen by a shared subscription
+	Holds   []Hold
 }
 
-// InboundID is a QoS 2 identifier that a client has not released.
-type InboundID struct {
-	ID    uint16
-	Level Level
+// Hold is a claim on bodies that lie near each other.
+type Hold struct {
+	Ref   Ref
+	Bytes int
 }
 
 // SessionState is all that is kept of one session: what Snapshot records and
@@ -178,10 +188,10 @@ type SessionState struct {
 	NextSeq  uint64
 	Sent     uint64
 	Subs     []Subscription
-	Inbound  []InboundID
-	Front    []Entry // unacknowledged and next to be sent, in order
-	Chunks   []Chunk // then these
-	Tail     []Entry // then these
+	Inbound  []uint16 // QoS 2 identifiers that its client has not released
+	Front    []Entry  // unacknowledged and next to be sent, in order
+	Chunks   []Chunk  // then these
+	Tail     []Entry  // then these
 	Will     *wire.Will
 	WillDue  time.Duration
 }

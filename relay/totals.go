@@ -12,7 +12,8 @@ func (r *Relay) Totals() Totals {
 	t.Retained, t.RetainedB = r.retained.totals()
 	for _, s := range r.count(&t) {
 		s.mu.Lock()
-		t.Queued += s.queue.len()
+		n, _ := s.waitingLocked()
+		t.Queued += n
 		t.Inflight += s.window.n
 		s.mu.Unlock()
 	}

@@ -1,0 +1,44 @@
+package store
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/synthetism/edgebroker/journal"
+	"github.com/synthetism/edgebroker/relay"
+	"github.com/synthetism/edgebroker/wire"
+)
+
+// Options say where and how surely state is kept.
+type Options struct {
+	Disk          journal.Disk
+	Level         relay.Level   // for topics that no rule names, and for sessions and subscriptions; not Memory
+	Rules         []Rule        // the first that matches a topic counts
+	FlushInterval time.Duration // what Flush may lose
+	MaxDelay      time.Duration // upper bound of the time that a commit waits for others
+	MaxBytes      int64         // on disk; 0: no limit
+	SegmentSize   int64         // bytes
+	Log           *slog.Logger
+
+	// OnState is told when the store begins or ceases to take messages, and
+	// why. It must not block.
+	OnState func(state journal.State, err error)
+}
+
+// Rule says what is promised for the messages on the topics of Filter.
+type Rule struct {
+	Filter string // a topic filter without $share
+	Level  relay.Level
+}
+
+func (o *Options) level(topic string) relay.Level {
+	if topic == "" {
+		return o.Level
+	}
+	for _, r := range o.Rules {
+		if wire.MatchTopic(r.Filter, topic) {
+			return r.Level
+		}
+	}
+	return o.Level
+}

@@ -1,0 +1,99 @@
+package store
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/synthetism/edgebroker/relay"
+)
+
+// reading makes relay's state of a replay: it reads the messages that are held
+// in memory, each of them once however many sessions hold it.
+type reading struct {
+	store   *Store
+	bodies  map[relay.Ref]*relay.Message
+	damaged int
+}
+
+// recovered returns the state that r has led to, and how many messages of it
+// could not be read.
+func (s *Store) recovered(r *replay) (relay.Recovered, int) {
+	in := reading{store: s, bodies: make(map[relay.Ref]*relay.Message)}
+	rec := relay.Recovered{Drops: r.drops, LastSession: r.last}
+	for _, topic := range slices.Sorted(maps.Keys(r.retained)) {
+		if m := in.message(r.retained[topic]); m != nil {
+			rec.Retained = append(rec.Retained, m)
+		}
+	}
+	for _, st := range r.states() {
+		gone := r.sessions[st.ID].gone
+		in.unfold(st, gone)
+		st.Front, st.Tail = in.entries(st.Front), in.entries(st.Tail)
+		rec.Sessions = append(rec.Sessions, st)
+	}
+	if in.damaged > 0 {
+		rec.Drops[relay.DropDamaged.String()] += uint64(in.damaged)
+	}
+	return rec, in.damaged
+}
+
+// unfold reads the chunks of which a part is gone, and those before them, into
+// the front.
+func (in *reading) unfold(st *relay.SessionState, gone spans) {
+	n := 0
+	for i, c := range st.Chunks {
+		if gone.touches(c.First, c.Last) {
+			n = i + 1
+		}
+	}
+	for _, c := range st.Chunks[:n] {
+		entries, err := in.store.chunk(c.Ref)
+		if err != nil {
+			in.lost(c.Ref, c.Entries, err)
+			continue
+		}
+		for _, e := range entries {
+			if !gone.has(e.Seq) {
+				st.Front = append(st.Front, e)
+			}
+		}
+	}
+	st.Chunks = st.Chunks[n:]
+	slices.SortFunc(st.Front, func(a, b relay.Entry) int { return int(int64(a.Seq - b.Seq)) })
+}
+
+// entries fills in the messages of list, and leaves out those that cannot be
+// read.
+func (in *reading) entries(list []relay.Entry) []relay.Entry {
+	out := list[:0]
+	for _, e := range list {
+		if !e.HalfAcked {
+			if e.Message = in.message(e.Body); e.Message == nil {
+				continue
+			}
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+func (in *reading) message(ref relay.Ref) *relay.Message {
+	if m, known := in.bodies[ref]; known {
+		if m == nil {
+			in.damaged++
+		}
+		return m
+	}
+	m, err := in.store.message(ref)
+	if err != nil {
+		in.lost(ref, 1, err)
+	}
+	in.bodies[ref] = m
+	return m
+}
+
+func (in *reading) lost(ref relay.Ref, n int, err error) {
+	in.damaged += n
+	in.store.log.Error("stored messages cannot be read", "messages", n, "place", fmt.Sprintf("%#x", uint64(ref)), "error", err)
+}

@@ -1,0 +1,237 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/synthetism/edgebroker/journal"
+	"github.com/synthetism/edgebroker/relay"
+)
+
+// maxBacklog is how many bytes may wait to be written before publishers are
+// held back.
+const maxBacklog = 8 << 20
+
+// dropsInterval is how often the numbers of dropped messages are recorded, if
+// they have changed.
+const dropsInterval = 10 * time.Second
+
+// Store is a relay.Store over a journal. Its methods may be called from any
+// goroutine.
+type Store struct {
+	opts    Options
+	log     *slog.Logger
+	journal *journal.Log
+	full    atomic.Bool
+	scratch sync.Pool
+
+	relay  *relay.Relay // set by Run
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+}
+
+// Report is what Open has found.
+type Report struct {
+	journal.Recovery
+	Records  int           // read since the last checkpoint
+	Sessions int           // recovered
+	Retained int           // messages recovered
+	Unread   int           // messages that were stored and cannot be read any more
+	Took     time.Duration // until the state was there
+}
+
+// Open recovers what is stored on the disk, or begins a new store. Damage is
+// no error; see Report. The relay is made with the Store, and restored with
+// what was Recovered, before Run.
+func Open(opts Options) (*Store, relay.Recovered, *Report, error) {
+	began := time.Now()
+	s := &Store{opts: opts, log: opts.Log, scratch: sync.Pool{New: func() any { b := make([]byte, 0, 1024); return &b }}}
+	r := newReplay()
+	log, found, err := journal.Open(journal.Options{
+		Disk: opts.Disk, SegmentSize: opts.SegmentSize, MaxBytes: opts.MaxBytes, MaxDelay: opts.MaxDelay,
+		FlushInterval: opts.FlushInterval, Log: opts.Log, OnState: s.changed,
+	}, func(rec journal.Record) error { return r.take(relay.Ref(rec.Pos), rec.Type, rec.Data) })
+	if err != nil {
+		return nil, relay.Recovered{}, nil, fmt.Errorf("open store: %w", err)
+	}
+	s.journal = log
+	rec, unread := s.recovered(r)
+	report := &Report{Recovery: *found, Records: r.records, Sessions: len(rec.Sessions), Retained: len(rec.Retained),
+		Unread: unread, Took: time.Since(began)}
+	return s, rec, report, nil
+}
+
+// Run begins to write checkpoints of r's state, the first of them at once.
+func (s *Store) Run(r *relay.Relay) {
+	s.relay = r
+	ctx, cancel := context.WithCancel(context.Background())
+	s.cancel = cancel
+	s.done.Go(func() { s.run(ctx) })
+}
+
+func (s *Store) run(ctx context.Context) {
+	s.checkpoint()
+	tick := time.NewTicker(dropsInterval)
+	defer tick.Stop()
+	var known uint64
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.journal.Due():
+			s.checkpoint()
+		case <-tick.C:
+			drops := s.relay.Drops()
+			if n := total(drops); n != known {
+				known = n
+				s.Record(relay.Change{Kind: relay.Drops, Drops: drops})
+			}
+		}
+	}
+}
+
+func total(drops map[string]uint64) (n uint64) {
+	for _, d := range drops {
+		n += d
+	}
+	return n
+}
+
+func (s *Store) checkpoint() {
+	err := s.journal.Checkpoint(func() error { s.relay.Snapshot(); return nil })
+	if err != nil && !errors.Is(err, journal.ErrClosed) {
+		s.log.Error("write checkpoint", "error", err)
+	}
+}
+
+// Close writes what is there and ends the store. The relay must not be used
+// any more.
+func (s *Store) Close() error {
+	if s.cancel != nil {
+		s.cancel()
+		s.done.Wait()
+		s.Record(relay.Change{Kind: relay.Drops, Drops: s.relay.Drops()})
+	}
+	if err := s.journal.Close(); err != nil {
+		return fmt.Errorf("close store: %w", err)
+	}
+	return nil
+}
+
+// Journal is the log beneath, for statistics and backups.
+func (s *Store) Journal() *journal.Log { return s.journal }
+
+func (s *Store) changed(state journal.State, err error) {
+	s.full.Store(state == journal.Full)
+	if s.opts.OnState != nil {
+		s.opts.OnState(state, err)
+	}
+}
+
+// Level implements relay.Store.
+func (s *Store) Level(topic string) relay.Level { return s.opts.level(topic) }
+
+// Full implements relay.Store.
+func (s *Store) Full() bool { return s.full.Load() }
+
+// Clock implements relay.Store.
+func (s *Store) Clock() time.Duration { return s.journal.Clock() }
+
+// Record implements relay.Store.
+func (s *Store) Record(c relay.Change) relay.Ref {
+	buf := s.scratch.Get().(*[]byte)
+	data := appendChange((*buf)[:0], &c)
+	pos := s.journal.Append(byte(c.Kind), data)
+	if cap(data) <= 64<<10 {
+		*buf = data
+	}
+	s.scratch.Put(buf)
+	return relay.Ref(pos)
+}
+
+// Hold implements relay.Store.
+func (s *Store) Hold(ref relay.Ref, bytes int) { s.journal.Hold(journal.Pos(ref), bytes) }
+
+// Release implements relay.Store.
+func (s *Store) Release(ref relay.Ref, bytes int) { s.journal.Release(journal.Pos(ref), bytes) }
+
+// Vacate implements relay.Store.
+func (s *Store) Vacate(ref relay.Ref) bool { return s.journal.Vacate(journal.Pos(ref)) }
+
+// Near implements relay.Store: segments are kept or given up as a whole.
+func (s *Store) Near(a, b relay.Ref) bool {
+	return journal.Pos(a).Segment() == journal.Pos(b).Segment()
+}
+
+// Commit implements relay.Store.
+func (s *Store) Commit(level relay.Level, done relay.Done) {
+	l := journal.Flush
+	if level == relay.Sync {
+		l = journal.Sync
+	}
+	s.journal.Commit(l, done)
+}
+
+// AwaitBacklog implements relay.Store.
+func (s *Store) AwaitBacklog() {
+	if s.journal.Backlog() <= maxBacklog {
+		return
+	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for s.journal.Backlog() > maxBacklog && s.journal.State() != journal.Failed {
+		<-tick.C
+	}
+}
+
+// Load implements relay.Store.
+func (s *Store) Load(ref relay.Ref) ([]relay.Entry, error) {
+	entries, err := s.chunk(ref)
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	left := entries[:0]
+	for _, e := range entries {
+		if e.Message, err = s.message(e.Body); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		left = append(left, e)
+	}
+	return left, errors.Join(errs...)
+}
+
+// chunk reads the entries of a chunk.
+func (s *Store) chunk(ref relay.Ref) ([]relay.Entry, error) {
+	typ, data, err := s.journal.Read(journal.Pos(ref), nil)
+	if err != nil {
+		return nil, fmt.Errorf("read chunk: %w", err)
+	}
+	c, err := decodeChange(typ, data)
+	if err != nil || c.Kind != relay.Spilled {
+		return nil, fmt.Errorf("read chunk: type %d: %w", typ, errRecord)
+	}
+	return c.Entries, nil
+}
+
+// message reads a body.
+func (s *Store) message(ref relay.Ref) (*relay.Message, error) {
+	buf := s.scratch.Get().(*[]byte)
+	defer s.scratch.Put(buf)
+	typ, data, err := s.journal.Read(journal.Pos(ref), (*buf)[:0])
+	if err != nil {
+		return nil, fmt.Errorf("read message: %w", err)
+	}
+	if typ != byte(relay.Body) {
+		return nil, fmt.Errorf("read message: type %d: %w", typ, errRecord)
+	}
+	return decodeBody(data, s.opts.level, ref)
+}
+
+var _ relay.Store = (*Store)(nil)
