@@ -292,7 +292,7 @@ func relayConfig(c Config) relay.Config {
 	r.MaxSessionExpiry = c.Sessions.MaxExpiry
 	r.MaxRetained = c.Retained.MaxMessages
 	r.MaxRetainedBytes = int64(c.Retained.MaxBytes)
-	if c.Sessions.WhenFull == DropNewest {
+	if c.FullQueue() == DropNewest {
 		r.WhenFull = relay.DropNewest
 	}
 	return r

@@ -8,7 +8,7 @@ import (
 
 // Config is everything a person can set about one broker. Start from
 // [DefaultConfig] or [LoadConfig]: the zero value is not valid. A Config is a
-// plain value; copies share the Listeners slice. edgebroker.example.yml, see
+// plain value; copies share the slices in it. edgebroker.example.yml, see
 // [ExampleConfig], says of every key when to change it.
 type Config struct {
 	Listeners []ListenerConfig `yaml:"listeners"`
@@ -16,6 +16,7 @@ type Config struct {
 	Limits    LimitsConfig     `yaml:"limits"`
 	Sessions  SessionsConfig   `yaml:"sessions"`
 	Retained  RetainedConfig   `yaml:"retained"`
+	Storage   StorageConfig    `yaml:"storage"`
 	Events    EventsConfig     `yaml:"events"`
 	Log       LogConfig        `yaml:"log"`
 }
@@ -86,18 +87,34 @@ type SessionsConfig struct {
 	MaxQueuedMessages int           `yaml:"max_queued_messages"` // per session
 	MaxQueuedBytes    ByteSize      `yaml:"max_queued_bytes"`    // per session
 	TotalQueuedBytes  ByteSize      `yaml:"total_queued_bytes"`  // all sessions together
-	WhenFull          WhenFull      `yaml:"when_full"`
+	WhenFull          WhenFull      `yaml:"when_full"`           // empty: see Config.FullQueue
 }
 
-// WhenFull says which message a full session queue gives up. Either way the
-// loss is counted and reported as a drop event.
+// WhenFull says what gives way when a session queue is full. What is dropped
+// is counted and reported as a drop event; what is refused stays with its
+// publisher, who is told.
 type WhenFull string
 
 // The rules for a full queue.
 const (
 	DropOldest WhenFull = "drop_oldest"
 	DropNewest WhenFull = "drop_newest"
+	// Refuse turns QoS 1 and 2 messages away: reason 0x97 in MQTT 5, no
+	// acknowledgement before. QoS 0 is dropped as by DropNewest.
+	Refuse WhenFull = "refuse"
 )
+
+// FullQueue is the rule for full session queues: Sessions.WhenFull or, when
+// that is empty, Refuse if there is a Storage.Directory, else DropOldest.
+func (c Config) FullQueue() WhenFull {
+	switch {
+	case c.Sessions.WhenFull != "":
+		return c.Sessions.WhenFull
+	case c.Storage.Directory != "":
+		return Refuse
+	}
+	return DropOldest
+}
 
 // RetainedConfig bounds the retained messages. A message for a new topic
 // beyond either bound is refused.
@@ -151,9 +168,9 @@ func DefaultConfig() Config {
 			MaxQueuedMessages: 100000,
 			MaxQueuedBytes:    16 * MiB,
 			TotalQueuedBytes:  64 * MiB,
-			WhenFull:          DropOldest,
 		},
 		Retained: RetainedConfig{MaxMessages: 100000, MaxBytes: 32 * MiB},
+		Storage:  defaultStorage(),
 		Events:   EventsConfig{Queue: 1024},
 		Log:      LogConfig{Level: slog.LevelInfo, Format: LogText},
 	}

@@ -121,8 +121,12 @@ func (d *configDecoder) intoSlice(path string, n ast.Node, v reflect.Value) {
 		d.unusable(path, n, describeNode(n)+" where a list belongs; write entries that begin with \"- \"")
 		return
 	}
-	if len(s.Values) > maxListeners {
-		d.unusable(path, n, fmt.Sprintf("the list has %d entries; %d is the most", len(s.Values), maxListeners))
+	if len(s.Values) > maxListEntries {
+		d.unusable(path, n, fmt.Sprintf("the list has %d entries; %d is the most", len(s.Values), maxListEntries))
+		return
+	}
+	if len(s.Values) == 0 {
+		v.SetZero()
 		return
 	}
 	list := reflect.MakeSlice(v.Type(), len(s.Values), len(s.Values))

@@ -10,6 +10,7 @@ const (
 	EnvListen   = "EDGEBROKER_LISTEN"    // address of the first listener; a path makes it a unix socket
 	EnvSocket   = "EDGEBROKER_SOCKET"    // path of the control socket
 	EnvLogLevel = "EDGEBROKER_LOG_LEVEL" // debug, info, warn or error
+	EnvData     = "EDGEBROKER_DATA"      // storage.directory
 )
 
 // The flags that [Config.ApplyFlags] reads; each does what the variable of
@@ -18,6 +19,7 @@ const (
 	FlagListen   = "--listen"
 	FlagSocket   = "--socket"
 	FlagLogLevel = "--log-level"
+	FlagData     = "--data"
 )
 
 // ApplyEnv sets in c what the environment overrides. getenv is os.Getenv or
@@ -25,16 +27,16 @@ const (
 // whose problems name the variable at fault, and c is then unchanged. It says
 // nothing of what is wrong with the rest of c.
 func (c *Config) ApplyEnv(getenv func(name string) string) error {
-	return c.override(EnvListen, EnvSocket, EnvLogLevel, getenv)
+	return c.override(EnvListen, EnvSocket, EnvLogLevel, EnvData, getenv)
 }
 
 // ApplyFlags is ApplyEnv for command line flags: get returns the value of a
 // flag, such as [FlagListen], or an empty string.
 func (c *Config) ApplyFlags(get func(name string) string) error {
-	return c.override(FlagListen, FlagSocket, FlagLogLevel, get)
+	return c.override(FlagListen, FlagSocket, FlagLogLevel, FlagData, get)
 }
 
-func (c *Config) override(listen, socket, level string, get func(string) string) error {
+func (c *Config) override(listen, socket, level, data string, get func(string) string) error {
 	next := *c
 	next.Listeners = slices.Clone(c.Listeners)
 	var problems []Problem
@@ -46,6 +48,9 @@ func (c *Config) override(listen, socket, level string, get func(string) string)
 	}
 	if v := get(socket); v != "" {
 		next.Control.Socket = v
+	}
+	if v := get(data); v != "" {
+		next.Storage.Directory = v
 	}
 	if v := get(level); v != "" {
 		var err error
@@ -59,8 +64,11 @@ func (c *Config) override(listen, socket, level string, get func(string) string)
 			continue
 		}
 		source := listen
-		if f.path == "control.socket" && next.Control.Socket != c.Control.Socket {
+		switch {
+		case f.path == "control.socket" && next.Control.Socket != c.Control.Socket:
 			source = socket
+		case f.path == "storage.directory":
+			source = data
 		}
 		problems = append(problems, Problem{File: source, Path: f.path, Message: f.message(nil)})
 	}

@@ -15,18 +15,20 @@ func TestConfigApplyEnv(t *testing.T) {
 		err  string
 	}{
 		{name: "nothing set", want: func(*Config) {}},
-		{name: "all set", env: map[string]string{EnvListen: "[::1]:1999", EnvSocket: "/x/c.sock", EnvLogLevel: "debug"}, want: func(c *Config) {
+		{name: "all set", env: map[string]string{EnvListen: "[::1]:1999", EnvSocket: "/x/c.sock", EnvLogLevel: "debug", EnvData: "/x/data"}, want: func(c *Config) {
 			c.Listeners[0].Address, c.Control.Socket, c.Log.Level = "[::1]:1999", "/x/c.sock", slog.LevelDebug
+			c.Storage.Directory = "/x/data"
 		}},
 		{name: "path", env: map[string]string{EnvListen: "/x/mqtt.sock"}, want: func(c *Config) {
 			c.Listeners[0].Type, c.Listeners[0].Address = ListenUnix, "/x/mqtt.sock"
 		}},
 		{name: "open address", env: map[string]string{EnvListen: "0.0.0.0:1883"},
 			err: "EDGEBROKER_LISTEN: listeners[0].address: 0.0.0.0:1883 can be reached from other machines, and clients cannot sign in yet; listen on 127.0.0.1, or let everybody in with allow_anonymous: true"},
-		{name: "all wrong", env: map[string]string{EnvListen: "1883", EnvSocket: "c.sock", EnvLogLevel: "infos"},
+		{name: "all wrong", env: map[string]string{EnvListen: "1883", EnvSocket: "c.sock", EnvLogLevel: "infos", EnvData: "data"},
 			err: "EDGEBROKER_LOG_LEVEL: log.level: \"infos\" is not a log level; did you mean info?\n" +
 				"EDGEBROKER_LISTEN: listeners[0].address: \"1883\" is not host:port; write it like 127.0.0.1:1883 or \"[::1]:1883\"\n" +
-				"EDGEBROKER_SOCKET: control.socket: \"c.sock\" is not an absolute path; write the path of the socket from / on"},
+				"EDGEBROKER_SOCKET: control.socket: \"c.sock\" is not an absolute path; write the path of the socket from / on\n" +
+				"EDGEBROKER_DATA: storage.directory: \"data\" is not an absolute path; write the path of the folder from / on"},
 		{name: "address of another listener", env: map[string]string{EnvListen: "127.0.0.1:2"},
 			err: "EDGEBROKER_LISTEN: listeners[1].address: port 2 is taken by listeners[0]; pick another"},
 		{name: "both on one socket", env: map[string]string{EnvListen: "/x/s", EnvSocket: "/x/s"},

@@ -22,8 +22,8 @@ func TestConfigExample(t *testing.T) {
 	})
 
 	// Keys whose default depends on others stand in comments.
-	commented := regexp.MustCompile(`(?m)^( *)# ([a-z_]+): (\S+)$`)
-	open := commented.ReplaceAllString(string(ExampleConfig()), "$1$2: $3")
+	commented := regexp.MustCompile(`(?m)^( *)# ((?:- )?[a-z_]+:(?: \S+)?)$`)
+	open := commented.ReplaceAllString(string(ExampleConfig()), "$1$2")
 	d := &configDecoder{at: map[string]*token.Position{}, bad: map[string]bool{}}
 	var cfg Config
 	d.into("", d.parse([]byte(open)), reflect.ValueOf(&cfg).Elem())

@@ -68,8 +68,9 @@ func (l ListenerConfig) Local() bool {
 	return err == nil && ip.Unmap().IsLoopback()
 }
 
-// maxListeners is more than a gateway has addresses.
-const maxListeners = 256
+// maxListEntries bounds every list of the configuration. It is more than a
+// gateway has addresses.
+const maxListEntries = 256
 
 func listenerItem(i int) string { return fmt.Sprintf("listeners[%d]", i) }
 
@@ -79,8 +80,8 @@ func listenerFindings(listeners []ListenerConfig) []finding {
 	if len(listeners) == 0 {
 		return []finding{{path: "listeners", what: "the list is empty, so no client could connect", mend: "add a listener, or remove the key for the default one"}}
 	}
-	if n := len(listeners); n > maxListeners {
-		return []finding{{path: "listeners", what: fmt.Sprintf("the list has %d entries", n), mend: fmt.Sprintf("%d is the most", maxListeners)}}
+	if n := len(listeners); n > maxListEntries {
+		return []finding{{path: "listeners", what: fmt.Sprintf("the list has %d entries", n), mend: fmt.Sprintf("%d is the most", maxListEntries)}}
 	}
 	var out []finding
 	for i, l := range listeners {

@@ -50,7 +50,8 @@ func (c Config) findings() []finding {
 	out := listenerFindings(c.Listeners)
 	out = append(out, c.controlFindings()...)
 	out = append(out, c.sizeFindings()...)
-	out = append(out, oneOf("sessions.when_full", c.Sessions.WhenFull, DropOldest, DropNewest)...)
+	out = append(out, oneOf("sessions.when_full", c.FullQueue(), DropOldest, DropNewest, Refuse)...)
+	out = append(out, c.Storage.findings()...)
 	out = append(out, oneOf("log.format", c.Log.Format, LogText, LogJSON)...)
 	return out
 }
@@ -105,7 +106,7 @@ func (w within[T]) findings() []finding {
 	switch {
 	case w.unlimited0 && w.v == 0:
 	case w.v < w.lo && w.unlimited0:
-		return []finding{{path: w.path, what: valueText(w.v) + " is less than " + valueText(w.lo), mend: "raise it, or set 0 for no limit"}}
+		return []finding{{path: w.path, what: valueText(w.v) + " is less than " + valueText(w.lo), mend: "raise it, or set " + valueText(T(0)) + " for no limit"}}
 	case w.v < w.lo:
 		return []finding{{path: w.path, what: valueText(w.v) + " is less than " + valueText(w.lo), mend: "raise it"}}
 	case w.v > w.hi:
@@ -179,12 +180,17 @@ func (c Config) rangeFindings() []finding {
 		{"sessions.max_queued_bytes", c.Sessions.MaxQueuedBytes, 1 * KiB, math.MaxInt64, false},
 		{"sessions.total_queued_bytes", c.Sessions.TotalQueuedBytes, 1 * KiB, math.MaxInt64, false},
 		{"retained.max_bytes", c.Retained.MaxBytes, 1 * KiB, math.MaxInt64, false},
+		{"storage.max_bytes", c.Storage.MaxBytes, minSegments * minSegmentSize, math.MaxInt64, false},
+		{"storage.segment_size", c.Storage.SegmentSize, minSegmentSize, maxSegmentSize, false},
+		{"storage.daily_write_budget", c.Storage.DailyWriteBudget, 1 * MiB, math.MaxInt64, true},
 	} {
 		out = append(out, w.findings()...)
 	}
 	for _, w := range []within[time.Duration]{
 		{"limits.connect_timeout", c.Limits.ConnectTimeout, 100 * time.Millisecond, time.Hour, false},
 		{"sessions.max_expiry", c.Sessions.MaxExpiry, time.Second, maxExpiry, false},
+		{"storage.flush_interval", c.Storage.FlushInterval, 10 * time.Millisecond, time.Hour, false},
+		{"storage.max_commit_delay", c.Storage.MaxCommitDelay, 0, time.Second, false},
 	} {
 		out = append(out, w.findings()...)
 	}
@@ -209,6 +215,20 @@ func (c Config) budgetFindings() []finding {
 			path:  "limits.max_packet_size",
 			what:  fmt.Sprintf("a message of %v could never wait in a session, which holds the %v of", c.Limits.MaxPacketSize, c.Sessions.MaxQueuedBytes),
 			other: "sessions.max_queued_bytes", mend: "lower this or raise that",
+		})
+	}
+	if s := c.Storage; s.MaxBytes/minSegments < s.SegmentSize {
+		out = append(out, finding{
+			path:  "storage.max_bytes",
+			what:  fmt.Sprintf("%v do not hold %d times the %v of", s.MaxBytes, minSegments, s.SegmentSize),
+			other: "storage.segment_size", mend: "raise this or lower that; space is reclaimed by whole segments",
+		})
+	}
+	if s := c.Storage; s.MaxCommitDelay > s.FlushInterval {
+		out = append(out, finding{
+			path:  "storage.max_commit_delay",
+			what:  fmt.Sprintf("acknowledgements would wait longer than the %v of", s.FlushInterval),
+			other: "storage.flush_interval", mend: "lower this or raise that",
 		})
 	}
 	return out

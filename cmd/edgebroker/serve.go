@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -26,13 +27,15 @@ func serveCommand(e *env) *cli.Command {
 		UsageText: `edgebroker serve                               on 127.0.0.1:1883, for this machine
 edgebroker serve --config /etc/edgebroker/edgebroker.yml
 edgebroker serve --listen 127.0.0.1:0          on any free port, which the log names`,
-		Description: `Flags win over the environment, which wins over the config file. The log goes to
-stderr. SIGINT and SIGTERM stop the broker, at the latest after ten seconds; a
+		Description: `Flags win over the environment, which wins over the config file. Where none of
+them names a folder for the state, it is the one that systemd made for the unit
+($STATE_DIRECTORY). The log goes to stderr. SIGINT and SIGTERM stop the broker, at the latest after ten seconds; a
 second one ends it at once.`,
 		Flags: []cli.Flag{
 			&cli.PathFlag{Name: "config", Aliases: []string{"c"}, Usage: "read the configuration from `FILE`", DefaultText: "none: see edgebroker config example", TakesFile: true},
 			&cli.StringFlag{Name: "listen", Usage: "listen on `ADDR`, HOST:PORT or a unix socket's path, in place of the first listener's address ($" + appliance.EnvListen + ")"},
 			&cli.PathFlag{Name: "socket", Aliases: []string{"s"}, Usage: "put the control socket at `PATH` ($" + appliance.EnvSocket + ")", DefaultText: appliance.DefaultSocket(), TakesFile: true},
+			&cli.PathFlag{Name: "data", Usage: "keep state in the folder `DIR` ($" + appliance.EnvData + ")", DefaultText: "$STATE_DIRECTORY under systemd", TakesFile: true},
 			&cli.StringFlag{Name: "log-level", Usage: "log from `LEVEL` on: debug, info, warn, error ($" + appliance.EnvLogLevel + ")", DefaultText: "info"},
 		},
 		Action: func(c *cli.Context) error { return runServe(e, c) },
@@ -78,7 +81,8 @@ func runServe(e *env, c *cli.Context) error {
 }
 
 // serveConfig is the config file, if one is named, with what the environment
-// and the flags say on top.
+// and the flags say on top. The folder for the state is that of the service
+// manager when none of them names one.
 func serveConfig(c *cli.Context) (appliance.Config, error) {
 	cfg := appliance.DefaultConfig()
 	if path := c.Path("config"); path != "" {
@@ -87,13 +91,24 @@ func serveConfig(c *cli.Context) (appliance.Config, error) {
 			return cfg, err
 		}
 	}
+	if cfg.Storage.Directory == "" {
+		cfg.Storage.Directory = systemd.StateDirectory()
+	}
 	if err := cfg.ApplyEnv(os.Getenv); err != nil {
 		return cfg, err
+	}
+	data := c.Path("data")
+	if data != "" {
+		var err error
+		if data, err = filepath.Abs(data); err != nil {
+			return cfg, fmt.Errorf("find folder of %s: %w", appliance.FlagData, err)
+		}
 	}
 	flags := map[string]string{
 		appliance.FlagListen:   c.String("listen"),
 		appliance.FlagSocket:   c.Path("socket"),
 		appliance.FlagLogLevel: c.String("log-level"),
+		appliance.FlagData:     data,
 	}
 	return cfg, cfg.ApplyFlags(func(name string) string { return flags[name] })
 }

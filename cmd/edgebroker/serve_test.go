@@ -5,11 +5,16 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/synthetism/edgebroker/appliance"
 )
 
 // TestServeTellsTheServiceManager runs serve as systemd does, with a watchdog.
@@ -74,4 +79,48 @@ func TestStopWithin(t *testing.T) {
 		}
 		close(release)
 	})
+}
+
+func TestServeConfigPrecedence(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "eb.yml")
+	if err := os.WriteFile(file, []byte("storage: {directory: /of/the/file}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	for _, tt := range []struct {
+		name        string
+		unit, env   string
+		args        []string
+		want, fails string
+	}{
+		{name: "nobody says anything"},
+		{name: "the unit", unit: "/of/the/unit", want: "/of/the/unit"},
+		{name: "the file before the unit", unit: "/of/the/unit", args: []string{"--config", file}, want: "/of/the/file"},
+		{name: "the environment before the file", unit: "/of/the/unit", env: "/of/the/env", args: []string{"--config", file}, want: "/of/the/env"},
+		{name: "the flag before all", unit: "/of/the/unit", env: "/of/the/env", args: []string{"--config", file, "--data", "/of/the/flag"}, want: "/of/the/flag"},
+		{name: "a flag from here on", args: []string{"--data", "state"}, want: filepath.Join(dir, "state")},
+		{name: "no environment from here on", env: "state", fails: "EDGEBROKER_DATA: storage.directory: "},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Setenv("STATE_DIRECTORY", tt.unit)
+			t.Setenv(appliance.EnvData, tt.env)
+			command := serveCommand(&env{})
+			var cfg appliance.Config
+			command.Action = func(c *cli.Context) (err error) {
+				cfg, err = serveConfig(c)
+				return err
+			}
+			err := (&cli.App{Commands: []*cli.Command{command}}).Run(append([]string{program, "serve"}, tt.args...))
+			if tt.fails != "" {
+				if err == nil || !strings.HasPrefix(err.Error(), tt.fails) {
+					t.Errorf("got %v, want %s...", err, tt.fails)
+				}
+				return
+			}
+			if err != nil || cfg.Storage.Directory != tt.want {
+				t.Errorf("got %q, %v; want %q", cfg.Storage.Directory, err, tt.want)
+			}
+		})
+	}
 }
