@@ -18,7 +18,7 @@ func arrows() map[string][]string {
 		// The command line is also a client of the control socket, whose
 		// protocol is statsd's, and speaks MQTT for pub, sub and bench.
 		"cmd":       {"appliance", "statsd", "systemd", "bench", "wire", "events", "internal/dial"},
-		"appliance": {"listen", "hooks", "relay", "journal", "statsd", "bridge", "systemd", "wire", "events", "internal/unixsocket"},
+		"appliance": {"listen", "hooks", "relay", "store", "journal", "statsd", "bridge", "systemd", "wire", "events", "internal/unixsocket"},
 		// hooks binds what listen accepts to what relay keeps.
 		"hooks":  {"listen", "relay", "wire", "events"},
 		"listen": {"wire", "events", "internal/unixsocket"},
@@ -27,6 +27,8 @@ func arrows() map[string][]string {
 		"bridge": {"wire", "events"},
 		// bench loads any broker over the network, so it knows only the wire.
 		"bench":   {"wire", "internal/dial"},
+		// store puts relay's changes into the journal's records.
+		"store":   {"relay", "journal", "wire"},
 		"journal": {},
 		"systemd": {},
 		"wire":    {},

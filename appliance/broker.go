@@ -15,6 +15,7 @@ import (
 	"github.com/synthetism/edgebroker/listen"
 	"github.com/synthetism/edgebroker/relay"
 	"github.com/synthetism/edgebroker/statsd"
+	"github.com/synthetism/edgebroker/store"
 	"github.com/synthetism/edgebroker/wire"
 )
 
@@ -38,6 +39,7 @@ type Broker struct {
 	control bool
 
 	bus       *events.Bus
+	store     *store.Store // nil: state is kept in memory
 	relay     *relay.Relay
 	gate      *listen.Gate
 	access    *hooks.Access
@@ -104,7 +106,13 @@ func (b *Broker) Start(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
-	b.assemble()
+	rec, err := b.openStore()
+	if err != nil {
+		b.state = stopping
+		close(b.stopped)
+		return fmt.Errorf("start: %w", err)
+	}
+	b.assemble(rec)
 	if err := b.bind(); err != nil {
 		b.unbind(ctx)
 		return err
@@ -131,8 +139,14 @@ func (b *Broker) Start(ctx context.Context) error {
 }
 
 // assemble makes the parts.
-func (b *Broker) assemble() {
-	b.relay = relay.New(relayConfig(b.cfg), nil, b.bus, b.log.With("component", "relay"))
+func (b *Broker) assemble(rec relay.Recovered) {
+	if b.store != nil {
+		b.relay = relay.New(relayConfig(b.cfg), b.store, b.bus, b.log.With("component", "relay"))
+		b.relay.Restore(rec)
+		b.store.Run(b.relay)
+	} else {
+		b.relay = relay.New(relayConfig(b.cfg), nil, b.bus, b.log.With("component", "relay"))
+	}
 	b.sessions = hooks.NewSessions(b.relay, b.bus, hooks.Limits{
 		ReceiveMaximum: uint16(b.cfg.Limits.ReceiveMaximum),
 		MaxPacketSize:  uint32(b.cfg.Limits.MaxPacketSize),
@@ -196,6 +210,7 @@ func (b *Broker) unbind(ctx context.Context) {
 	}
 	_ = b.stats.Close(context.Background()) // nobody has been served
 	b.relay.Close()
+	_ = b.closeStore() // nothing has changed
 	b.stopErr = b.bus.Close(ctx)
 	b.state = stopping
 	close(b.stopped)
@@ -238,6 +253,7 @@ func (b *Broker) Stop(ctx context.Context) error {
 		go func() { _ = b.server.Close() }() // it waits for the connections that have not ended yet
 	}
 	b.relay.Close()
+	errs = append(errs, b.closeStore())
 	errs = append(errs, b.bus.Close(ctx))
 	errs = append(errs, b.stats.Close(ctx))
 	b.cancel()
@@ -292,8 +308,11 @@ func relayConfig(c Config) relay.Config {
 	r.MaxSessionExpiry = c.Sessions.MaxExpiry
 	r.MaxRetained = c.Retained.MaxMessages
 	r.MaxRetainedBytes = int64(c.Retained.MaxBytes)
-	if c.FullQueue() == DropNewest {
+	switch c.FullQueue() {
+	case DropNewest:
 		r.WhenFull = relay.DropNewest
+	case Refuse:
+		r.WhenFull = relay.Refuse
 	}
 	return r
 }

@@ -36,6 +36,9 @@ func (c *commit) Committed(err error) {
 	for _, g := range c.gates {
 		g.lift(err)
 	}
+	if err != nil && len(c.gates) > 0 {
+		c.relay.purge()
+	}
 	if c.port != nil {
 		c.port.uncommitted.Add(-1)
 	}

@@ -58,6 +58,10 @@ func (s *Session) pushLocked(d delivery) (any bool) {
 			return any
 		}
 	}
+	if keep && !refuse && r.store.Full() && !s.makeWayLocked(&d) {
+		s.drop(DropStoreFull, d.msg.origin(d.qos), 1)
+		return any
+	}
 	if d.qos > 0 {
 		s.seq++
 		d.seq = s.seq
@@ -77,6 +81,15 @@ func (s *Session) pushLocked(d delivery) (any bool) {
 	}
 	s.weighLocked()
 	return any
+}
+
+// makeWayLocked lets d in while the store is full, in place of two older
+// messages of the session, so that what is kept becomes less.
+func (s *Session) makeWayLocked(d *delivery) bool {
+	if s.relay.cfg.WhenFull != DropOldest {
+		return false
+	}
+	return s.dropOldestLocked(d) && s.dropOldestLocked(d)
 }
 
 // dropOldestLocked makes room for d. It reports false if nothing may go for

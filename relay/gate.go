@@ -86,3 +86,44 @@ func (s *Session) heldLocked(d *delivery) bool {
 	s.holding = !g.admits(s)
 	return s.holding
 }
+
+// purge drops what waits behind gates that have failed, also where nobody
+// comes to read it: its publishers will send it again.
+func (r *Relay) purge() {
+	if !r.purging.CompareAndSwap(false, true) {
+		return // the one that runs, or is about to, has yet to look
+	}
+	r.loads.Go(func() {
+		r.purging.Store(false)
+		r.mu.Lock()
+		all := make([]*Session, 0, len(r.sessions))
+		for _, s := range r.sessions {
+			all = append(all, s)
+		}
+		r.mu.Unlock()
+		for _, s := range all {
+			s.purge()
+		}
+	})
+}
+
+func (s *Session) purge() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, q := range []*queue{&s.queue, &s.spill.tail} {
+		for range q.len() {
+			d := q.pop()
+			if d.msg.gate == nil || !d.msg.gate.void() {
+				q.push(d)
+				continue
+			}
+			s.relay.queuedBytes.Add(-d.msg.size())
+			if d.qos == 0 {
+				s.queued0.Add(-1)
+			}
+			s.drop(DropNotStored, d.msg.origin(d.qos), 1)
+			s.settledLocked(&d)
+		}
+	}
+	s.weighLocked()
+}

@@ -129,7 +129,11 @@ func announce(log *slog.Logger, cfg appliance.Config, addr func(listener string)
 			log.Info("listening for the network, clients without a password are refused")
 		}
 	}
-	log.Info("state is kept in memory: sessions, queued and retained messages are lost when the broker stops")
+	if dir := cfg.Storage.Directory; dir != "" {
+		log.Info("state is stored: what is acknowledged survives a crash", "directory", dir, "durability", cfg.Storage.Durability)
+	} else {
+		log.Info("state is kept in memory: sessions, queued and retained messages are lost when the broker stops; to store it, see --data")
+	}
 	log.Info("ready; watch with `edgebroker stats` and `edgebroker events`", "control", cfg.Control.Path(), "version", readBuildInfo().Version)
 }
 
