@@ -33,6 +33,9 @@ func (v *survey) link() error {
 	in := map[uint32]bool{}
 	for _, s := range v.chain {
 		in[s.number] = true
+		if s.known && !s.intact { // an old one may be half recycled
+			s.damage(0, headerSize, "header damaged; its copy is used")
+		}
 	}
 	for _, n := range numbers {
 		s := v.begun[n]

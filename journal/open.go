@@ -109,6 +109,7 @@ func (l *Log) start(v *survey) error {
 			continue
 		}
 		l.voids = append(l.voids, &segment{number: s.named, size: s.size, name: s.name})
+		l.number = max(l.number, s.named) // the name is taken
 	}
 	l.number++
 	s := &segment{

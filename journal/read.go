@@ -52,6 +52,17 @@ func (l *Log) Read(pos Pos, buf []byte) (typ byte, data []byte, err error) {
 	return typ, buf, err
 }
 
+// Kept reports whether the record at pos is in the log, on disk or still in
+// memory; not whether it is intact. After a failure it tells the owner what is
+// lost, see Generation.
+func (l *Log) Kept(pos Pos) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.findLocked(pos.Segment())
+	offset := int64(pos.Offset())
+	return s != nil && offset >= headerSize && (offset < s.end || l.memoryLocked(s, offset) != nil)
+}
+
 // memoryLocked is the record at offset of s, of what is not yet written.
 func (l *Log) memoryLocked(s *segment, offset int64) []byte {
 	for _, b := range []*batch{l.inflight, l.cur} {

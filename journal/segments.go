@@ -179,7 +179,7 @@ func (l *Log) takeSpare(name string, size int64) (*spare, error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if more := size - l.o.SegmentSize; more > l.budgetLocked() {
+	if more := size - l.o.SegmentSize; more > 0 && more > l.budgetLocked() {
 		return nil, fmt.Errorf("a record needs %d bytes: %w", size, ErrFull)
 	}
 	i := slices.IndexFunc(l.spares, func(sp *spare) bool { return sp.name == name })

@@ -152,9 +152,6 @@ func (v *survey) identify() error {
 			s.spare = true
 		case s.known && s.h.number == s.named:
 			v.accept(s, s.named)
-			if !s.intact {
-				s.damage(0, headerSize, "header damaged; its copy is used")
-			}
 		}
 	}
 	for _, s := range v.files {
