@@ -73,9 +73,13 @@ func (l *Log) vacateLocked(root uint32) {
 
 // Vacate reports, during a Checkpoint, whether the held record at pos should
 // move, so that its segment can go: Append it anew, Hold that, Release this.
+// After a failure it is also true of what was lost by that.
 func (l *Log) Vacate(pos Pos) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := l.findLocked(pos.Segment())
-	return s != nil && s.vacate
+	if s == nil {
+		return State(l.state.Load()) == Failed // it was never begun on disk
+	}
+	return s.vacate || s.tainted && int64(pos.Offset()) >= s.end
 }

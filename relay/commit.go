@@ -34,7 +34,7 @@ func (c *commit) Committed(err error) {
 		c.port.Writable() // the answers may have been what filled the link
 	}
 	for _, g := range c.gates {
-		g.lift(err)
+		g.lift(c.relay, err)
 	}
 	if err != nil && len(c.gates) > 0 {
 		c.relay.purge()

@@ -16,7 +16,7 @@ type gate struct {
 
 	mu      sync.Mutex // guards everything that follows
 	logged  bool       // Received has been recorded for every message behind it that needs it
-	failed  bool       // the store has not kept them: their publisher was told nothing and will send them again
+	failed  uint64     // not 0: the store has not kept them: their publisher was told nothing and will send them again
 	waiters []*Session
 }
 
@@ -37,9 +37,11 @@ func (g *gate) admits(s *Session) bool {
 
 // lift opens the gate and lets the sessions that wait go on. Call it without
 // locks.
-func (g *gate) lift(err error) {
+func (g *gate) lift(r *Relay, err error) {
 	g.mu.Lock()
-	g.failed = err != nil
+	if err != nil {
+		g.failed = r.failures.Add(1)
+	}
 	g.open.Store(true)
 	waiters := g.waiters
 	g.waiters = nil
@@ -53,7 +55,15 @@ func (g *gate) lift(err error) {
 func (g *gate) void() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.failed
+	return g.failed > 0
+}
+
+// stored reports whether what is behind the gate has been stored after all: by
+// a snapshot.
+func (g *gate) stored(r *Relay) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.failed <= r.healed.Load()
 }
 
 // unlogged reports whether messages of QoS 2 behind the gate are yet to be

@@ -86,6 +86,7 @@ func (r *Relay) redispatch(d delivery, from *Session) bool {
 		if flush {
 			sub.session.flush()
 		}
+		sub.session.commitChunks()
 		if taken {
 			return true
 		}

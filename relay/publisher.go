@@ -327,6 +327,7 @@ func (p *publisher) hand(s *Session, ds []delivery) bool {
 	if flush {
 		p.touch(s)
 	}
+	s.commitChunks()
 	if taken && s.recorded.Load() != 0 {
 		for i := range ds {
 			if ds[i].qos > 0 {

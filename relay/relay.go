@@ -33,6 +33,8 @@ type Relay struct {
 
 	setRetained func(m, old *Message) // records a retained message; nil without a store
 	sessionIDs  atomic.Uint64         // the last number given to a session that the store knows
+	failures    atomic.Uint64         // commits that have failed
+	healed      atomic.Uint64         // of these, how many have no effect any more, since all was recorded anew
 	purging     atomic.Bool           // a goroutine is about to look for messages that were not stored
 	relieving   atomic.Bool           // messages are being taken out of memory
 	loads       sync.WaitGroup        // goroutines that read or write chunks

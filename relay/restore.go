@@ -74,7 +74,7 @@ func (r *Relay) restoreSession(st *SessionState) {
 	}
 	for _, c := range st.Chunks {
 		r.holdChunk(&c)
-		s.spill.chunks = append(s.spill.chunks, c)
+		s.spill.chunks = append(s.spill.chunks, &chunk{Chunk: c})
 		s.spill.entries += c.Entries
 		s.spill.bytes += c.Bytes
 	}

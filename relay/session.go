@@ -19,6 +19,7 @@ type Session struct {
 	recorded atomic.Uint64        // number by which the store knows the session, 0 if it does not
 	queued0  atomic.Int32         // >0: QoS 0 must pass through the queue to keep its order
 	stuffed  atomic.Bool          // its queue is at a limit, and it may lose nothing
+	spilling atomic.Bool          // there are chunks whose commit is yet to be asked for
 	starved  atomic.Bool          // pump stopped because the link had too much waiting
 	dirty    atomic.Bool          // somebody has appended to the link and will flush it
 
@@ -137,7 +138,7 @@ func (s *Session) end() {
 	}
 	s.handOn(again)
 	for i := range spill.chunks {
-		s.handOnChunk(&spill.chunks[i])
+		s.handOnChunk(spill.chunks[i])
 	}
 	again = again[:0]
 	for spill.tail.len() > 0 {
@@ -167,19 +168,16 @@ func (s *Session) handOn(list []delivery) {
 }
 
 // handOnChunk is handOn for what is not in memory.
-func (s *Session) handOnChunk(c *Chunk) {
-	defer s.relay.releaseChunk(c)
+func (s *Session) handOnChunk(c *chunk) {
 	if !c.Shared {
+		s.letGo(c)
+		s.relay.releaseChunk(&c.Chunk)
 		s.drop(DropDiscarded, origin{qos: 1}, c.Entries)
 		return
 	}
-	entries, err := s.relay.store.Load(c.Ref)
-	var list []delivery
+	entries, err := s.read(c)
 	s.mu.Lock()
-	for i := range entries {
-		list = append(list, s.adoptLocked(&entries[i]))
-	}
-	s.damagedLocked(c, len(entries), err)
+	list := s.takeLocked(c, entries, err)
 	s.mu.Unlock()
 	for i := range list {
 		s.relay.queuedBytes.Add(-list[i].msg.size())

@@ -5,7 +5,10 @@ import "maps"
 // Snapshot records the whole state, so that nothing recorded before is needed
 // any more, except the bodies and chunks that it refers to. What changes
 // meanwhile is recorded as ever, and for each session and topic in its order.
-func (r *Relay) Snapshot() {
+//
+// What it returns is for Stored.
+func (r *Relay) Snapshot() (mark uint64) {
+	mark = r.failures.Load()
 	r.moving.Lock() // what leaves one session and has not reached another would be in neither
 	defer r.moving.Unlock()
 	r.mu.Lock()
@@ -23,6 +26,32 @@ func (r *Relay) Snapshot() {
 	}
 	r.snapshotRetained()
 	r.store.Record(Change{Kind: Drops, Drops: r.Drops()})
+	return mark
+}
+
+// Stored tells the relay that what a Snapshot has recorded is stable, whatever
+// has failed before.
+func (r *Relay) Stored(mark uint64) {
+	if r.healed.Swap(mark) == mark {
+		return
+	}
+	r.mu.Lock()
+	all := make([]*Session, 0, len(r.sessions))
+	for _, s := range r.sessions {
+		all = append(all, s)
+	}
+	r.mu.Unlock()
+	for _, s := range all {
+		s.mu.Lock()
+		for _, c := range s.spill.chunks {
+			if c.held != nil {
+				s.spill.fresh = append(s.spill.fresh, c)
+				s.spilling.Store(true)
+			}
+		}
+		s.mu.Unlock()
+		s.commitChunks()
+	}
 }
 
 // Drops returns how many messages have been dropped, by reason, ever since the
@@ -74,7 +103,9 @@ func (s *Session) stateLocked() *SessionState {
 			st.Front = append(st.Front, s.entryLocked(d))
 		}
 	}
-	st.Chunks = s.spill.chunks
+	for _, c := range s.spill.chunks {
+		st.Chunks = append(st.Chunks, c.Chunk)
+	}
 	for i := range s.spill.tail.len() {
 		st.Tail = append(st.Tail, s.entryLocked(s.spill.tail.at(i)))
 	}

@@ -18,11 +18,19 @@ const lowFront = 128
 // and what the store does not know, is not part of it: that stays in the front
 // and so passes by. The session's mu guards it.
 type spilled struct {
-	chunks  []Chunk
+	chunks  []*chunk
 	entries int   // in chunks
 	bytes   int64 // what their messages would be charged with
 	tail    queue
-	loading bool // a goroutine reads the first chunk
+	loading bool     // a goroutine reads the first chunk
+	fresh   []*chunk // whose commit is yet to be asked for
+}
+
+// chunk is a Chunk whose record may not be stable yet. Until it is, its messages
+// stay in memory: if the store fails, there is nowhere else to read them from.
+type chunk struct {
+	Chunk
+	held []delivery // nil when stable
 }
 
 func (sp *spilled) empty() bool { return len(sp.chunks) == 0 && sp.tail.len() == 0 }
@@ -45,7 +53,7 @@ func (s *Session) behindLocked() bool {
 func (s *Session) trailLocked(d delivery) {
 	t := &s.spill.tail
 	t.push(d)
-	if t.len() >= chunkEntries || t.bytes >= chunkBytes {
+	if t.len() >= chunkEntries || t.bytes >= min(chunkBytes, s.relay.cfg.SpillBytes/2) {
 		s.writeChunkLocked(t, len(s.spill.chunks))
 	}
 }
@@ -56,7 +64,7 @@ func (s *Session) trailLocked(d delivery) {
 func (s *Session) writeChunkLocked(q *queue, at int) {
 	r := s.relay
 	c := Change{Kind: Spilled}
-	var rest []delivery
+	var rest, held []delivery
 	r.bodies.RLock()
 	for q.len() > 0 && len(c.Entries) < chunkEntries {
 		d := q.front()
@@ -71,7 +79,7 @@ func (s *Session) writeChunkLocked(q *queue, at int) {
 		c.Chunk.Bytes += d.msg.size()
 		c.Chunk.Holds = r.claim(c.Chunk.Holds, Ref(d.msg.ref.Load()), d.msg.stored())
 		c.Chunk.Shared = c.Chunk.Shared || d.group != nil
-		q.pop()
+		held = append(held, q.pop())
 	}
 	if n := len(c.Entries); n > 0 {
 		c.Chunk.Entries, c.Chunk.First, c.Chunk.Last = n, c.Entries[0].Seq, c.Entries[n-1].Seq
@@ -79,20 +87,67 @@ func (s *Session) writeChunkLocked(q *queue, at int) {
 		c.Chunk.Ref = r.store.Record(c)
 	}
 	r.bodies.RUnlock()
-	for i := len(rest) - 1; i >= 0; i-- {
-		q.unpop(rest[i])
+	for _, d := range slices.Backward(rest) {
+		q.unpop(d)
 	}
 	if len(c.Entries) == 0 {
 		return
 	}
 	r.holdChunk(&c.Chunk)
-	for i := range c.Entries {
-		r.unkeep(c.Entries[i].Message)
+	k := &chunk{Chunk: c.Chunk, held: held}
+	s.spill.chunks = slices.Insert(s.spill.chunks, at, k)
+	s.spill.entries += k.Entries
+	s.spill.bytes += k.Bytes
+	if s.recorded.Load() != 0 {
+		s.spill.fresh = append(s.spill.fresh, k)
+		s.spilling.Store(true)
 	}
-	r.queuedBytes.Add(-c.Chunk.Bytes)
-	s.spill.chunks = slices.Insert(s.spill.chunks, at, c.Chunk)
-	s.spill.entries += c.Chunk.Entries
-	s.spill.bytes += c.Chunk.Bytes
+}
+
+// written is a Done that frees the memory of chunks.
+type written struct {
+	session *Session
+	chunks  []*chunk
+}
+
+// Committed implements Done.
+func (w *written) Committed(err error) {
+	if err != nil {
+		return // the next snapshot records them anew
+	}
+	w.session.mu.Lock()
+	defer w.session.mu.Unlock()
+	for _, c := range w.chunks {
+		w.session.letGo(c)
+	}
+}
+
+// letGo frees the messages of a chunk that are still in memory. The caller
+// holds the lock of the session, or the session has ended.
+func (s *Session) letGo(c *chunk) {
+	if c.held == nil {
+		return
+	}
+	s.relay.queuedBytes.Add(-c.Bytes)
+	for i := range c.held {
+		s.unkeep(&c.held[i])
+	}
+	c.held = nil
+}
+
+// commitChunks makes the chunks stable that were written since the last call.
+// Call it without locks.
+func (s *Session) commitChunks() {
+	if !s.spilling.CompareAndSwap(true, false) {
+		return
+	}
+	s.mu.Lock()
+	fresh := s.spill.fresh
+	s.spill.fresh = nil
+	s.mu.Unlock()
+	if len(fresh) > 0 {
+		s.relay.store.Commit(Sync, &written{s, fresh})
+	}
 }
 
 // claim adds a body to the claims of a chunk.
@@ -137,11 +192,11 @@ func (s *Session) refillLocked() {
 }
 
 // load reads c, the first chunk, and sends what can be sent of it.
-func (s *Session) load(c Chunk) {
-	entries, err := s.relay.store.Load(c.Ref)
+func (s *Session) load(c *chunk) {
+	entries, err := s.read(c)
 	s.mu.Lock()
 	s.spill.loading = false
-	if s.ended.Load() || len(s.spill.chunks) == 0 || s.spill.chunks[0].Ref != c.Ref { // it has gone, or been moved
+	if s.ended.Load() || len(s.spill.chunks) == 0 || s.spill.chunks[0] != c { // it has gone, or been moved
 		s.refillLocked()
 		s.mu.Unlock()
 		return
@@ -149,18 +204,41 @@ func (s *Session) load(c Chunk) {
 	s.spill.chunks = s.spill.chunks[1:]
 	s.spill.entries -= c.Entries
 	s.spill.bytes -= c.Bytes
-	for i := range entries {
-		d := s.adoptLocked(&entries[i])
+	for _, d := range s.takeLocked(c, entries, err) {
 		s.queue.push(d)
 	}
-	s.relay.releaseChunk(&c)
-	s.damagedLocked(&c, len(entries), err)
 	sent := s.pumpLocked()
 	s.weighLocked()
 	s.mu.Unlock()
 	if sent {
 		s.flush()
 	}
+}
+
+// read reads c from the store, unless it is still in memory.
+func (s *Session) read(c *chunk) ([]Entry, error) {
+	s.mu.Lock()
+	held := c.held != nil
+	s.mu.Unlock()
+	if held {
+		return nil, nil
+	}
+	return s.relay.store.Load(c.Ref)
+}
+
+// takeLocked brings what read has read of c, which is no longer a chunk of the
+// session, into memory.
+func (s *Session) takeLocked(c *chunk, entries []Entry, err error) []delivery {
+	list := c.held
+	if c.held == nil {
+		for i := range entries {
+			list = append(list, s.adoptLocked(&entries[i]))
+		}
+		s.damagedLocked(&c.Chunk, len(entries), err)
+	}
+	c.held = nil
+	s.relay.releaseChunk(&c.Chunk)
+	return list
 }
 
 // damagedLocked counts the messages of a chunk that could not be read.
@@ -193,7 +271,8 @@ func (s *Session) dropChunkLocked() {
 	s.spill.entries -= c.Entries
 	s.spill.bytes -= c.Bytes
 	s.recordLocked(Change{Kind: Settled, Seq: c.First, Last: c.Last})
-	s.relay.releaseChunk(&c)
+	s.letGo(c)
+	s.relay.releaseChunk(&c.Chunk)
 	s.drop(DropQueueFull, origin{qos: 1}, c.Entries)
 }
 
@@ -202,7 +281,7 @@ func (s *Session) dropChunkLocked() {
 func (s *Session) moveChunks() {
 	r := s.relay
 	s.mu.Lock()
-	var moving []Chunk
+	var moving []*chunk
 	for _, c := range s.spill.chunks {
 		if r.store.Vacate(c.Ref) || slices.ContainsFunc(c.Holds, func(h Hold) bool { return r.store.Vacate(h.Ref) }) {
 			moving = append(moving, c)
@@ -210,30 +289,27 @@ func (s *Session) moveChunks() {
 	}
 	s.mu.Unlock()
 	for _, old := range moving {
-		entries, err := r.store.Load(old.Ref)
+		entries, err := s.read(old)
 		s.mu.Lock()
-		i := slices.IndexFunc(s.spill.chunks, func(c Chunk) bool { return c.Ref == old.Ref })
-		if i >= 0 && !s.ended.Load() && s.recorded.Load() != 0 {
-			s.moveChunkLocked(i, entries)
-			s.damagedLocked(&old, len(entries), err)
+		if i := slices.Index(s.spill.chunks, old); i >= 0 && !s.ended.Load() && s.recorded.Load() != 0 {
+			s.moveChunkLocked(i, entries, err)
 		}
 		s.mu.Unlock()
 	}
+	s.commitChunks()
 }
 
-func (s *Session) moveChunkLocked(i int, entries []Entry) {
-	var q queue
-	for j := range entries {
-		d := s.adoptLocked(&entries[j])
-		s.relay.vacate(d.msg)
-		q.push(d)
-	}
+func (s *Session) moveChunkLocked(i int, entries []Entry, err error) {
 	old := s.spill.chunks[i]
 	s.spill.chunks = slices.Delete(s.spill.chunks, i, i+1)
 	s.spill.entries -= old.Entries
 	s.spill.bytes -= old.Bytes
+	var q queue
+	for _, d := range s.takeLocked(old, entries, err) {
+		s.relay.vacate(d.msg)
+		q.push(d)
+	}
 	s.writeChunkLocked(&q, i)
-	s.relay.releaseChunk(&old)
 }
 
 // relieve takes messages that wait for clients who do not read out of memory,
@@ -260,6 +336,7 @@ func (r *Relay) relieve() {
 }
 
 func (s *Session) relieve() {
+	defer s.commitChunks()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.recorded.Load() == 0 || s.ended.Load() || s.live.Load() != nil && !s.behind() {

@@ -154,6 +154,7 @@ func (p *Port) SendRetained(granted []Granted) {
 			return
 		}
 		n, ok := p.sendRetained(&g.Subscription)
+		s.commitChunks()
 		if !ok {
 			return
 		}

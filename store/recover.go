@@ -1,9 +1,11 @@
 package store
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
+	"sort"
 
 	"github.com/synthetism/edgebroker/relay"
 )
@@ -38,15 +40,17 @@ func (s *Store) recovered(r *replay) (relay.Recovered, int) {
 	return rec, in.damaged
 }
 
-// unfold reads the chunks of which a part is gone, and those before them, into
-// the front.
+// unfold puts the entries of st into the order front, chunks, tail. Chunks of
+// which a part was sent or is gone, or that were in memory when what lies behind
+// them came, are read into the front, and so are those before them.
 func (in *reading) unfold(st *relay.SessionState, gone spans) {
 	n := 0
 	for i, c := range st.Chunks {
-		if gone.touches(c.First, c.Last) {
+		if c.First <= st.Sent || gone.touches(c.First, c.Last) || i+1 < len(st.Chunks) && between(st.Front, c.Last, st.Chunks[i+1].First) {
 			n = i + 1
 		}
 	}
+	front := st.Front
 	for _, c := range st.Chunks[:n] {
 		entries, err := in.store.chunk(c.Ref)
 		if err != nil {
@@ -55,12 +59,22 @@ func (in *reading) unfold(st *relay.SessionState, gone spans) {
 		}
 		for _, e := range entries {
 			if !gone.has(e.Seq) {
-				st.Front = append(st.Front, e)
+				front = append(front, e)
 			}
 		}
 	}
-	st.Chunks = st.Chunks[n:]
-	slices.SortFunc(st.Front, func(a, b relay.Entry) int { return int(int64(a.Seq - b.Seq)) })
+	slices.SortFunc(front, func(a, b relay.Entry) int { return cmp.Compare(a.Seq, b.Seq) })
+	st.Front, st.Chunks = front, st.Chunks[n:]
+	if len(st.Chunks) > 0 {
+		i := sort.Search(len(front), func(i int) bool { return front[i].Seq > st.Chunks[0].First })
+		st.Front, st.Tail = front[:i:i], front[i:]
+	}
+}
+
+// between reports whether an entry lies between two others.
+func between(entries []relay.Entry, after, before uint64) bool {
+	i := sort.Search(len(entries), func(i int) bool { return entries[i].Seq > after })
+	return i < len(entries) && entries[i].Seq < before
 }
 
 // entries fills in the messages of list, and leaves out those that cannot be

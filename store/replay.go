@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -213,8 +214,8 @@ func (s *session) spill(chunk relay.Chunk, list []relay.Entry) {
 	s.chunks = append(s.chunks, chunk)
 }
 
-// state is the session as relay takes it. What is Open and not confirmed does
-// not count.
+// state is the session, with all entries that are not in chunks at its front.
+// What is Open and not confirmed does not count.
 func (s *session) state(confirmed map[relay.Ref]bool) *relay.SessionState {
 	st := &relay.SessionState{ID: s.id, Terms: s.terms, Attached: s.attached, Detached: s.detached,
 		NextSeq: s.next, Sent: s.sent, Will: s.will, WillDue: s.willDue}
@@ -223,17 +224,13 @@ func (s *session) state(confirmed map[relay.Ref]bool) *relay.SessionState {
 	}
 	st.Inbound = slices.Sorted(maps.Keys(s.inbound))
 	for _, e := range s.entries {
-		switch {
-		case e.QoS == 0, e.Open && !confirmed[e.Body]:
-		case len(s.chunks) > 0 && e.Seq > s.chunks[0].First && !e.HalfAcked:
-			e.Open = false
-			st.Tail = append(st.Tail, e)
-		default:
+		if e.QoS > 0 && (!e.Open || confirmed[e.Body]) {
 			e.Open = false
 			st.Front = append(st.Front, e)
 		}
 	}
-	st.Chunks = s.chunks
+	st.Chunks = slices.Clone(s.chunks)
+	slices.SortFunc(st.Chunks, func(a, b relay.Chunk) int { return cmp.Compare(a.First, b.First) })
 	return st
 }
 

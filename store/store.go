@@ -103,8 +103,12 @@ func total(drops map[string]uint64) (n uint64) {
 }
 
 func (s *Store) checkpoint() {
-	err := s.journal.Checkpoint(func() error { s.relay.Snapshot(); return nil })
-	if err != nil && !errors.Is(err, journal.ErrClosed) {
+	var mark uint64
+	err := s.journal.Checkpoint(func() error { mark = s.relay.Snapshot(); return nil })
+	switch {
+	case err == nil:
+		s.relay.Stored(mark)
+	case !errors.Is(err, journal.ErrClosed):
 		s.log.Error("write checkpoint", "error", err)
 	}
 }

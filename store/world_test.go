@@ -74,6 +74,7 @@ func (w *world) start() {
 	}
 	w.store, w.report = s, report
 	w.relay = relay.New(cfg, s, events.NewBus(nil, wire.MatchTopic), opts.Log)
+	debugState(w, rec)
 	w.relay.Restore(rec)
 	s.Run(w.relay)
 	w.note("started: %d sessions, %d retained", report.Sessions, report.Retained)
