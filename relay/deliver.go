@@ -271,7 +271,7 @@ func (s *Session) unfitLocked(l *live, d *delivery, remaining uint32, alive bool
 	switch {
 	case !alive:
 		return DropExpired, true
-	case d.msg.gate != nil && d.msg.gate.void() && !(d.retain && d.msg.gate.stored(s.relay)):
+	case s.voidLocked(d):
 		return DropNotStored, true
 	case l.maxPacket > 0 && s.frameSize(l, d, remaining) > l.maxPacket: // [MQTT-3.1.2-24]
 		return DropTooLarge, true

@@ -135,6 +135,17 @@ func (s *Session) heldLocked(d *delivery) bool {
 	return s.holding
 }
 
+// voidLocked reports whether d must not be delivered, since it was held back for
+// the store and that has failed. What was not held back may come twice and must
+// not be missing in its order.
+func (s *Session) voidLocked(d *delivery) bool {
+	g := d.msg.gate
+	if g == nil || d.qos < 2 && !d.msg.Retain || !g.void() {
+		return false
+	}
+	return !d.retain || !g.stored(s.relay)
+}
+
 // purge drops what waits behind gates that have failed, also where nobody
 // comes to read it: its publishers will send it again.
 func (r *Relay) purge() {
@@ -161,7 +172,7 @@ func (s *Session) purge() {
 	for _, q := range []*queue{&s.queue, &s.spill.tail} {
 		for range q.len() {
 			d := q.pop()
-			if d.msg.gate == nil || !d.msg.gate.void() {
+			if !s.voidLocked(&d) {
 				q.push(d)
 				continue
 			}

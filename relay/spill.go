@@ -72,7 +72,7 @@ func (s *Session) writeChunkLocked(q *queue, at int) {
 			rest = append(rest, q.pop())
 			continue
 		}
-		if g := d.msg.gate; g != nil && (!g.open.Load() || g.void()) {
+		if g := d.msg.gate; g != nil && !g.open.Load() || s.voidLocked(d) {
 			break
 		}
 		c.Entries = append(c.Entries, d.entry())
