@@ -38,7 +38,8 @@ func arrows() map[string][]string {
 		"internal/dial":        {},
 		"internal/unixsocket":  {},
 		"internal/brokertest":  {"appliance", "statsd", "wire", "events"},
-		"internal/conformance": {}, // reads the source of all others
+		"internal/conformance": {},                        // reads the source of all others
+		"internal/torture":     {"wire", "internal/dial"}, // sees the broker as its clients do
 	}
 }
 
