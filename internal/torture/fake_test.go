@@ -41,6 +41,7 @@ type fakeBroker struct {
 
 type fakeSession struct {
 	conn    net.Conn
+	outbox  chan []byte
 	version wire.Version
 	filters map[string]byte
 	open    map[uint16]bool // QoS 2 received and not released
@@ -76,7 +77,9 @@ func startFake(t *testing.T, f fault) *fakeBroker {
 		b.mu.Lock()
 		for _, s := range b.sessions {
 			s.conn.Close()
+			close(s.outbox)
 		}
+		b.sessions = nil
 		b.mu.Unlock()
 		b.conns.Wait()
 	})
@@ -97,10 +100,13 @@ func (b *fakeBroker) serve(conn net.Conn) {
 		return
 	}
 	s := b.connect(conn, &c)
+	if s == nil {
+		return
+	}
 	for err == nil {
 		if f, err = l.read(replyWait); err == nil {
 			b.mu.Lock()
-			if s.conn != conn {
+			if b.sessions[c.ClientID] != s || s.conn != conn {
 				err = net.ErrClosed
 			} else {
 				b.frame(s, f)
@@ -113,16 +119,35 @@ func (b *fakeBroker) serve(conn net.Conn) {
 func (b *fakeBroker) connect(conn net.Conn, c *wire.Connect) *fakeSession {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.sessions == nil {
+		return nil // over
+	}
 	s := b.sessions[c.ClientID]
 	if s != nil {
 		s.conn.Close()
 	}
 	present := s != nil && !c.CleanStart && (b.fault != forgets || len(s.out)%3 != 0)
 	if !present {
+		if s != nil {
+			close(s.outbox)
+		}
 		s = &fakeSession{filters: map[string]byte{}, open: map[uint16]bool{}}
 		b.sessions[c.ClientID] = s
 	}
-	s.conn, s.version = conn, c.Version
+	// As in a broker, writing to one client holds up nobody; what does not fit
+	// ends the connection.
+	outbox := make(chan []byte, 1<<16)
+	b.conns.Go(func() {
+		for frame := range outbox {
+			if _, err := conn.Write(frame); err != nil {
+				conn.Close()
+			}
+		}
+	})
+	if s.outbox != nil {
+		close(s.outbox)
+	}
+	s.conn, s.version, s.outbox = conn, c.Version, outbox
 	s.write(wire.AppendConnack(nil, c.Version, &wire.Connack{SessionPresent: present}))
 	for _, o := range s.out {
 		if o.received {
@@ -135,8 +160,13 @@ func (b *fakeBroker) connect(conn net.Conn, c *wire.Connect) *fakeSession {
 	return s
 }
 
-// write sends to a client that may be gone.
-func (s *fakeSession) write(b []byte) { _, _ = s.conn.Write(b) }
+func (s *fakeSession) write(b []byte) {
+	select {
+	case s.outbox <- b:
+	default:
+		s.conn.Close()
+	}
+}
 
 func (b *fakeBroker) frame(s *fakeSession, f wire.Frame) {
 	switch f.Type {

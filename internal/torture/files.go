@@ -49,6 +49,7 @@ func (r *run) filesMode(ctx context.Context) error {
 			if err := r.settle(ctx); err != nil {
 				return err
 			}
+			r.fleet.resume()
 		}
 	}
 	return r.finish(ctx)

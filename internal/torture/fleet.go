@@ -79,12 +79,11 @@ var errUnsettled = errors.New("something was still owed when nothing moved any m
 
 // settle lets publishers send nothing new until everything sent has been
 // answered and has arrived, which is given up when nothing has moved for
-// patience. The broker must be up.
+// patience. The broker must be up. Publishers stay silent and subscribers
+// connected until resume is called.
 func (f *fleet) settle(ctx context.Context, patience time.Duration) error {
 	f.paused.Store(true)
 	f.gathered.Store(true)
-	defer f.paused.Store(false)
-	defer f.gathered.Store(false)
 	last, moved := [2]int64{}, time.Now()
 	for {
 		owed, example := f.books.awaited()
@@ -102,6 +101,12 @@ func (f *fleet) settle(ctx context.Context, patience time.Duration) error {
 			return err
 		}
 	}
+}
+
+// resume ends what settle began.
+func (f *fleet) resume() {
+	f.paused.Store(false)
+	f.gathered.Store(false)
 }
 
 // pause waits, or returns the error of ctx when that ends first.

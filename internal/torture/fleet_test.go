@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"testing"
 	"time"
@@ -33,7 +32,7 @@ func TestFleetFindsFaults(t *testing.T) {
 			t.Parallel()
 			b := startFake(t, tt.fault)
 			f := newFleet(7, b.where)
-			f.rate = 3000
+			f.rate = 1000
 			f.start(t.Context())
 			broken := func() bool {
 				f.books.mu.Lock()
@@ -55,8 +54,8 @@ func TestFleetFindsFaults(t *testing.T) {
 				if err := f.settle(t.Context(), patience); err != nil && !errors.Is(err, errUnsettled) {
 					t.Fatal(err)
 				}
+				_ = f.look(t.Context(), 1<<20) // what it finds is in the books
 			}
-			_ = f.look(context.WithoutCancel(t.Context()), 1<<20) // what it finds is in the books
 			f.stop()
 			f.books.close()
 			if tt.want == promises {

@@ -81,6 +81,9 @@ func (r *run) fullMode(ctx context.Context) error {
 		if err := r.settle(ctx); err != nil {
 			return err
 		}
+		if i < r.rounds {
+			r.fleet.resume()
+		}
 	}
 	return r.finish(ctx)
 }

@@ -26,6 +26,7 @@ func (r *run) killMode(ctx context.Context) error {
 			if err := r.settle(ctx); err != nil {
 				return err
 			}
+			r.fleet.resume()
 		}
 	}
 	return r.finish(ctx)

@@ -124,8 +124,7 @@ func (r *run) kill(kind string) error {
 	return r.broker.kill()
 }
 
-// settle waits until all that is due has arrived, and looks at what is
-// retained.
+// settle waits until all that is due has arrived, and leaves the fleet at rest.
 func (r *run) settle(ctx context.Context) error {
 	if err := r.fleet.settle(ctx, settleWait); err != nil {
 		return err
@@ -139,8 +138,6 @@ func (r *run) settle(ctx context.Context) error {
 
 // look has the retained values looked at, by a client that comes now.
 func (r *run) look(ctx context.Context) error {
-	r.fleet.paused.Store(true)
-	defer r.fleet.paused.Store(false)
 	for i := range 10 {
 		err := r.fleet.look(ctx, 1_000_000+len(r.times)*10+i)
 		if err == nil {
@@ -162,8 +159,6 @@ func (r *run) finish(ctx context.Context) error {
 	if err := r.settle(ctx); err != nil {
 		return err
 	}
-	r.fleet.paused.Store(true)
-	r.fleet.gathered.Store(true)
 	if r.mode != "memory" {
 		if err := r.kill("at rest"); err != nil {
 			return err
@@ -175,7 +170,6 @@ func (r *run) finish(ctx context.Context) error {
 	if err := r.look(ctx); err != nil {
 		return err
 	}
-	r.fleet.paused.Store(true)
 	for deadline := time.Now().Add(replyWait); r.fleet.online.Load() < subscribers && time.Now().Before(deadline); {
 		if err := pause(ctx, 10*time.Millisecond); err != nil {
 			return err

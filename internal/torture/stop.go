@@ -52,6 +52,7 @@ func (r *run) stopMode(ctx context.Context) error {
 			if err := r.settle(ctx); err != nil {
 				return err
 			}
+			r.fleet.resume()
 		}
 	}
 	return r.finish(ctx)
