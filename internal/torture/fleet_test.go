@@ -32,7 +32,7 @@ func TestFleetFindsFaults(t *testing.T) {
 			t.Parallel()
 			b := startFake(t, tt.fault)
 			f := newFleet(7, b.where)
-			f.rate = 1000
+			f.rate, f.maxBehind = 1000, 1000
 			f.start(t.Context())
 			broken := func() bool {
 				f.books.mu.Lock()

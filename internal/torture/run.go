@@ -57,7 +57,7 @@ func torture(ctx context.Context, o options) (kept bool, err error) {
 	r := &run{options: o, begin: time.Now(), kinds: map[string]int{}, times: map[string][]time.Duration{}}
 	r.broker = &broker{binary: o.binary, dir: o.dir}
 	r.fleet = newFleet(o.seed, r.broker.where)
-	r.fleet.rate = o.rate
+	r.fleet.rate, r.fleet.maxBehind = o.rate, int64(10*o.rate)
 	data := ""
 	if o.mode != "memory" {
 		data = filepath.Join(o.dir, "data")

@@ -116,7 +116,7 @@ func (s *subscriber) serve(ctx context.Context, l *link) error {
 		if len(acks) == 0 || l.waiting() && len(acks) < 1000 {
 			continue
 		}
-		if s.lazy && s.rng.IntN(10) == 0 {
+		if s.lazy && !s.fleet.gathered.Load() && s.rng.IntN(10) == 0 {
 			if err := pause(ctx, between(s.rng, time.Millisecond, 50*time.Millisecond)); err != nil {
 				return err
 			}

@@ -35,7 +35,7 @@ func runTorture(t *testing.T, args ...string) {
 	var out, log bytes.Buffer
 	// How long a start takes on a machine that is busy with other tests is not
 	// asserted here; scripts/torture.sh does.
-	args = append(args, "--dir", dir, "--ready", "30s", "--rate", "600")
+	args = append(args, "--dir", dir, "--ready", "30s", "--rate", "300")
 	if code := command(t.Context(), args, &out, &log); code != 0 {
 		t.Errorf("torture %s: exit status %d\n%s%s", strings.Join(args, " "), code, &log, &out)
 	}
