@@ -41,7 +41,8 @@ func arrows() map[string][]string {
 		"internal/faultdisk":   {"journal"},
 		"internal/unixsocket":  {},
 		"internal/brokertest":  {"appliance", "statsd", "wire", "events"},
-		"internal/conformance": {}, // reads the source of all others
+		"internal/conformance": {},                        // reads the source of all others
+		"internal/torture":     {"wire", "internal/dial"}, // sees the broker as its clients do
 	}
 }
 

@@ -1,0 +1,66 @@
+// Command torture runs edgebroker as a child process under clients that keep
+// books, kills it, freezes it or takes its disk or file descriptors away, and
+// tells whether each promise held: what was acknowledged arrives, QoS 2 once,
+// in order, retained values never go back, sessions stay.
+//
+// Its exit status is 0 if all was kept, 1 if not, with the evidence, and 2 if it
+// could not run. scripts/torture.sh builds the broker and runs it.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := command(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// command returns the exit status.
+func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	o := options{out: stdout, log: stderr}
+	flags := flag.NewFlagSet("torture", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&o.binary, "broker", "", "`FILE`, the edgebroker to run")
+	flags.StringVar(&o.dir, "dir", "", "`DIR` for data and sockets, on the disk to be tested; default: a temporary one")
+	flags.StringVar(&o.mode, "mode", "kill", "kill, stop, full, fds, or memory: a broker without a store is left alone")
+	flags.IntVar(&o.rounds, "kills", 500, "how often; in mode memory seconds")
+	flags.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "of all random choices")
+	flags.DurationVar(&o.ready, "ready", 2*time.Second, "within which the broker must be ready again")
+	flags.Float64Var(&o.rate, "rate", 1500, "messages per second of all publishers")
+	if err := flags.Parse(args); err != nil {
+		return 2
+	}
+	fail := func(err error) int {
+		fmt.Fprintln(stderr, "torture: error:", err)
+		return 2
+	}
+	if _, ok := modes()[o.mode]; !ok || flags.NArg() > 0 || o.binary == "" || o.rounds < 0 || !(o.rate > 0) {
+		return fail(fmt.Errorf("needs --broker, a mode that exists, and sensible numbers; try --help"))
+	}
+	if o.dir == "" {
+		dir, err := os.MkdirTemp("", "torture")
+		if err != nil {
+			return fail(err)
+		}
+		defer os.RemoveAll(dir)
+		o.dir = dir
+	}
+	kept, err := torture(ctx, o)
+	switch {
+	case err != nil:
+		return fail(err)
+	case !kept:
+		return 1
+	}
+	return 0
+}

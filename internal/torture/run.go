@@ -1,0 +1,207 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// options of a run.
+type options struct {
+	binary string
+	dir    string // where data and sockets lie; it must exist
+	mode   string
+	rounds int // kills, stops, or fillings, as the mode says
+	seed   uint64
+	ready  time.Duration // within which a broker must be ready again
+	rate   float64       // messages per second
+	out    io.Writer     // the table
+	log    io.Writer     // progress
+}
+
+// modes and how each treats the broker. memory, which does nothing to it, is
+// for a broker without a store.
+func modes() map[string]func(*run, context.Context) error {
+	return map[string]func(*run, context.Context) error{
+		"kill":   (*run).killMode,
+		"stop":   (*run).stopMode,
+		"full":   (*run).fullMode,
+		"fds":    (*run).filesMode,
+		"memory": (*run).memoryMode,
+	}
+}
+
+// run is one run of the torture: a broker, its clients, and what is done to it.
+type run struct {
+	options
+	fleet  *fleet
+	broker *broker
+	begin  time.Time
+	kinds  map[string]int             // what was done, how often
+	times  map[string][]time.Duration // how long it took, by what
+}
+
+const (
+	settleWait = 20 * time.Second // without any progress
+	readyLimit = 60 * time.Second // beyond which a broker is given up
+)
+
+// torture does what o says. It returns whether every promise was kept; the
+// error is about the run itself. What it has found is on o.out in either case.
+func torture(ctx context.Context, o options) (kept bool, err error) {
+	r := &run{options: o, begin: time.Now(), kinds: map[string]int{}, times: map[string][]time.Duration{}}
+	r.broker = &broker{binary: o.binary, dir: o.dir}
+	r.fleet = newFleet(o.seed, r.broker.where)
+	r.fleet.rate, r.fleet.maxBehind = o.rate, int64(10*o.rate)
+	data := ""
+	if o.mode != "memory" {
+		data = filepath.Join(o.dir, "data")
+	}
+	if o.mode == "full" {
+		unmount, err := mountSmall(data)
+		if err != nil {
+			return false, err
+		}
+		defer unmount()
+		data = filepath.Join(data, "store")
+	}
+	if err := r.broker.writeConfig(data); err != nil {
+		return false, err
+	}
+	defer r.broker.stop()
+	err = modes()[o.mode](r, ctx)
+	if errors.Is(err, errExited) {
+		r.fleet.books.breach(alive, nil, "%v", err)
+		err = nil
+	}
+	if errors.Is(err, errUnsettled) {
+		fmt.Fprintf(o.log, "torture: %v\n", err)
+		err = nil // the books say what is missing
+	}
+	r.fleet.stop()
+	r.fleet.books.close()
+	r.report()
+	return err == nil && !r.fleet.books.anyBroken(), err
+}
+
+// up starts the broker, waits until it is ready, and judges how long it took.
+func (r *run) up(ctx context.Context, after string) error {
+	if err := r.broker.start(); err != nil {
+		return err
+	}
+	r.fleet.trace.note(brokerTrace, "started")
+	return r.awaitReady(ctx, after)
+}
+
+func (r *run) awaitReady(ctx context.Context, after string) error {
+	took, err := r.broker.awaitReady(ctx, readyLimit)
+	if err != nil {
+		return err
+	}
+	r.fleet.trace.note(brokerTrace, "ready after %v", took)
+	r.judgeReady(after, took)
+	return nil
+}
+
+func (r *run) judgeReady(after string, took time.Duration) {
+	r.times[after] = append(r.times[after], took)
+	r.fleet.books.checks(readyInTime, 1)
+	if took > r.ready {
+		r.fleet.books.breach(readyInTime, nil, "%s it took %v until the broker was ready, %v is allowed", after, took.Round(time.Millisecond), r.ready)
+	}
+}
+
+// kill ends the broker.
+func (r *run) kill(kind string) error {
+	r.fleet.books.checks(alive, 1)
+	r.fleet.trace.note(brokerTrace, "kill: %s", kind)
+	r.kinds["killed "+kind]++
+	return r.broker.kill()
+}
+
+// settle waits until all that is due has arrived, and leaves the fleet at rest.
+func (r *run) settle(ctx context.Context) error {
+	if err := r.fleet.settle(ctx, settleWait); err != nil {
+		return err
+	}
+	fmt.Fprintf(r.log, "torture: after %4.0f s: %s; nothing is owed\n", time.Since(r.begin).Seconds(), r.fleet.books.summary())
+	if r.fleet.books.anyBroken() {
+		return fmt.Errorf("a promise was broken, and so this ends: %w", errUnsettled)
+	}
+	return nil
+}
+
+// look has the retained values looked at, by a client that comes now.
+func (r *run) look(ctx context.Context) error {
+	for i := range 10 {
+		err := r.fleet.look(ctx, 1_000_000+len(r.times)*10+i)
+		if err == nil {
+			return nil
+		}
+		if err := pause(ctx, 100*time.Millisecond); err != nil {
+			return err
+		}
+		if i == 9 {
+			return fmt.Errorf("look at the retained values: %w", err)
+		}
+	}
+	return nil
+}
+
+// finish ends a run: all that is due arrives; and after one more kill, when
+// nothing was under way, nothing comes again and nothing is gone.
+func (r *run) finish(ctx context.Context) error {
+	if err := r.settle(ctx); err != nil {
+		return err
+	}
+	if r.mode != "memory" {
+		if err := r.kill("at rest"); err != nil {
+			return err
+		}
+		if err := r.up(ctx, "at rest"); err != nil {
+			return err
+		}
+	}
+	if err := r.look(ctx); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(replyWait); r.fleet.online.Load() < subscribers && time.Now().Before(deadline); {
+		if err := pause(ctx, 10*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return pause(ctx, time.Second) // for what should not come
+}
+
+// memoryMode lets the clients come and go, and leaves the broker alone.
+func (r *run) memoryMode(ctx context.Context) error {
+	if err := r.up(ctx, "at first"); err != nil {
+		return err
+	}
+	r.fleet.start(ctx)
+	for range max(1, r.rounds) {
+		if err := pause(ctx, time.Second); err != nil {
+			return err
+		}
+	}
+	return r.finish(ctx)
+}
+
+// fileNames is what the data directory holds, as one string.
+func fileNames(dir string) string {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return ""
+	}
+	names := make([]string, 0, len(entries))
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	slices.Sort(names)
+	return fmt.Sprint(names)
+}

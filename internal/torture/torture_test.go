@@ -1,0 +1,78 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// buildBroker builds edgebroker as it is shipped.
+func buildBroker(t *testing.T) string {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("builds and runs the broker")
+	}
+	binary := filepath.Join(t.TempDir(), "edgebroker")
+	build := exec.Command("go", "build", "-o", binary, "../../cmd/edgebroker")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build edgebroker: %v\n%s", err, out)
+	}
+	return binary
+}
+
+// runTorture runs the command in a folder with a short path, as sockets need.
+func runTorture(t *testing.T, args ...string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "torture")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	var out, log bytes.Buffer
+	// How long a start takes on a machine that is busy with other tests is not
+	// asserted here; scripts/torture.sh does.
+	args = append(args, "--dir", dir, "--ready", "30s", "--rate", "300")
+	if code := command(t.Context(), args, &out, &log); code != 0 {
+		t.Errorf("torture %s: exit status %d\n%s%s", strings.Join(args, " "), code, &log, &out)
+	}
+}
+
+func TestTortureUndisturbed(t *testing.T) {
+	runTorture(t, "--broker", buildBroker(t), "--mode", "memory", "--kills", "3")
+}
+
+// stores tells whether the broker keeps state on disk in this version.
+func stores() bool {
+	_, err := os.Stat("../../journal")
+	return err == nil
+}
+
+func TestTortureKill(t *testing.T) {
+	if !stores() {
+		t.Skip("this version keeps state in memory")
+	}
+	runTorture(t, "--broker", buildBroker(t), "--mode", "kill", "--kills", "15")
+}
+
+func TestTortureStop(t *testing.T) {
+	if !stores() {
+		t.Skip("this version keeps state in memory")
+	}
+	runTorture(t, "--broker", buildBroker(t), "--mode", "stop", "--kills", "5")
+}
+
+func TestCommandUsage(t *testing.T) {
+	for _, args := range [][]string{
+		{}, {"--broker", "x", "--mode", "gently"}, {"--broker", "x", "extra"}, {"--broker", "x", "--rate", "0"},
+		{"--broker", "x", "--kills", "-1"}, {"--nonsense"}, {"--broker", "/does/not/exist"},
+	} {
+		var out, log bytes.Buffer
+		if code := command(t.Context(), args, &out, &log); code != 2 || log.Len() == 0 {
+			t.Errorf("%q: exit status %d, %q", args, code, log.String())
+		}
+	}
+}
