@@ -53,7 +53,7 @@ func newRig(t *testing.T, anonymous bool, first, last []mqtt.Hook) *rig {
 			r.server.Clients.Delete(client)
 		}
 	})
-	r.access = hooks.NewAccess(map[string]bool{"tcp": anonymous}, bus)
+	r.access = hooks.NewAccess(map[string]bool{"tcp": anonymous}, nil, bus)
 	r.gate = listen.NewGate(listen.Options{OnEnd: r.sessions.Ended})
 	r.server = mqtt.New(&mqtt.Options{Logger: log, SysTopicResendInterval: math.MaxInt32})
 	ours := []mqtt.Hook{r.access, r.sessions, hooks.NewSubscriptions(r.sessions)}

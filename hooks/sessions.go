@@ -99,7 +99,7 @@ func (h *Sessions) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 	}
 	c := conn.Connect()
 	port := h.relay.Open(relay.Connect{
-		ClientID: cl.ID, Username: c.Username, Version: c.Version, CleanStart: c.CleanStart,
+		ClientID: cl.ID, Username: conn.Username(), Version: c.Version, CleanStart: c.CleanStart,
 		Expiry: c.SessionExpiry, ReceiveMaximum: c.ReceiveMaximum, MaxPacket: c.MaximumPacketSize,
 		TopicAliasMaximum: c.TopicAliasMaximum, Will: c.Will,
 	})
@@ -159,7 +159,7 @@ func (h *Sessions) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	c := conn.Connect()
 	if h.bus.Wants(events.Connection) {
 		h.bus.Publish(events.New(events.Connection, b.id, events.ConnectionData{
-			ClientID: b.id, Username: c.Username, Remote: conn.Remote(), Listener: conn.Listener(),
+			ClientID: b.id, Username: conn.Username(), Remote: conn.Remote(), Listener: conn.Listener(),
 			Protocol: c.Version.String(), KeepAlive: c.KeepAlive, CleanStart: c.CleanStart,
 			SessionPresent: b.port.SessionPresent(), SessionExpiry: b.port.SessionExpiry(),
 		}))
@@ -215,7 +215,7 @@ func end(conn *listen.Conn, word string) relay.End {
 func (b *binding) disconnection(word string, cause error) events.DisconnectionData {
 	now := b.port.Traffic()
 	d := events.DisconnectionData{
-		ClientID: b.id, Username: b.conn.Connect().Username, Remote: b.conn.Remote(), Listener: b.conn.Listener(),
+		ClientID: b.id, Username: b.conn.Username(), Remote: b.conn.Remote(), Listener: b.conn.Listener(),
 		Protocol: b.conn.Version().String(), Reason: word, Duration: time.Since(b.connected),
 		Received: now.Received - b.before.Received, Sent: now.Sent - b.before.Sent,
 	}

@@ -88,6 +88,10 @@ func (c *Conn) writeConnack(f wire.Frame, con *wire.Connect) error {
 	if c.OnConnack != nil {
 		c.OnConnack(&ack)
 	}
+	if con.HasAuthMethod { // [MQTT-4.12.0-5]
+		ack.AuthMethod, ack.AuthData = con.AuthMethod, c.authData
+		c.authData = nil
+	}
 	frame := connackFrame(con, &ack)
 	if frame == nil {
 		return fmt.Errorf("CONNACK exceeds the client's maximum packet size of %d bytes", con.MaximumPacketSize)
