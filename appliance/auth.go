@@ -42,6 +42,16 @@ func WithAuthMethod(m AuthMethod) Option {
 	return func(b *Broker) { b.authMethods = append(b.authMethods, m) }
 }
 
+// WithResponseInformation gives clients that ask for it the part of the topic
+// tree in which they are to choose their response topics (section 4.10.1 of
+// MQTT 5). prefix is called for each of their connections, from many
+// goroutines; client was chosen by the client and may hold any character. An
+// empty prefix tells the client nothing. That others keep out of that part is
+// for access control to see to.
+func WithResponseInformation(prefix func(client string) string) Option {
+	return func(b *Broker) { b.responseInfo = prefix }
+}
+
 // authByName checks and sorts the methods that New was given.
 func authByName(methods []AuthMethod) (map[string]AuthMethod, error) {
 	byName := make(map[string]AuthMethod)

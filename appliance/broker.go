@@ -37,8 +37,9 @@ type Broker struct {
 	version string
 	control bool
 
-	authMethods []AuthMethod
-	authByName  map[string]AuthMethod
+	authMethods  []AuthMethod
+	authByName   map[string]AuthMethod
+	responseInfo func(client string) string // nil: none
 
 	bus       *events.Bus
 	relay     *relay.Relay
@@ -144,7 +145,7 @@ func (b *Broker) assemble() {
 		ReceiveMaximum: uint16(b.cfg.Limits.ReceiveMaximum),
 		MaxPacketSize:  uint32(b.cfg.Limits.MaxPacketSize),
 		MaxTopicAlias:  uint16(b.cfg.Limits.MaxTopicAlias),
-	}, b.forget)
+	}, b.responseInfo, b.forget)
 	b.gate = listen.NewGate(listen.Options{
 		Limits: listen.Limits{
 			MaxConnections:          b.cfg.Limits.MaxConnections,

@@ -48,7 +48,7 @@ func newRig(t *testing.T, anonymous bool, first, last []mqtt.Hook) *rig {
 	})
 	log := slog.New(slog.DiscardHandler)
 	r.relay = relay.New(relay.DefaultConfig(), nil, bus, log)
-	r.sessions = hooks.NewSessions(r.relay, bus, limits, func(client string, conn *listen.Conn) {
+	r.sessions = hooks.NewSessions(r.relay, bus, limits, nil, func(client string, conn *listen.Conn) {
 		if cl, ok := r.server.Clients.Get(client); ok && cl.Net.Conn == conn {
 			r.server.Clients.Delete(client)
 		}

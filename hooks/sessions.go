@@ -31,6 +31,7 @@ type Sessions struct {
 	relay  *relay.Relay
 	bus    *events.Bus
 	limits Limits
+	prefix func(client string) string // Response Information; nil for none
 	forget func(client string, conn *listen.Conn)
 
 	mu       sync.Mutex // guards everything that follows
@@ -59,11 +60,12 @@ type binding struct {
 }
 
 // NewSessions returns a Sessions that opens sessions in r and reports to bus.
-// forget is told when a connection is over, so that the server can drop what
+// prefix, if not nil, tells the Response Information of a client that asks for
+// it, "" for none. forget is told when a connection is over, so that the server can drop what
 // it may still know of it.
-func NewSessions(r *relay.Relay, bus *events.Bus, limits Limits, forget func(client string, conn *listen.Conn)) *Sessions {
+func NewSessions(r *relay.Relay, bus *events.Bus, limits Limits, prefix func(client string) string, forget func(client string, conn *listen.Conn)) *Sessions {
 	return &Sessions{
-		relay: r, bus: bus, limits: limits, forget: forget,
+		relay: r, bus: bus, limits: limits, prefix: prefix, forget: forget,
 		byConn: make(map[*listen.Conn]*binding), last: make(map[string]*binding),
 		counters: Counters{Disconnections: make(map[string]uint64)},
 	}
@@ -107,7 +109,7 @@ func (h *Sessions) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 		h.refuse(conn, cl.ID)
 		return
 	}
-	conn.OnConnack = func(ack *wire.Connack) { h.complete(ack, c, port) }
+	conn.OnConnack = func(ack *wire.Connack) { h.complete(ack, cl.ID, c, port) }
 	h.mu.Lock()
 	b.port = port
 	h.mu.Unlock()
@@ -128,13 +130,18 @@ func (h *Sessions) refuse(conn *listen.Conn, client string) {
 
 // complete makes a CONNACK tell the truth: about the session, which is
 // relay's, and about every limit that is enforced. [MQTT-3.2.2-3]
-func (h *Sessions) complete(ack *wire.Connack, c *wire.Connect, port *relay.Port) {
+func (h *Sessions) complete(ack *wire.Connack, client string, c *wire.Connect, port *relay.Port) {
 	ack.SessionPresent = port.SessionPresent()
 	ack.ReceiveMaximum = h.limits.ReceiveMaximum
 	ack.MaximumPacketSize = h.limits.MaxPacketSize
 	ack.TopicAliasMaximum = h.limits.MaxTopicAlias
 	if got := port.SessionExpiry(); got != c.SessionExpiry { // section 3.2.2.3.2 of MQTT 5
 		ack.HasSessionExpiry, ack.SessionExpiry = true, got
+	}
+	if h.prefix != nil && c.RequestResponseInfo { // [MQTT-3.1.2-28]
+		if info := h.prefix(client); wire.ValidTopicString(info) == nil { // what is none can begin none
+			ack.ResponseInfo = info
+		}
 	}
 }
 

@@ -121,7 +121,7 @@ func connackFrame(con *wire.Connect, ack *wire.Connack) []byte {
 	if frame := fitting(con, wire.AppendConnack(nil, con.Version, ack)); frame != nil {
 		return frame
 	}
-	ack.ReasonString, ack.User = "", nil
+	ack.ReasonString, ack.ResponseInfo, ack.User = "", "", nil
 	return fitting(con, wire.AppendConnack(nil, con.Version, ack))
 }
 
