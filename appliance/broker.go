@@ -38,6 +38,10 @@ type Broker struct {
 	version string
 	control bool
 
+	authMethods  []AuthMethod
+	authByName   map[string]AuthMethod
+	responseInfo func(client string) string // nil: none
+
 	bus       *events.Bus
 	store     *store.Store // nil: state is kept in memory
 	relay     *relay.Relay
@@ -79,15 +83,19 @@ func WithVersion(v string) Option { return func(b *Broker) { b.version = v } }
 func WithoutControl() Option { return func(b *Broker) { b.control = false } }
 
 // New makes a broker of cfg. It does no I/O and starts nothing. The error
-// lists everything that is wrong with cfg.
+// lists everything that is wrong with cfg, or names an option that is.
 func New(cfg Config, opts ...Option) (*Broker, error) {
-	if err := cfg.Validate(); err != nil {
-		return nil, err
-	}
 	b := &Broker{cfg: cfg, control: true, version: "unknown", stopped: make(chan struct{}),
 		log: slog.New(slog.NewTextHandler(io.Discard, nil))}
 	for _, o := range opts {
 		o(b)
+	}
+	if err := cfg.validate(len(b.authMethods) > 0); err != nil {
+		return nil, err
+	}
+	var err error
+	if b.authByName, err = authByName(b.authMethods); err != nil {
+		return nil, err
 	}
 	b.bus = events.NewBus(b.log.With("component", "events"), wire.MatchTopic)
 	return b, nil
@@ -151,7 +159,7 @@ func (b *Broker) assemble(rec relay.Recovered) {
 		ReceiveMaximum: uint16(b.cfg.Limits.ReceiveMaximum),
 		MaxPacketSize:  uint32(b.cfg.Limits.MaxPacketSize),
 		MaxTopicAlias:  uint16(b.cfg.Limits.MaxTopicAlias),
-	}, b.forget)
+	}, b.responseInfo, b.forget)
 	b.gate = listen.NewGate(listen.Options{
 		Limits: listen.Limits{
 			MaxConnections:          b.cfg.Limits.MaxConnections,
@@ -177,7 +185,7 @@ func (b *Broker) assemble(rec relay.Recovered) {
 			ID: l.Name, Type: l.Type, Address: l.Address, Mode: l.Mode, Origins: l.AllowedOrigins, Key: fmt.Sprintf("listeners[%d].address", i),
 		}, b.gate))
 	}
-	b.access = hooks.NewAccess(anonymous, b.bus)
+	b.access = hooks.NewAccess(anonymous, b.authByName, b.bus)
 	for _, h := range []mqtt.Hook{
 		b.access, b.sessions, hooks.NewSubscriptions(b.sessions),
 	} {

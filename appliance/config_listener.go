@@ -101,6 +101,8 @@ func listenerFindings(listeners []ListenerConfig) []finding {
 				path: listenerPath(i, "allow_anonymous"),
 				what: "false would refuse every client, because there is no other way to sign in yet",
 				mend: "set it to true, or remove the listener",
+
+				noMethods: true,
 			})
 		}
 		out = append(out, takenFindings(i, listeners)...)

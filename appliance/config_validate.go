@@ -14,10 +14,16 @@ import (
 
 // Validate reports everything that is wrong with c as a *[ConfigError], or
 // nil. It looks at c alone, never at the network or the file system.
-func (c Config) Validate() error {
+func (c Config) Validate() error { return c.validate(false) }
+
+// validate is Validate for a broker that does, or does not, offer a method of
+// authentication.
+func (c Config) validate(methods bool) error {
 	var problems []Problem
 	for _, f := range c.findings() {
-		problems = append(problems, Problem{Path: f.path, Message: f.message(nil)})
+		if !methods || !f.noMethods {
+			problems = append(problems, Problem{Path: f.path, Message: f.message(nil)})
+		}
 	}
 	return configError(problems)
 }
@@ -30,6 +36,8 @@ type finding struct {
 	// the problem. It is named after what, with its line, and before mend.
 	other string
 	mend  string
+
+	noMethods bool // no problem where clients can authenticate themselves
 }
 
 // message words the finding. line tells the line of a path, 0 if unknown.

@@ -28,7 +28,7 @@ type broker struct {
 // start runs a broker that listens on TCP and on a unix socket, and stops it
 // with the test: that must not take long, and leave no goroutine behind.
 // change may be nil.
-func start(t testing.TB, change func(*appliance.Config)) *broker {
+func start(t testing.TB, change func(*appliance.Config), opts ...appliance.Option) *broker {
 	t.Helper()
 	brokertest.NoLeaks(t)
 	dir, err := os.MkdirTemp("", "eb") // t.TempDir may be too long for a socket
@@ -47,7 +47,8 @@ func start(t testing.TB, change func(*appliance.Config)) *broker {
 		change(&cfg)
 	}
 	log := new(safeBuffer)
-	b, err := appliance.New(cfg, appliance.WithLogger(slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn}))))
+	opts = append(opts, appliance.WithLogger(slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn}))))
+	b, err := appliance.New(cfg, opts...)
 	if err != nil {
 		t.Fatal(err)
 	}

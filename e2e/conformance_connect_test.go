@@ -51,7 +51,6 @@ func TestConnect(t *testing.T) {
 		"an assigned client id":        assignedID,
 		"session present":              sessionPresent5,
 		"problem information":          problemInformation,
-		"response information":         responseInformation,
 		"no authentication method":     noAuthMethod,
 		"CONNACK below the size limit": smallConnack,
 		"what follows a refused CONNECT": func(s *stage) {
@@ -254,14 +253,66 @@ func problemInformation(s *stage) {
 	}
 }
 
-// [MQTT-3.1.2-28]
-func responseInformation(s *stage) {
-	for _, wanted := range []bool{false, true} {
-		c := s.dial("c", wire.Connect{CleanStart: true, RequestResponseInfo: wanted})
-		if !wanted && c.Connack.ResponseInfo != "" {
-			s.Errorf("got %q", c.Connack.ResponseInfo)
+// Section 3.2.2.3.15 of MQTT 5, and [MQTT-3.1.2-28].
+func TestResponseInformation(t *testing.T) {
+	b := start(t, nil, appliance.WithResponseInformation(func(client string) string {
+		if client == "nothing" {
+			return ""
 		}
-		c.Disconnect()
+		return "replies/" + client
+	}))
+	get := func(con wire.Connect) (string, *brokertest.Client) {
+		t.Helper()
+		c := brokertest.Dial(t, b.addr, con)
+		return c.Connack.ResponseInfo, c
+	}
+	asks := func(id string) wire.Connect {
+		con := brokertest.Clean(wire.V5, id)
+		con.RequestResponseInfo = true
+		return con
+	}
+	if info, _ := get(brokertest.Clean(wire.V5, "c")); info != "" {
+		t.Errorf("unasked got %q", info)
+	}
+	get(brokertest.Clean(wire.V311, "c"))
+	for id, want := range map[string]string{
+		"c": "replies/c", "a b/ü": "replies/a b/ü", "nothing": "",
+		"a/#": "", "+": "", // no part of the topic tree
+	} {
+		if info, _ := get(asks(id)); info != want {
+			t.Errorf("%.20q got %.40q", id, info)
+		}
+	}
+	con := asks("")
+	con.ClientID = ""
+	if info, c := get(con); info != "replies/"+c.Connack.AssignedClientID {
+		t.Errorf("%q got %q", c.Connack.AssignedClientID, info)
+	}
+	// It is left out of a CONNACK that would be too large with it.
+	con = asks(strings.Repeat("c", 1000))
+	con.MaximumPacketSize = 200
+	if info, _ := get(con); info != "" {
+		t.Errorf("got %q", info)
+	}
+	// And it works: a request, and its answer where the client is told to ask for it.
+	info, c := get(asks("c"))
+	c.Subscribe(1, info+"/#")
+	_, server := get(brokertest.Clean(wire.V5, "server"))
+	server.Subscribe(1, "request")
+	asked := []byte("\x08" + text(info+"/1") + "\x09" + text("7"))
+	c.PublishOut(wire.Out{QoS: 1, Topic: []byte("request"), Props: asked, Payload: []byte("?")})
+	if d := server.ExpectMessage("request", "?"); !bytes.Equal(d.Props, asked) {
+		t.Errorf("the request has % x", d.Props)
+	}
+	answer := []byte("\x09" + text("7"))
+	server.PublishOut(wire.Out{QoS: 1, Topic: []byte(info + "/1"), Props: answer, Payload: []byte("!")})
+	if d := c.ExpectMessage("replies/c/1", "!"); !bytes.Equal(d.Props, answer) {
+		t.Errorf("the answer has % x", d.Props)
+	}
+
+	silent := start(t, nil)
+	if c := brokertest.Dial(t, silent.addr, asks("c")); c.Connack.ResponseInfo != "" {
+		t.Errorf("a broker that was told nothing tells %q", c.Connack.ResponseInfo)
 	}
 }
 

@@ -11,12 +11,14 @@ import (
 	"github.com/synthetism/edgebroker/wire"
 )
 
-// Access decides who may connect. A listener either lets everybody in or
-// nobody; see the listener's allow_anonymous.
+// Access decides who may connect. A listener lets everybody in or nobody (see
+// its allow_anonymous), except for clients whose CONNECT names an [AuthMethod]:
+// the method decides about them.
 type Access struct {
 	mqtt.HookBase
 	bus       *events.Bus
-	anonymous map[string]bool // by listener
+	anonymous map[string]bool       // by listener
+	methods   map[string]AuthMethod // by name
 	refused   atomic.Uint64
 }
 
@@ -24,9 +26,10 @@ type Access struct {
 func (h *Access) Refused() uint64 { return h.refused.Load() }
 
 // NewAccess returns an Access that lets clients in on the listeners that
-// anonymous names, and reports the others to bus as refusals.
-func NewAccess(anonymous map[string]bool, bus *events.Bus) *Access {
-	return &Access{anonymous: anonymous, bus: bus}
+// anonymous names, offers methods by their names, and reports whom it turns
+// away to bus as refusals. The maps must not be changed afterwards.
+func NewAccess(anonymous map[string]bool, methods map[string]AuthMethod, bus *events.Bus) *Access {
+	return &Access{anonymous: anonymous, methods: methods, bus: bus}
 }
 
 // ID implements mqtt.Hook.
@@ -34,17 +37,16 @@ func (h *Access) ID() string { return "access" }
 
 // Provides implements mqtt.Hook.
 func (h *Access) Provides(b byte) bool {
-	return b == mqtt.OnConnect || b == mqtt.OnConnectAuthenticate
+	return b == mqtt.OnConnect || b == mqtt.OnConnectAuthenticate || b == mqtt.OnAuthPacket
 }
 
-// OnConnect refuses enhanced authentication: there is no method to offer.
-// [MQTT-4.12.0-1]
+// OnConnect refuses authentication methods that nobody offers. [MQTT-4.12.0-1]
 func (h *Access) OnConnect(cl *mqtt.Client, _ packets.Packet) error {
 	conn := connOf(cl)
-	if conn == nil || !conn.Connect().HasAuthMethod {
+	if conn == nil || !conn.Connect().HasAuthMethod || h.methods[conn.Connect().AuthMethod] != nil {
 		return nil
 	}
-	h.refuse(conn, cl.ID, wire.BadAuthMethod)
+	h.refuse(conn, cl.ID, "connect", wire.BadAuthMethod)
 	conn.Kick(wire.BadAuthMethod, listen.EndNotAuthorized)
 	return packets.ErrBadAuthenticationMethod
 }
@@ -52,21 +54,26 @@ func (h *Access) OnConnect(cl *mqtt.Client, _ packets.Packet) error {
 // OnConnectAuthenticate implements mqtt.Hook.
 func (h *Access) OnConnectAuthenticate(cl *mqtt.Client, _ packets.Packet) bool {
 	conn := connOf(cl)
+	if conn != nil && conn.Connect().HasAuthMethod {
+		return h.authenticate(conn, cl.ID)
+	}
 	if conn != nil && h.anonymous[conn.Listener()] {
 		return true
 	}
 	if conn != nil {
-		h.refuse(conn, cl.ID, wire.NotAuthorized)
+		h.refuse(conn, cl.ID, "connect", wire.NotAuthorized)
 		conn.RefuseWith(wire.NotAuthorized, "this listener lets nobody in without a password, and there are none yet")
 	}
 	return false
 }
 
-func (h *Access) refuse(conn *listen.Conn, client string, reason wire.Reason) {
+// refuse counts and reports a client that is turned away: in the course of
+// what, and with which reason.
+func (h *Access) refuse(conn *listen.Conn, client, what string, reason wire.Reason) {
 	h.refused.Add(1)
 	if h.bus.Wants(events.Refusal) {
 		h.bus.Publish(events.New(events.Refusal, client, events.RefusalData{
-			ClientID: client, Remote: conn.Remote(), What: "connect", Reason: reason.String()}))
+			ClientID: client, Remote: conn.Remote(), What: what, Reason: reason.String()}))
 	}
 }
 

@@ -48,12 +48,12 @@ func newRig(t *testing.T, anonymous bool, first, last []mqtt.Hook) *rig {
 	})
 	log := slog.New(slog.DiscardHandler)
 	r.relay = relay.New(relay.DefaultConfig(), nil, bus, log)
-	r.sessions = hooks.NewSessions(r.relay, bus, limits, func(client string, conn *listen.Conn) {
+	r.sessions = hooks.NewSessions(r.relay, bus, limits, nil, func(client string, conn *listen.Conn) {
 		if cl, ok := r.server.Clients.Get(client); ok && cl.Net.Conn == conn {
 			r.server.Clients.Delete(client)
 		}
 	})
-	r.access = hooks.NewAccess(map[string]bool{"tcp": anonymous}, bus)
+	r.access = hooks.NewAccess(map[string]bool{"tcp": anonymous}, nil, bus)
 	r.gate = listen.NewGate(listen.Options{OnEnd: r.sessions.Ended})
 	r.server = mqtt.New(&mqtt.Options{Logger: log, SysTopicResendInterval: math.MaxInt32})
 	ours := []mqtt.Hook{r.access, r.sessions, hooks.NewSubscriptions(r.sessions)}

@@ -31,6 +31,7 @@ type Sessions struct {
 	relay  *relay.Relay
 	bus    *events.Bus
 	limits Limits
+	prefix func(client string) string // Response Information; nil for none
 	forget func(client string, conn *listen.Conn)
 
 	mu       sync.Mutex // guards everything that follows
@@ -59,11 +60,12 @@ type binding struct {
 }
 
 // NewSessions returns a Sessions that opens sessions in r and reports to bus.
-// forget is told when a connection is over, so that the server can drop what
+// prefix, if not nil, tells the Response Information of a client that asks for
+// it, "" for none. forget is told when a connection is over, so that the server can drop what
 // it may still know of it.
-func NewSessions(r *relay.Relay, bus *events.Bus, limits Limits, forget func(client string, conn *listen.Conn)) *Sessions {
+func NewSessions(r *relay.Relay, bus *events.Bus, limits Limits, prefix func(client string) string, forget func(client string, conn *listen.Conn)) *Sessions {
 	return &Sessions{
-		relay: r, bus: bus, limits: limits, forget: forget,
+		relay: r, bus: bus, limits: limits, prefix: prefix, forget: forget,
 		byConn: make(map[*listen.Conn]*binding), last: make(map[string]*binding),
 		counters: Counters{Disconnections: make(map[string]uint64)},
 	}
@@ -99,7 +101,7 @@ func (h *Sessions) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 	}
 	c := conn.Connect()
 	port := h.relay.Open(relay.Connect{
-		ClientID: cl.ID, Username: c.Username, Version: c.Version, CleanStart: c.CleanStart,
+		ClientID: cl.ID, Username: conn.Username(), Version: c.Version, CleanStart: c.CleanStart,
 		Expiry: c.SessionExpiry, ReceiveMaximum: c.ReceiveMaximum, MaxPacket: c.MaximumPacketSize,
 		TopicAliasMaximum: c.TopicAliasMaximum, Will: c.Will,
 	})
@@ -107,7 +109,7 @@ func (h *Sessions) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 		h.refuse(conn, cl.ID)
 		return
 	}
-	conn.OnConnack = func(ack *wire.Connack) { h.complete(ack, c, port) }
+	conn.OnConnack = func(ack *wire.Connack) { h.complete(ack, cl.ID, c, port) }
 	h.mu.Lock()
 	b.port = port
 	h.mu.Unlock()
@@ -128,13 +130,18 @@ func (h *Sessions) refuse(conn *listen.Conn, client string) {
 
 // complete makes a CONNACK tell the truth: about the session, which is
 // relay's, and about every limit that is enforced. [MQTT-3.2.2-3]
-func (h *Sessions) complete(ack *wire.Connack, c *wire.Connect, port *relay.Port) {
+func (h *Sessions) complete(ack *wire.Connack, client string, c *wire.Connect, port *relay.Port) {
 	ack.SessionPresent = port.SessionPresent()
 	ack.ReceiveMaximum = h.limits.ReceiveMaximum
 	ack.MaximumPacketSize = h.limits.MaxPacketSize
 	ack.TopicAliasMaximum = h.limits.MaxTopicAlias
 	if got := port.SessionExpiry(); got != c.SessionExpiry { // section 3.2.2.3.2 of MQTT 5
 		ack.HasSessionExpiry, ack.SessionExpiry = true, got
+	}
+	if h.prefix != nil && c.RequestResponseInfo { // [MQTT-3.1.2-28]
+		if info := h.prefix(client); wire.ValidTopicString(info) == nil { // what is none can begin none
+			ack.ResponseInfo = info
+		}
 	}
 }
 
@@ -159,7 +166,7 @@ func (h *Sessions) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	c := conn.Connect()
 	if h.bus.Wants(events.Connection) {
 		h.bus.Publish(events.New(events.Connection, b.id, events.ConnectionData{
-			ClientID: b.id, Username: c.Username, Remote: conn.Remote(), Listener: conn.Listener(),
+			ClientID: b.id, Username: conn.Username(), Remote: conn.Remote(), Listener: conn.Listener(),
 			Protocol: c.Version.String(), KeepAlive: c.KeepAlive, CleanStart: c.CleanStart,
 			SessionPresent: b.port.SessionPresent(), SessionExpiry: b.port.SessionExpiry(),
 		}))
@@ -215,7 +222,7 @@ func end(conn *listen.Conn, word string) relay.End {
 func (b *binding) disconnection(word string, cause error) events.DisconnectionData {
 	now := b.port.Traffic()
 	d := events.DisconnectionData{
-		ClientID: b.id, Username: b.conn.Connect().Username, Remote: b.conn.Remote(), Listener: b.conn.Listener(),
+		ClientID: b.id, Username: b.conn.Username(), Remote: b.conn.Remote(), Listener: b.conn.Listener(),
 		Protocol: b.conn.Version().String(), Reason: word, Duration: time.Since(b.connected),
 		Received: now.Received - b.before.Received, Sent: now.Sent - b.before.Sent,
 	}

@@ -36,6 +36,8 @@ var (
 
 	errEnded    = errors.New("connection has ended")
 	errNotBound = errors.New("connection established without a receiver")
+
+	errTooMuchHeld = errors.New("too many bytes held by clients that have not authenticated")
 )
 
 // Conn is one accepted connection. To the MQTT server it is a net.Conn that
@@ -71,7 +73,12 @@ type Conn struct {
 	control     []byte // what the server has yet to read of the current control frame
 	subscribe   *wire.Subscribe
 	unsubscribe *wire.Unsubscribe
-	charged     int // bytes charged to the gate before authentication
+	auth        *wire.Auth
+	authStep    AuthStep // of the re-authentication that is going on
+	authData    []byte   // for CONNACK
+	username    *string  // of SetUsername
+	connectSize int      // bytes of CONNECT
+	charged     int      // bytes charged to the gate before authentication
 	refusal     *refusal
 	readN       int
 	readErr     error
@@ -91,6 +98,8 @@ type Conn struct {
 	sendErr  error // why writing failed
 	peerGone bool  // nothing can reach the peer, or it has no wish to hear more
 	kicked3  bool  // the server wanted to send a DISCONNECT that 3.x does not have
+
+	authCancel func() // wakes the authentication step that is going on, if there is one
 }
 
 func newConn(g *Gate, listener string, nc net.Conn) *Conn {

@@ -25,7 +25,7 @@ func (c *Conn) readConnect() error {
 			return c.acceptConnect(f, n)
 		}
 		if !c.charge(len(b)) {
-			return c.refuse(RefusedMemory, nil, errors.New("too many bytes held by clients that have not authenticated"))
+			return c.refuse(RefusedMemory, nil, errTooMuchHeld)
 		}
 		if c.closed.Load() {
 			return errEnded
@@ -45,6 +45,7 @@ func (c *Conn) acceptConnect(f wire.Frame, n int) error {
 		return c.refuseConnect(con.Version, err)
 	}
 	c.packetsIn.Add(1)
+	c.connectSize = n
 	c.in.take(n)
 	c.in.park()
 	if con.ClientID != "" {
@@ -69,16 +70,22 @@ func stripped(con *wire.Connect) *wire.Connect {
 	s.Will, s.User = nil, nil
 	s.ReceiveMaximum, s.MaximumPacketSize, s.TopicAliasMaximum = 65535, 0, 0
 	s.RequestResponseInfo = false
-	s.HasPassword = len(s.Password) > 0 // the server refuses an empty one; OnConnectAuthenticate decides about it
+	s.HasAuthMethod, s.AuthMethod, s.AuthData = false, "", nil // see Authenticate
+	s.HasPassword = len(s.Password) > 0                        // the server refuses an empty one; OnConnectAuthenticate decides about it
 	return &s
 }
 
-// charge accounts for n bytes held before authentication.
+// charge accounts for n bytes held before authentication, instead of what was
+// charged before, unless that is more and too much: then nothing changes, so
+// that who goes over the limit does not take room from others.
 func (c *Conn) charge(n int) bool {
-	limit := c.gate.opts.Limits.MaxUnauthenticatedBytes
-	total := c.gate.unauthBytes.Add(int64(n - c.charged))
+	limit, more := c.gate.opts.Limits.MaxUnauthenticatedBytes, n-c.charged
+	if total := c.gate.unauthBytes.Add(int64(more)); more > 0 && limit > 0 && total > int64(limit) {
+		c.gate.unauthBytes.Add(int64(-more))
+		return false
+	}
 	c.charged = n
-	return limit <= 0 || total <= int64(limit)
+	return true
 }
 
 // refuseConnect refuses a CONNECT of version v because of err.

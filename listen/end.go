@@ -125,7 +125,11 @@ func (c *Conn) part() {
 	}
 	c.mu.Lock()
 	c.resumeLocked()
+	cancel := c.authCancel
 	c.mu.Unlock()
+	if cancel != nil {
+		cancel()
+	}
 	c.wake()
 }
 

@@ -51,6 +51,11 @@ func FuzzConn(f *testing.F) {
 	f.Add(stream(v5("c"), []byte{0x82, 5, 0, 1, 0, 0, 0}), uint16(1000))
 	f.Add(stream(v311("c"), []byte{0x30, 0xff, 0xff, 0xff, 0x7f}, make([]byte, 100)), uint16(7))
 	f.Add(stream(v311("c"), publish(wire.V311, 2, 1, nil), wire.AppendAck(nil, wire.PUBREL, wire.V311, 1, 0), disconnect, pingreq), uint16(2))
+	f.Add(stream(withAuth("go on"), auth(wire.ContinueAuthentication, "done"), auth(wire.ReAuthenticate, "go on"), pingreq,
+		auth(wire.ContinueAuthentication, "done"), disconnect), uint16(5))
+	f.Add(stream(withAuth("go on"), pingreq), uint16(5))
+	f.Add(stream(withAuth("go on"), disconnect), uint16(100))
+	f.Add(stream(withAuth("done"), auth(wire.ReAuthenticate, "no")), uint16(100))
 	f.Fuzz(func(t *testing.T, in []byte, chunk uint16) {
 		ends := 0
 		g := NewGate(Options{
@@ -66,7 +71,7 @@ func FuzzConn(f *testing.F) {
 			},
 		})
 		messages := 0
-		s := &fakeServer{log: &journal{}, bound: func(*Conn) {}, receiver: func(*Conn) Receiver {
+		s := &fakeServer{log: &journal{}, auth: toldWhatToDo, bound: func(*Conn) {}, receiver: func(*Conn) Receiver {
 			return &fakeReceiver{receive: func(f wire.Frame) error {
 				messages++
 				if got, n, err := wire.Scan(f.Raw, 1<<16); err != nil || n != len(f.Raw) || got.Type != f.Type {

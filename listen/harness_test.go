@@ -75,6 +75,7 @@ type fakeServer struct {
 	control  func(c *Conn, f wire.Frame) error // instead of the answers below, after CONNECT
 	ack      *wire.Connack                     // instead of success
 	bound    func(c *Conn)
+	auth     AuthStep // of every exchange, for clients that want one
 	readSize int
 }
 
@@ -91,6 +92,9 @@ func (s *fakeServer) establish(_ string, nc net.Conn) error {
 	ack := s.ack
 	if ack == nil {
 		ack = &wire.Connack{}
+	}
+	if s.auth != nil && c.Connect().HasAuthMethod && c.Authenticate(s.auth) != nil {
+		ack = &wire.Connack{Reason: wire.NotAuthorized}
 	}
 	if _, err := c.Write(wire.AppendConnack(nil, v, ack)); err != nil {
 		return err
@@ -139,6 +143,10 @@ func (s *fakeServer) answer(c *Conn, f wire.Frame, v wire.Version) error {
 		_, err = c.Write(wire.AppendSuback(nil, v, packetID(f), nil))
 	case wire.UNSUBSCRIBE:
 		_, err = c.Write(wire.AppendUnsuback(nil, v, packetID(f), nil))
+	case wire.AUTH:
+		if s.auth != nil && c.Reauthenticate(func() AuthStep { return s.auth }) != nil {
+			c.Kick(wire.NotAuthorized, EndNotAuthorized)
+		}
 	}
 	return err
 }

@@ -30,7 +30,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 // next works through the input until there is a control frame for the server,
 // which has finished the one before.
 func (c *Conn) next() error {
-	c.subscribe, c.unsubscribe = nil, nil
+	c.subscribe, c.unsubscribe, c.auth = nil, nil, nil
 	c.forgetAnswer()
 	if c.disconnect.Load() != nil {
 		return io.EOF
@@ -121,9 +121,7 @@ func (c *Conn) receive(f wire.Frame) error {
 	case wire.DISCONNECT:
 		return c.receiveDisconnect(f, v)
 	case wire.AUTH:
-		if err := c.checkAuth(f, v); err != nil {
-			return err
-		}
+		return c.receiveAuth(f)
 	case wire.CONNECT:
 		return &wire.Error{Reason: wire.ProtocolError, Rule: "[MQTT-3.1.0-2]", Detail: "second CONNECT"}
 	default:
@@ -154,21 +152,6 @@ func (c *Conn) receiveDisconnect(f wire.Frame, v wire.Version) error {
 	c.peerGone = true // [MQTT-3.14.4-1]: it sends nothing more and closes
 	c.mu.Unlock()
 	c.control = []byte{byte(wire.DISCONNECT) << 4, 0}
-	return nil
-}
-
-func (c *Conn) checkAuth(f wire.Frame, v wire.Version) error {
-	con := c.connect.Load()
-	if v != wire.V5 || !con.HasAuthMethod { // [MQTT-4.12.0-7]
-		return &wire.Error{Reason: wire.ProtocolError, Rule: "[MQTT-4.12.0-7]", Detail: "AUTH without an authentication method in CONNECT"}
-	}
-	a, err := wire.DecodeAuth(f)
-	if err != nil {
-		return err
-	}
-	if a.Method != con.AuthMethod {
-		return &wire.Error{Reason: wire.ProtocolError, Rule: "[MQTT-4.12.0-5]", Detail: "AUTH with another authentication method than CONNECT"}
-	}
 	return nil
 }
 

@@ -88,6 +88,10 @@ func (c *Conn) writeConnack(f wire.Frame, con *wire.Connect) error {
 	if c.OnConnack != nil {
 		c.OnConnack(&ack)
 	}
+	if con.HasAuthMethod { // [MQTT-4.12.0-5]
+		ack.AuthMethod, ack.AuthData = con.AuthMethod, c.authData
+		c.authData = nil
+	}
 	frame := connackFrame(con, &ack)
 	if frame == nil {
 		return fmt.Errorf("CONNACK exceeds the client's maximum packet size of %d bytes", con.MaximumPacketSize)
@@ -117,7 +121,7 @@ func connackFrame(con *wire.Connect, ack *wire.Connack) []byte {
 	if frame := fitting(con, wire.AppendConnack(nil, con.Version, ack)); frame != nil {
 		return frame
 	}
-	ack.ReasonString, ack.User = "", nil
+	ack.ReasonString, ack.ResponseInfo, ack.User = "", "", nil
 	return fitting(con, wire.AppendConnack(nil, con.Version, ack))
 }
 
