@@ -43,6 +43,7 @@ func (r *Relay) vacate(m *Message) Ref {
 	defer r.bodies.Unlock()
 	if ref := Ref(m.ref.Load()); r.store.Vacate(ref) {
 		r.recordBodyLocked(m)
+		r.store.Record(Change{Kind: Moved, Ref: ref, To: Ref(m.ref.Load())})
 		r.store.Release(ref, m.stored())
 	}
 	return Ref(m.ref.Load())

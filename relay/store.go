@@ -114,6 +114,9 @@ const (
 	Whole
 	// Drops: so many messages have been dropped, by reason.
 	Drops
+	// Moved: what refers to the body at Ref means that at To from now on, also
+	// where that was recorded since the last Snapshot began.
+	Moved
 )
 
 // Change is one step of the state that must survive a crash. Kind says which
@@ -123,7 +126,7 @@ type Change struct {
 	Session   uint64
 	Seq, Last uint64
 	PacketID  uint16
-	Ref       Ref
+	Ref, To   Ref
 	Clock     time.Duration
 	Topic     string
 	Message   *Message

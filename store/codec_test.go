@@ -93,10 +93,13 @@ func states() *rapid.Generator[*relay.SessionState] {
 // for it.
 func changes() *rapid.Generator[relay.Change] {
 	return rapid.Custom(func(t *rapid.T) relay.Change {
-		c := relay.Change{Kind: relay.ChangeKind(rapid.ByteRange(byte(relay.Body)+1, byte(relay.Drops)).Draw(t, "kind"))}
+		c := relay.Change{Kind: relay.ChangeKind(rapid.ByteRange(byte(relay.Body)+1, byte(relay.Moved)).Draw(t, "kind"))}
 		switch c.Kind {
 		case relay.Retained:
 			c.Ref, c.Topic = refs().Draw(t, "ref"), texts().Draw(t, "topic")
+			return c
+		case relay.Moved:
+			c.Ref, c.To = refs().Draw(t, "from"), refs().Draw(t, "to")
 			return c
 		case relay.Drops:
 			c.Drops = rapid.MapOfN(texts(), rapid.Uint64(), 0, 3).Draw(t, "drops")

@@ -92,6 +92,8 @@ func decodeChange(typ byte, data []byte) (relay.Change, error) {
 	switch c.Kind {
 	case relay.Retained:
 		c.Ref, c.Topic = relay.Ref(r.number()), r.string()
+	case relay.Moved:
+		c.Ref, c.To = relay.Ref(r.number()), relay.Ref(r.number())
 	case relay.Drops:
 		c.Drops = r.drops()
 	case relay.Whole:

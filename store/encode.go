@@ -37,6 +37,8 @@ func appendChange(b []byte, c *relay.Change) []byte {
 		return appendBody(b, c.Message)
 	case relay.Retained:
 		return appendText(binary.AppendUvarint(b, uint64(c.Ref)), c.Topic)
+	case relay.Moved:
+		return binary.AppendUvarint(binary.AppendUvarint(b, uint64(c.Ref)), uint64(c.To))
 	case relay.Drops:
 		return appendDrops(b, c.Drops)
 	case relay.Whole:

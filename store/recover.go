@@ -24,7 +24,7 @@ func (s *Store) recovered(r *replay) (relay.Recovered, int) {
 	in := reading{store: s, bodies: make(map[relay.Ref]*relay.Message)}
 	rec := relay.Recovered{Drops: r.drops, LastSession: r.last}
 	for _, topic := range slices.Sorted(maps.Keys(r.retained)) {
-		if m := in.message(r.retained[topic]); m != nil {
+		if m := in.message(r.place(r.retained[topic])); m != nil {
 			rec.Retained = append(rec.Retained, m)
 		}
 	}

@@ -17,6 +17,7 @@ type replay struct {
 	sessions  map[uint64]*session
 	retained  map[string]relay.Ref
 	confirmed map[relay.Ref]bool // bodies of publishes at QoS 2 that have been received in full
+	moved     map[relay.Ref]relay.Ref
 	drops     map[string]uint64
 	last      uint64 // the greatest number of a session
 	records   int
@@ -42,7 +43,7 @@ type session struct {
 
 func newReplay() *replay {
 	return &replay{sessions: make(map[uint64]*session), retained: make(map[string]relay.Ref),
-		confirmed: make(map[relay.Ref]bool), drops: make(map[string]uint64)}
+		confirmed: make(map[relay.Ref]bool), moved: make(map[relay.Ref]relay.Ref), drops: make(map[string]uint64)}
 }
 
 // take applies one record. Records of sessions that are not known are of no
@@ -67,6 +68,9 @@ func (r *replay) take(pos relay.Ref, typ byte, data []byte) error {
 		return nil
 	case relay.Drops:
 		r.drops = c.Drops
+		return nil
+	case relay.Moved:
+		r.moved[c.Ref] = c.To
 		return nil
 	case relay.Whole:
 		r.sessions[c.Session] = newSession(c.State)
@@ -216,7 +220,7 @@ func (s *session) spill(chunk relay.Chunk, list []relay.Entry) {
 
 // state is the session, with all entries that are not in chunks at its front.
 // What is Open and not confirmed does not count.
-func (s *session) state(confirmed map[relay.Ref]bool) *relay.SessionState {
+func (s *session) state(r *replay) *relay.SessionState {
 	st := &relay.SessionState{ID: s.id, Terms: s.terms, Attached: s.attached, Detached: s.detached,
 		NextSeq: s.next, Sent: s.sent, Will: s.will, WillDue: s.willDue}
 	for _, filter := range slices.Sorted(maps.Keys(s.subs)) {
@@ -224,7 +228,8 @@ func (s *session) state(confirmed map[relay.Ref]bool) *relay.SessionState {
 	}
 	st.Inbound = slices.Sorted(maps.Keys(s.inbound))
 	for _, e := range s.entries {
-		if e.QoS > 0 && (!e.Open || confirmed[e.Body]) {
+		e.Body = r.place(e.Body)
+		if e.QoS > 0 && (!e.Open || r.confirmed[e.Body]) {
 			e.Open = false
 			st.Front = append(st.Front, e)
 		}
@@ -234,11 +239,26 @@ func (s *session) state(confirmed map[relay.Ref]bool) *relay.SessionState {
 	return st
 }
 
+// place is where the body is now that was at ref.
+func (r *replay) place(ref relay.Ref) relay.Ref {
+	for range len(r.moved) { // positions grow, so that it ends; but damage knows no rule
+		to, moved := r.moved[ref]
+		if !moved {
+			break
+		}
+		ref = to
+	}
+	return ref
+}
+
 // states are the sessions in the order in which they were made.
 func (r *replay) states() []*relay.SessionState {
+	for ref := range maps.Clone(r.confirmed) {
+		r.confirmed[r.place(ref)] = true
+	}
 	var list []*relay.SessionState
 	for _, id := range slices.Sorted(maps.Keys(r.sessions)) {
-		list = append(list, r.sessions[id].state(r.confirmed))
+		list = append(list, r.sessions[id].state(r))
 	}
 	return list
 }

@@ -17,9 +17,13 @@ import (
 // held back.
 const maxBacklog = 8 << 20
 
-// dropsInterval is how often the numbers of dropped messages are recorded, if
-// they have changed.
-const dropsInterval = 10 * time.Second
+// Nobody waits for some records, such as those of acknowledgements by clients:
+// they are written when others are, or else within lazyInterval. The numbers of
+// dropped messages are recorded every so many of these, if they have changed.
+const (
+	lazyInterval = time.Second
+	dropsEvery   = 10
+)
 
 // Store is a relay.Store over a journal. Its methods may be called from any
 // goroutine.
@@ -76,23 +80,41 @@ func (s *Store) Run(r *relay.Relay) {
 
 func (s *Store) run(ctx context.Context) {
 	s.checkpoint()
-	tick := time.NewTicker(dropsInterval)
+	tick := time.NewTicker(lazyInterval)
 	defer tick.Stop()
 	var known uint64
-	for {
+	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
 			return
 		case <-s.journal.Due():
 			s.checkpoint()
 		case <-tick.C:
-			drops := s.relay.Drops()
-			if n := total(drops); n != known {
-				known = n
-				s.Record(relay.Change{Kind: relay.Drops, Drops: drops})
+			if n%dropsEvery == 0 {
+				known = s.recordDrops(known)
+			}
+			if s.journal.Backlog() > 0 {
+				s.journal.Commit(journal.Flush, nobody{})
 			}
 		}
 	}
+}
+
+// nobody is a Done that waits for nothing.
+type nobody struct{}
+
+// Committed implements journal.Done.
+func (nobody) Committed(error) {}
+
+// recordDrops records how many messages have been dropped, if they are not as
+// many as known, and returns how many.
+func (s *Store) recordDrops(known uint64) uint64 {
+	drops := s.relay.Drops()
+	n := total(drops)
+	if n != known {
+		s.Record(relay.Change{Kind: relay.Drops, Drops: drops})
+	}
+	return n
 }
 
 func total(drops map[string]uint64) (n uint64) {
