@@ -255,6 +255,7 @@ func TestDelayedWillOutlivesTheProcess(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		watch.wants("PUBLISH q1 #2 will/dies=x")
 		watch.ack(wire.PUBACK, 2)
+		time.Sleep(3 * time.Second)
 		w.restart(0)
 		watch = w.client(kept("watch", 3600))
 		time.Sleep(time.Hour)
