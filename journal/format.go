@@ -38,6 +38,7 @@ const (
 	suffix    = ".seg"
 	badSuffix = ".bad"
 	maxNumber = 1 << 31 // segments are numbered below
+	likely    = 1 << 30 // and so far none was ever begun beyond this
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

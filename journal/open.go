@@ -62,7 +62,7 @@ func newLog(o Options, v *survey) *Log {
 		number: v.top, root: v.root,
 	}
 	l.backoff = minBackoff
-	l.other = v.other
+	l.other, l.floor = v.other, v.top
 	l.keeping = true
 	l.since = l.started
 	l.more, l.noticed = make(chan struct{}, 1), make(chan struct{})
@@ -109,9 +109,9 @@ func (l *Log) start(v *survey) error {
 			continue
 		}
 		l.voids = append(l.voids, &segment{number: s.named, size: s.size, name: s.name})
-		l.number = max(l.number, s.named) // the name is taken
+		l.floor = max(l.floor, s.named)
 	}
-	l.number++
+	l.number = l.floor + 1
 	s := &segment{
 		number: l.number,
 		seed:   l.epoch.seed(l.number),
