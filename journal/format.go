@@ -115,7 +115,7 @@ func (h *header) get(b []byte) bool {
 	h.size = int64(binary.LittleEndian.Uint64(b[48:]))
 	h.clock = time.Duration(binary.LittleEndian.Uint64(b[56:]))
 	h.saved = int64(binary.LittleEndian.Uint64(b[64:]))
-	return h.number > 0 && h.number < maxNumber && (h.kind == kindSpare || h.kind == kindBegun)
+	return h.number > 0 && h.number < likely && (h.kind == kindSpare || h.kind == kindBegun)
 }
 
 var errNewer = errors.New("newer format")

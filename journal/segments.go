@@ -13,6 +13,7 @@ const (
 	minSpares  = 3 // when one cannot be replaced, two are left
 	fewSpares  = 2 // the same, with a budget of less than eight segments
 	maxSpares  = 8
+	maxPool    = 16          // so many recycled ones are kept
 	retryFull  = time.Second // how often a full log looks for space
 	openedKept = 8           // segments kept open for readers
 )
@@ -98,6 +99,12 @@ func (l *Log) wantLocked() int {
 		}
 	}
 	return int(max(least, min(most, 2+(l.saved+l.o.SegmentSize-1)/l.o.SegmentSize)))
+}
+
+// poolLocked is how many spares are kept, if there are segments to recycle: as
+// many as the log takes from one checkpoint to the next.
+func (l *Log) poolLocked() int {
+	return min(maxPool, l.wantLocked()+4+int(min(maxPool, 3*l.saved/l.o.SegmentSize)))
 }
 
 // shortLocked reports whether too little room is left for the next checkpoint.
@@ -245,9 +252,10 @@ func (l *Log) keepStep() (more bool, err error) {
 	need := len(l.spares) < l.wantLocked()
 	dead := l.takeDeadLocked()
 	budget := l.budgetLocked()
+	pool := need || len(l.spares) < l.poolLocked() && budget >= l.o.SegmentSize
 	l.mu.Unlock()
 	if dead != nil {
-		if need && !dead.tainted && dead.size == l.o.SegmentSize {
+		if pool && !dead.tainted && dead.size == l.o.SegmentSize {
 			err := l.recycle(dead)
 			if err == nil {
 				return true, nil
@@ -279,7 +287,7 @@ func (l *Log) takeDeadLocked() *segment {
 		return nil
 	}
 	for i, s := range l.segs {
-		if s.number >= l.root {
+		if s.number >= l.settled {
 			return nil
 		}
 		if s.holds == 0 && s.refs == 0 && s.freeAt <= l.durable {
