@@ -56,6 +56,7 @@ func Run(ctx context.Context, opts Options) (Result, error) {
 		return Result{}, err
 	}
 	r := &run{opts: opts, base: time.Now()}
+	defer r.forget(context.WithoutCancel(ctx))
 	defer r.close()
 	if err := r.connect(ctx); err != nil {
 		return Result{}, err

@@ -36,6 +36,7 @@ func Command() *cli.Command {
 			&cli.DurationFlag{Name: "warmup", Value: 500 * time.Millisecond, Usage: "load before the measurement"},
 			&cli.IntFlag{Name: "window", Aliases: []string{"w"}, Value: 64, Usage: "at most `N` messages of each publisher on their way, without --rate"},
 			&cli.Float64Flag{Name: "rate", Aliases: []string{"r"}, Usage: "`N` messages per second of each publisher, instead of as fast as possible"},
+			&cli.BoolFlag{Name: "kept", Usage: "subscribers have sessions that the broker must keep, and store if it can"},
 			&cli.IntFlag{Name: "stalled", Usage: "`N` more subscribers to everything that read nothing"},
 			&cli.IntFlag{Name: "pid", Usage: "process id of the broker, if it runs on this machine"},
 			&cli.StringFlag{Name: "username", Usage: "login name", EnvVars: []string{"MQTT_USERNAME"}},
@@ -93,7 +94,7 @@ func options(c *cli.Context) (Options, error) {
 	o := Options{
 		Address: c.String("address"), Scenario: Scenario(c.String("scenario")), Clients: c.Int("clients"),
 		QoS: byte(min(c.Uint("qos"), 255)), Version: version, Payload: c.Int("payload"),
-		Stalled: c.Int("stalled"), Count: c.Uint64("count"), Duration: c.Duration("duration"), Warmup: c.Duration("warmup"),
+		Kept: c.Bool("kept"), Stalled: c.Int("stalled"), Count: c.Uint64("count"), Duration: c.Duration("duration"), Warmup: c.Duration("warmup"),
 		Window: c.Int("window"), Rate: c.Float64("rate"), BrokerPID: c.Int("pid"),
 		Username: c.String("username"), Password: c.String("password"),
 	}

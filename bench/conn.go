@@ -35,8 +35,13 @@ type conn struct {
 	connack wire.Connack
 }
 
-// dial connects one client and waits for its CONNACK.
-func dial(ctx context.Context, o *Options, clientID string) (*conn, error) {
+// keepFor is how long a kept session may outlive its connection in MQTT 5, in
+// seconds: long enough for any run, should removing it fail.
+const keepFor = 3600
+
+// dial connects one client and waits for its CONNACK. With kept its session
+// outlives the connection.
+func dial(ctx context.Context, o *Options, clientID string, kept bool) (*conn, error) {
 	nc, err := mqttdial.Broker(ctx, o.Address, handshakeTimeout)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the broker: %w", err)
@@ -47,9 +52,12 @@ func dial(ctx context.Context, o *Options, clientID string) (*conn, error) {
 		buf: make([]byte, max(readBuffer, 2*limit)),
 	}
 	connect := wire.Connect{
-		Version: o.Version, CleanStart: true, ClientID: clientID,
+		Version: o.Version, CleanStart: !kept, ClientID: clientID,
 		HasUsername: o.Username != "", Username: o.Username,
 		HasPassword: o.Password != "", Password: []byte(o.Password),
+	}
+	if kept && o.Version == wire.V5 {
+		connect.SessionExpiry = keepFor
 	}
 	f, err := c.exchange(wire.AppendConnect(nil, &connect), wire.CONNACK)
 	if err == nil {

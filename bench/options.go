@@ -43,6 +43,8 @@ type Options struct {
 	Duration time.Duration // length of the measured interval; 0: until Count is reached
 	Warmup   time.Duration // load before the measured interval, counted in nothing but loss and order
 
+	Kept bool // subscribers have sessions that outlive their connections; they are removed after the run
+
 	Stalled int // further subscribers to everything that read nothing: what do they cost the others?
 
 	Window int     // closed loop: messages of one publisher on their way at most; default 64

@@ -42,6 +42,26 @@ func processRSS(pid int) (uint64, error) {
 	return pages * uint64(os.Getpagesize()), nil
 }
 
+// processWritten returns the bytes that a process has caused to be written to
+// disks. Only the process's own user and root may ask.
+func processWritten(pid int) (uint64, error) {
+	path := fmt.Sprintf("/proc/%d/io", pid)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return 0, fmt.Errorf("read what process %d has written: %w", pid, err)
+	}
+	for line := range bytes.Lines(b) {
+		if v, ok := bytes.CutPrefix(line, []byte("write_bytes: ")); ok {
+			n, err := strconv.ParseUint(string(bytes.TrimSpace(v)), 10, 64)
+			if err != nil {
+				return 0, fmt.Errorf("read what process %d has written: %w", pid, err)
+			}
+			return n, nil
+		}
+	}
+	return 0, fmt.Errorf("read what process %d has written: %s has no write_bytes", pid, path)
+}
+
 // ownCPU returns the CPU time that this process has used.
 func ownCPU() time.Duration {
 	d, _ := processCPU(os.Getpid()) // cannot fail for oneself

@@ -13,4 +13,6 @@ func processCPU(int) (time.Duration, error) { return 0, errNoProcess }
 
 func processRSS(int) (uint64, error) { return 0, errNoProcess }
 
+func processWritten(int) (uint64, error) { return 0, errNoProcess }
+
 func ownCPU() time.Duration { return 0 }

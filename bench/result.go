@@ -26,6 +26,10 @@ type Result struct {
 	BrokerCPU             Seconds `json:"brokerCPU"`
 	BrokerCPUMicrosPerMsg float64 `json:"brokerCPUMicrosPerMessage"` // per delivery
 	BrokerRSS             uint64  `json:"brokerRSSBytes"`            // at the end
+	// Bytes that the broker has made the kernel write to disks, in whole pages
+	// as they became dirty, per delivery. Nothing counts where files are in
+	// memory.
+	BrokerDiskBytesPerMsg float64 `json:"brokerDiskBytesPerMessage"`
 
 	// CPU time of the process that ran the load, per delivery. On a machine
 	// whose cores it shares with the broker, it bounds MsgsPerSec.
@@ -68,6 +72,7 @@ type mark struct {
 	at        time.Time
 	delivered uint64
 	broker    time.Duration // CPU time, 0 if not asked for
+	disk      uint64        // bytes written by the broker, 0 if not asked for
 	load      time.Duration // CPU time of this process
 }
 
@@ -77,6 +82,7 @@ func (r *run) mark() mark {
 	m := mark{at: time.Now(), delivered: r.received()}
 	if r.opts.BrokerPID > 0 {
 		m.broker, _ = processCPU(r.opts.BrokerPID)
+		m.disk, _ = processWritten(r.opts.BrokerPID)
 	}
 	m.load = ownCPU()
 	return m
@@ -99,6 +105,9 @@ func (r *run) result(begin, end mark) Result {
 		res.MsgsPerSec = float64(res.Delivered) / float64(res.Elapsed)
 	}
 	if res.Delivered > 0 {
+		if end.disk > begin.disk {
+			res.BrokerDiskBytesPerMsg = float64(end.disk-begin.disk) / float64(res.Delivered)
+		}
 		res.BrokerCPUMicrosPerMsg = float64(res.BrokerCPU) * 1e6 / float64(res.Delivered)
 		res.LoadCPUMicrosPerMsg = (end.load - begin.load).Seconds() * 1e6 / float64(res.Delivered)
 	}

@@ -5,13 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/synthetism/edgebroker/appliance"
 	"github.com/synthetism/edgebroker/bench"
+	"github.com/synthetism/edgebroker/events"
 	"github.com/synthetism/edgebroker/internal/brokertest"
 	"github.com/synthetism/edgebroker/wire"
 )
@@ -64,6 +67,47 @@ func TestRunByCount(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Kept subscribers have sessions that outlive connections while the run lasts,
+// and none after it.
+func TestRunKept(t *testing.T) {
+	cfg := appliance.DefaultConfig()
+	cfg.Listeners[0].Address = "127.0.0.1:0"
+	b, err := appliance.New(cfg, appliance.WithLogger(slog.New(slog.DiscardHandler)), appliance.WithoutControl())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	kept := map[string]int{} // connections by kind of client and whether the session is kept
+	b.On("connection", func(e events.Event) {
+		d := e.Data.(events.ConnectionData)
+		mu.Lock()
+		defer mu.Unlock()
+		kept[fmt.Sprintf("%.9s kept=%v", d.ClientID, d.SessionExpiry > 0 && !d.CleanStart)]++
+	})
+	if err := b.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Stop(context.Background()); err != nil {
+			t.Errorf("stop the broker: %v", err)
+		}
+	})
+	for _, v := range []wire.Version{wire.V311, wire.V5} {
+		o := bench.Options{Address: b.Addr(cfg.Listeners[0].Name), Scenario: bench.FanIn, Clients: 2, QoS: 1, Version: v, Count: 50, Kept: true}
+		res, err := bench.Run(t.Context(), o)
+		if err != nil || !res.Clean() || res.Delivered != 100 {
+			t.Errorf("%v: got %+v, %v", v, res, err)
+		}
+		brokertest.WaitFor(t, "all sessions to end", func() bool { return b.Stats().Sessions.Total == 0 })
+	}
+	want := map[string]int{"bench-sub kept=true": 2, "bench-sub kept=false": 2, "bench-pub kept=false": 4}
+	brokertest.WaitFor(t, "all connections to be reported", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return maps.Equal(kept, want)
+	})
 }
 
 func TestRunByDuration(t *testing.T) {

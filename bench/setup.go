@@ -19,7 +19,7 @@ func (r *run) connect(ctx context.Context) error {
 		if o.Scenario == Pairs {
 			filter = fmt.Sprintf("%s/%d", prefix, i)
 		}
-		c, err := dial(ctx, o, fmt.Sprintf("bench-sub-%d-%x", i, r.base.UnixNano()))
+		c, err := dial(ctx, o, fmt.Sprintf("bench-sub-%d-%x", i, r.base.UnixNano()), o.Kept)
 		if err != nil {
 			return err
 		}
@@ -33,7 +33,7 @@ func (r *run) connect(ctx context.Context) error {
 		return err
 	}
 	for i := range publishers {
-		c, err := dial(ctx, o, fmt.Sprintf("bench-pub-%d-%x", i, r.base.UnixNano()))
+		c, err := dial(ctx, o, fmt.Sprintf("bench-pub-%d-%x", i, r.base.UnixNano()), false)
 		if err != nil {
 			return err
 		}
@@ -58,7 +58,7 @@ const stalledBuffer = 4 << 10
 // them but the backlog.
 func (r *run) connectStalled(ctx context.Context, prefix string) error {
 	for i := range r.opts.Stalled {
-		c, err := dial(ctx, &r.opts, fmt.Sprintf("bench-stalled-%d-%x", i, r.base.UnixNano()))
+		c, err := dial(ctx, &r.opts, fmt.Sprintf("bench-stalled-%d-%x", i, r.base.UnixNano()), false)
 		if err != nil {
 			return err
 		}
@@ -73,4 +73,22 @@ func (r *run) connectStalled(ctx context.Context, prefix string) error {
 		}
 	}
 	return nil
+}
+
+// forget removes the kept sessions of the run, as a client does that connects
+// without wanting one. The subscribers' connections are closed. A broker that
+// cannot be reached keeps its sessions.
+func (r *run) forget(ctx context.Context) {
+	if !r.opts.Kept {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	for _, s := range r.subscribers {
+		c, err := dial(ctx, &r.opts, s.conn.name, false)
+		if err != nil {
+			return
+		}
+		c.close()
+	}
 }
