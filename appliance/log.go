@@ -1,18 +1,51 @@
 package appliance
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
-// NewLogger returns a logger that writes to w as c says.
+// NewLogger returns a logger that writes to w as c says: one line a record,
+// without a character that would move a terminal's cursor, whatever clients
+// call themselves.
 func NewLogger(c LogConfig, w io.Writer) *slog.Logger {
 	opts := &slog.HandlerOptions{Level: c.Level}
 	if c.Format == LogJSON {
-		return slog.New(slog.NewJSONHandler(w, opts))
+		return slog.New(slog.NewJSONHandler(printable{w}, opts))
 	}
 	return slog.New(slog.NewTextHandler(w, opts))
+}
+
+// printable is a writer of JSON that escapes the characters which JSON allows
+// and a terminal may obey: DEL, the controls from U+0080 on, those that turn
+// the direction of text. They can only stand within strings.
+type printable struct{ w io.Writer }
+
+func (p printable) Write(line []byte) (int, error) {
+	plain := func(r rune) bool { return r < 0x7F || unicode.IsPrint(r) || r == utf8.RuneError }
+	if !bytes.ContainsFunc(line, func(r rune) bool { return !plain(r) }) {
+		return p.w.Write(line)
+	}
+	var out bytes.Buffer
+	for _, r := range string(line) {
+		if plain(r) {
+			out.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{r}) {
+			fmt.Fprintf(&out, `\u%04x`, unit)
+		}
+	}
+	if _, err := p.w.Write(out.Bytes()); err != nil {
+		return 0, err
+	}
+	return len(line), nil
 }
 
 // mochiLog carries what the embedded MQTT server logs. That one logs per

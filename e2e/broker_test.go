@@ -47,7 +47,8 @@ func start(t testing.TB, change func(*appliance.Config), opts ...appliance.Optio
 		change(&cfg)
 	}
 	log := new(safeBuffer)
-	opts = append(opts, appliance.WithLogger(slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn}))))
+	usual := appliance.WithLogger(slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	opts = append([]appliance.Option{usual}, opts...)
 	b, err := appliance.New(cfg, opts...)
 	if err != nil {
 		t.Fatal(err)
