@@ -54,7 +54,7 @@ func (b *Broker) openStore() (relay.Recovered, error) {
 	if err != nil {
 		return relay.Recovered{}, storageError(c.Directory, err)
 	}
-	b.store = s
+	b.store, b.recovery = s, report
 	b.reportRecovery(report)
 	return rec, nil
 }
