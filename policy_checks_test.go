@@ -38,6 +38,7 @@ func arrows() map[string][]string {
 		"e2e":                  {},
 		"interop":              {}, // sees the broker as its clients do
 		"internal/dial":        {},
+		"internal/faultdisk":   {"journal"},
 		"internal/unixsocket":  {},
 		"internal/brokertest":  {"appliance", "statsd", "wire", "events"},
 		"internal/conformance": {}, // reads the source of all others

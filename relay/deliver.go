@@ -179,7 +179,7 @@ func (s *Session) pumpLocked() bool {
 		if s.window.full(l.window) && (resend || s.queue.front().qos > 0) {
 			break
 		}
-		if !resend && s.heldLocked(s.queue.front()) {
+		if resend && s.catchingUpLocked(l) || !resend && s.heldLocked(s.queue.front()) {
 			break
 		}
 		if w.waiting()+l.link.Pending() > limit {

@@ -3,6 +3,8 @@ package relay
 import (
 	"sync"
 	"sync/atomic"
+
+	"github.com/synthetism/edgebroker/wire"
 )
 
 // gate holds messages back until what they have caused is stored: those of QoS
@@ -71,6 +73,42 @@ func (s *Session) resume() {
 	if sent {
 		s.flush()
 	}
+}
+
+// catchUpLocked makes what follows from an earlier connection wait until what
+// that has recorded is stored: a PUBREL, after which the client forgets. It
+// returns what is to be committed for that, nil if nothing follows.
+func (s *Session) catchUpLocked() *commit {
+	s.catching = nil
+	if s.recorded.Load() == 0 {
+		return nil
+	}
+	for i := range s.window.n {
+		if s.window.at(i).state == awaitPubcomp {
+			s.catching = &gate{logged: true}
+			return &commit{relay: s.relay, gates: []*gate{s.catching}}
+		}
+	}
+	return nil
+}
+
+// catchingUpLocked reports whether what was sent on an earlier connection must
+// not be sent again yet. If the store has failed meanwhile, the client must
+// come again for it.
+func (s *Session) catchingUpLocked(l *live) bool {
+	g := s.catching
+	if g == nil {
+		return false
+	}
+	if !g.admits(s) {
+		return true
+	}
+	if g.void() {
+		l.link.Kick(wire.UnspecifiedError, "internal_error")
+		return true
+	}
+	s.catching = nil
+	return false
 }
 
 // heldLocked reports whether d must wait for the store; if so, s goes on by

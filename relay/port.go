@@ -184,7 +184,8 @@ func (p *Port) receiveOnce(id uint16) (known bool, err error) {
 	s := p.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, known = s.inbound[id]; known {
+	if in, known := s.inbound[id]; known {
+		p.promised(in.level) // what an earlier connection recorded need not be stored yet
 		p.answers = wire.AppendAck(p.answers, wire.PUBREC, p.version, id, wire.Success)
 		return true, nil
 	}
@@ -295,6 +296,9 @@ func (p *Port) receivePubrel(id uint16) {
 	reason := wire.Success
 	if !p.release(id) {
 		reason = wire.PacketIDNotFound
+		if p.session.recorded.Load() != 0 { // an earlier connection may have released it just now
+			p.promised(p.relay.store.Level(""))
+		}
 	}
 	p.answers = wire.AppendAck(p.answers, wire.PUBCOMP, p.version, id, reason)
 }
@@ -390,12 +394,14 @@ func (p *Port) settleLocked(a ack) {
 	case a.kind == wire.PUBREC && a.reason >= wire.UnspecifiedError && e.state == awaitPubrec:
 		done = true // [MQTT-4.3.3-4]
 	case a.kind == wire.PUBREC && e.state != awaitPuback:
+		if e.kept {
+			p.promised(e.level)
+		}
 		if e.state == awaitPubrec {
 			e.state = awaitPubcomp
 			p.relay.queuedBytes.Add(-e.size)
 			if e.kept {
 				s.recordLocked(Change{Kind: HalfAcked, Seq: e.seq})
-				p.promised(e.level)
 				s.unkeep(&e.delivery)
 				e.kept = true // its identifier still is
 			}

@@ -147,8 +147,12 @@ func (r *Relay) Open(c Connect) *Port {
 	s.expiry.Store(c.Expiry)
 	s.queued0.Store(s.queue.countQoS0())
 	s.termsLocked(true)
+	catchUp := s.catchUpLocked()
 	s.mu.Unlock()
 	r.mu.Unlock()
+	if catchUp != nil {
+		r.store.Commit(r.store.Level(""), catchUp)
+	}
 
 	if old != nil {
 		known := old.recorded.Load() != 0

@@ -39,6 +39,7 @@ type Session struct {
 	window   window
 	seq      uint64             // of the last QoS>0 message that was put in the queue
 	seen     uint64             // the greatest seq that has been sent, as recorded
+	catching *gate              // holds PUBRELs back at the beginning of a connection; nil if there are none
 	holding  bool               // pump stopped at a gate, whose lifting will resume it
 	inbound  map[uint16]inbound // QoS 2 identifiers received and not released [MQTT-4.3.3-10]
 	detached time.Duration      // when its last connection ended

@@ -12,7 +12,7 @@ func crashes(t *testing.T, seed uint64) {
 		w := newWorld(t, seed, nil)
 		for range 1 + w.rng.IntN(3) {
 			w.start()
-			w.disk.CrashAfter(w.rng.IntN(120))
+			w.disk.CutAt(1 + w.rng.IntN(120))
 			for steps := 0; steps < 150 && !w.crashed(); steps++ {
 				w.step()
 			}
@@ -20,8 +20,13 @@ func crashes(t *testing.T, seed uint64) {
 				w.settle()
 			}
 			w.stop()
-			w.note("crash")
-			w.disk = w.disk.Crash()
+			if w.rng.IntN(3) == 0 {
+				w.note("killed")
+				w.disk = w.disk.Kill()
+			} else {
+				w.note("power cut")
+				w.disk = w.disk.Crash(w.rng)
+			}
 		}
 		w.start()
 		w.finish()

@@ -140,8 +140,10 @@ func (d *device) send(raw []byte) {
 func (d *device) publish() {
 	for range 1 + d.rng.IntN(4) {
 		m := &message{n: d.published, from: d, topic: d.topic(), qos: byte(d.rng.IntN(3)), retain: d.rng.IntN(4) == 0}
-		if m.retain { // one writer for each topic, so that its values grow
-			m.topic = "state/" + d.id
+		if m.retain {
+			// One writer and one QoS for each topic, so that its values grow: what is
+			// sent again at QoS 1 may come after what has been received at another.
+			m.topic, m.qos = "state/"+d.id, map[string]byte{"a": 1, "b": 2, "c": 0}[d.id]
 		}
 		d.published++
 		if m.qos > 0 {

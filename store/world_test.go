@@ -21,6 +21,7 @@ import (
 // of what was promised to them.
 type world struct {
 	t      testing.TB
+	seed   uint64
 	rng    *rand.Rand
 	script []string
 
@@ -44,13 +45,14 @@ func (w *world) note(format string, args ...any) {
 
 func (w *world) fail(format string, args ...any) {
 	w.t.Helper()
-	w.t.Fatalf("%s\nafter\n  %s", fmt.Sprintf(format, args...), strings.Join(w.script, "\n  "))
+	w.stop()
+	w.t.Fatalf("seed %d: %s\nafter\n  %s", w.seed, fmt.Sprintf(format, args...), strings.Join(w.script, "\n  "))
 }
 
 // newWorld starts a broker with devices on an empty disk. It is to be used in
 // a synctest bubble.
 func newWorld(t testing.TB, seed uint64, change func(*relay.Config, *store.Options)) *world {
-	w := &world{t: t, rng: seeded(seed), disk: faultdisk.New(seed), change: change,
+	w := &world{t: t, seed: seed, rng: seeded(seed), disk: faultdisk.New(seed), change: change,
 		unsure: make(map[string]bool), latest: make(map[string]map[string]int)}
 	for _, id := range []string{"a", "b", "c"} {
 		w.devices = append(w.devices, &device{world: w, id: id, subs: make(map[string]byte), unread: make(map[uint16]bool)})
@@ -79,14 +81,18 @@ func (w *world) start() {
 
 // stop ends the broker, whose disk may have failed.
 func (w *world) stop() {
+	if w.relay == nil {
+		return
+	}
 	w.relay.Close()
 	_ = w.store.Close()
+	w.relay = nil
 	for _, d := range w.devices {
 		d.forget()
 	}
 }
 
-func (w *world) crashed() bool { return w.disk.Crashed() }
+func (w *world) crashed() bool { return w.disk.Gone() }
 
 // settle waits until the broker has done all that it can do by now.
 func (w *world) settle() { synctest.Wait() }
@@ -108,8 +114,8 @@ func (w *world) interested(m *message) []*device {
 // seen checks that the state of a topic does not go back for somebody who has
 // seen it; old messages may come again.
 func (w *world) seen(a arrival) {
-	if !strings.HasPrefix(a.topic, "state/") {
-		return
+	if !strings.HasPrefix(a.topic, "state/") || a.topic == "state/a" {
+		return // at QoS 1 an earlier one may follow, sent again by its publisher
 	}
 	n, _ := strconv.Atoi(a.payload)
 	if w.latest[a.topic] == nil {
@@ -124,6 +130,8 @@ func (w *world) step() {
 	switch n := w.rng.IntN(12); {
 	case !d.connected():
 		d.connect()
+	case d.link.Ended():
+		d.lose()
 	case n == 0:
 		d.lose()
 	case n == 1:
@@ -176,19 +184,20 @@ func (w *world) checkDeliveries() {
 			continue
 		}
 		for _, d := range m.owed {
-			n := 0
-			var qos byte
+			n, exactly := 0, 0
 			for _, a := range d.got {
 				if a.payload == m.payload() && a.topic == m.topic {
 					n++
-					qos = a.qos
+					if a.qos == 2 {
+						exactly++
+					}
 				}
 			}
 			if n == 0 {
 				w.fail("%s never got %d on %s, which %s was told is safe", d.id, m.n, m.topic, m.from.id)
 			}
-			if qos == 2 && n > 1 && !m.retain {
-				w.fail("%s got %d at QoS 2 %d times", d.id, m.n, n)
+			if exactly > 1 && !m.retain {
+				w.fail("%s got %d at QoS 2 %d times", d.id, m.n, exactly)
 			}
 		}
 	}
@@ -209,6 +218,9 @@ func (w *world) checkOrder(d *device) {
 		known[a.payload] = true
 		n, _ := strconv.Atoi(a.payload)
 		m := w.all[n]
+		if !slices.Contains(m.owed, d) {
+			continue // what is sent again at QoS 1 finds subscriptions that the first time did not
+		}
 		key := fmt.Sprint(m.from.id, m.topic, m.qos, a.qos)
 		if n < last[key] {
 			w.fail("%s got %d after %d of the same publisher, topic and QoS", d.id, n, last[key])

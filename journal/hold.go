@@ -1,0 +1,81 @@
+package journal
+
+import (
+	"slices"
+	"sort"
+)
+
+// findLocked is the segment of that number, or nil.
+func (l *Log) findLocked(number uint32) *segment {
+	i := sort.Search(len(l.segs), func(i int) bool { return l.segs[i].number >= number })
+	if i < len(l.segs) && l.segs[i].number == number {
+		return l.segs[i]
+	}
+	return nil
+}
+
+// Hold says that the record at pos, which counts as so many bytes, is needed
+// beyond the next Checkpoint: its segment stays. Call it before a Checkpoint
+// that does not write the record anew can return; after Open, before the first
+// Checkpoint returns, for each record that is still needed. Holds add up.
+func (l *Log) Hold(pos Pos, bytes int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s := l.findLocked(pos.Segment()); s != nil {
+		s.holds++
+		s.held += int64(bytes)
+	}
+}
+
+// Release takes back one Hold with the same arguments. The record can be read
+// until what was appended before Release is stable, so append what makes the
+// record superfluous first.
+func (l *Log) Release(pos Pos, bytes int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.findLocked(pos.Segment())
+	if s == nil || s.holds == 0 {
+		return
+	}
+	s.holds--
+	s.held = max(0, s.held-int64(bytes))
+	l.progress += int64(bytes)
+	if s.holds > 0 {
+		return
+	}
+	s.freeAt = max(at(l.number, l.tailEnd), l.durable)
+	if s.number < l.root && s.freeAt <= l.durable && !l.keeping {
+		l.keeping = true
+		l.kick()
+	}
+}
+
+// vacateLocked chooses the segments before root that the checkpoint now
+// beginning is to empty: those less than half of which is held, the emptiest
+// first, as far as there is room to write what is held anew.
+func (l *Log) vacateLocked(root uint32) {
+	var sparse []*segment
+	for _, s := range l.segs {
+		s.vacate = false
+		if s.number < root && s.holds > 0 && s.held < s.size/2 {
+			sparse = append(sparse, s)
+		}
+	}
+	slices.SortFunc(sparse, func(a, b *segment) int { return int(a.held - b.held) })
+	room := l.roomLocked() - l.saved - l.o.SegmentSize
+	for _, s := range sparse {
+		if room -= s.held; room < 0 {
+			return
+		}
+		s.vacate = true
+	}
+}
+
+// Vacate reports, during a Checkpoint, whether the held record at pos should
+// move, so that its segment can go: Append it anew, Hold that, Release this.
+func (l *Log) Vacate(pos Pos) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.findLocked(pos.Segment())
+	return s != nil && s.vacate
+}
