@@ -25,6 +25,7 @@ func open(t testing.TB, o journal.Options) (*journal.Log, *journal.Recovery, []e
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { l.Close() })
 	return l, r, got
 }
 

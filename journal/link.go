@@ -33,7 +33,10 @@ func (v *survey) link() error {
 	in := map[uint32]bool{}
 	for _, s := range v.chain {
 		in[s.number] = true
-		if s.known && !s.intact { // an old one may be half recycled
+		switch { // those not in use may be half recycled
+		case !s.known:
+			s.damage(0, headerSize, "header and its copy damaged")
+		case !s.intact:
 			s.damage(0, headerSize, "header damaged; its copy is used")
 		}
 	}

@@ -77,7 +77,7 @@ func newLog(o Options, v *survey) *Log {
 		l.durable = at(chain[n-1].number, chain[n-1].end)
 		if s := chain[n-1]; v.empty && n > 1 && s.known && len(s.faults) == 0 {
 			chain = chain[:n-1]
-			v.rest = append(v.rest, s)
+			l.unused = &segment{number: s.named, size: s.size, name: s.name}
 			l.durable = s.h.prev
 		}
 	}

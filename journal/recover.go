@@ -119,7 +119,7 @@ func (v *survey) settle() (err error) {
 		return fmt.Errorf("open segment %s: %w", s.name, err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	b := make([]byte, windowSize)
+	b := make([]byte, min(windowSize, s.size))
 	again := func(from, to int64) error {
 		for from < to {
 			n, err := f.ReadAt(b[:min(int64(len(b)), to-from)], from)
@@ -203,7 +203,7 @@ func (v *survey) copyAside(s *segmentFile, name string) (err error) {
 		}
 	}()
 	w := walker{f: from, size: s.size}
-	b := make([]byte, windowSize)
+	b := make([]byte, min(windowSize, s.size))
 	for offset := int64(0); offset < s.size; offset += int64(len(b)) {
 		b = b[:min(int64(len(b)), s.size-offset)]
 		if err := w.fill(b, offset); err != nil {

@@ -30,6 +30,7 @@ type housekeeping struct {
 	spares []*spare   // ascending by number
 	trash  []string   // files to be removed
 	voids  []*segment // files found at Open that are no part of the log
+	unused *segment   // one more, once another segment has been begun
 	other  int64      // bytes of files that are no segments in use: .bad and such
 	opened []*segment
 
@@ -59,6 +60,9 @@ func (l *Log) usedLocked() int64 {
 	n := l.other + int64(len(l.spares)+len(l.trash))*l.o.SegmentSize
 	for _, s := range l.voids {
 		n += s.size
+	}
+	if l.unused != nil {
+		n += l.unused.size
 	}
 	for _, s := range l.segs {
 		if s.name != "" {
@@ -166,6 +170,10 @@ func (l *Log) begin(s *segment) error {
 	s.name, s.file, s.end = name, sp.file, headerSize
 	l.head = s.number
 	l.setDurableLocked(at(s.number, headerSize))
+	if l.unused != nil {
+		l.voids = append(l.voids, l.unused)
+		l.unused = nil
+	}
 	l.keeping = true
 	return nil
 }
@@ -278,11 +286,15 @@ func (l *Log) takeDeadLocked() *segment {
 	return nil
 }
 
-// nextSpareLocked is a number that no file is named after, or ever was.
+// nextSpareLocked is a number that no file is named after, if possible that of
+// the segment to be begun next.
 func (l *Log) nextSpareLocked() uint32 {
-	n := l.number
-	if l.tail != nil && l.tail.name == "" {
-		n = l.head // what is appended already takes the next spares
+	n := l.head
+	for _, s := range l.voids {
+		n = max(n, s.number)
+	}
+	if l.unused != nil {
+		n = max(n, l.unused.number)
 	}
 	for _, sp := range l.spares {
 		n = max(n, sp.number)

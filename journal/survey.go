@@ -173,7 +173,6 @@ func (v *survey) identify() error {
 		}
 		if found {
 			v.accept(s, s.named)
-			s.damage(0, headerSize+beginSize, "header and its copy damaged")
 		}
 	}
 	// Numbers are used once; only what is certainly unused may be used still.
