@@ -3,9 +3,12 @@ package appliance
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"os"
 	"strconv"
 	"time"
+
+	"github.com/dustin/go-humanize"
 
 	"github.com/synthetism/edgebroker/journal"
 	"github.com/synthetism/edgebroker/statsd"
@@ -30,7 +33,21 @@ func (b *Broker) storageStats() statsd.Storage {
 	if st.Err != nil {
 		out.Reason = st.Err.Error()
 	}
+	w := b.store.Wear()
+	out.LifetimeBytes, out.LifetimeBlockBytes = w.Written, w.Block
+	if daily := b.cfg.Storage.DailyWriteBudget; daily > 0 {
+		out.Budget = &statsd.WriteBudget{DailyBytes: int64(daily), UsedBytes: int64(w.Today()), Exceeded: w.Today() > uint64(daily)}
+	}
 	return out
+}
+
+// budgetExceeded tells the world that more has been written in this day of the
+// store's clock than storage.daily_write_budget. Nothing is refused for it.
+func (b *Broker) budgetExceeded(used, daily uint64, window time.Duration) {
+	what := fmt.Sprintf("%s of %s", humanize.IBytes(used), humanize.IBytes(daily))
+	b.log.Warn("the bytes that may be written in a day are used up: flush messages wait longer to be written, fsync messages are written as ever",
+		"component", "store", "written", what, "flush_interval", window)
+	b.system("write_budget_exceeded", what+" written")
 }
 
 func recoveredStats(r *store.Report) statsd.StorageRecovered {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/synthetism/edgebroker/appliance"
+	"github.com/synthetism/edgebroker/events"
 	"github.com/synthetism/edgebroker/internal/brokertest"
 	"github.com/synthetism/edgebroker/statsd"
 	"github.com/synthetism/edgebroker/wire"
@@ -126,6 +127,49 @@ func TestParseBlockBytes(t *testing.T) {
 	} {
 		if got := appliance.ParseBlockBytes([]byte(tt.text)); got != tt.want {
 			t.Errorf("%q: %d, want %d", tt.text, got, tt.want)
+		}
+	}
+}
+
+// What is beyond the budget of a day is told, once, and written all the same.
+func TestWriteBudget(t *testing.T) {
+	cfg := stored(t)
+	cfg.Storage.DailyWriteBudget = 1 * appliance.MiB
+	b := newBroker(t, cfg)
+	told := make(chan events.Event, 10)
+	b.On("system", func(e events.Event) {
+		if e.Data.(events.SystemData).What == "write_budget_exceeded" {
+			told <- e
+		}
+	})
+	if err := b.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p := brokertest.Dial(t, b.Addr("tcp"), brokertest.Clean(wire.V5, "p"))
+	for n := range 8 {
+		p.Publish(fmt.Sprint("a/", n), strings.Repeat("x", 256<<10), 1, true)
+	}
+	if w := b.Stats().Storage.Budget; w == nil || w.DailyBytes != 1<<20 || w.UsedBytes < 2<<20 || !w.Exceeded {
+		t.Errorf("budget: %+v", w)
+	}
+	stop(t, b) // which looks at the budget, too
+
+	b = newBroker(t, cfg)
+	b.On("system", func(e events.Event) {
+		if e.Data.(events.SystemData).What == "write_budget_exceeded" {
+			told <- e
+		}
+	})
+	if err := b.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer stop(t, b)
+	if st := b.Stats().Storage; st.LifetimeBytes < 2<<20 || st.Recovered.Retained != 8 || !st.Budget.Exceeded {
+		t.Errorf("after a restart: %+v, budget %+v", st, st.Budget)
+	}
+	for range 2 { // one of each process
+		if e := next(t, told); !strings.Contains(e.Data.(events.SystemData).Detail, "of 1.0 MiB written") {
+			t.Errorf("told %+v", e)
 		}
 	}
 }

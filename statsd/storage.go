@@ -33,6 +33,9 @@ type Storage struct {
 	WrittenBytes uint64 `json:"writtenBytes"` // to the files of the store
 	BlockBytes   uint64 `json:"blockBytes"`   // by the whole process to the block layer; 0 if unknown
 
+	LifetimeBytes      uint64 `json:"lifetimeBytes"`      // as WrittenBytes, ever since the store was made
+	LifetimeBlockBytes uint64 `json:"lifetimeBlockBytes"` // as BlockBytes, of all processes that ran it
+
 	Commits     uint64  `json:"commits"`     // requests to make something stable
 	Batches     uint64  `json:"batches"`     // writes that they shared
 	Syncs       uint64  `json:"syncs"`       // fdatasync calls

@@ -20,7 +20,7 @@ func exampleStorage() statsd.Storage {
 		State: statsd.StorageFull, Since: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC), Reason: "budget of 64 bytes\x1b[2J: no room for another segment",
 		Directory: "/var/lib/edgebroker", Durability: "fsync", Age: 90061.5,
 		Segments: 5, UsedBytes: 40 << 20, BudgetBytes: 1 << 30, HeldBytes: 3 << 20, BacklogBytes: 512,
-		WrittenBytes: 123456, BlockBytes: 654321,
+		WrittenBytes: 123456, BlockBytes: 654321, LifetimeBytes: 7654321, LifetimeBlockBytes: 87654321,
 		Commits: 4000, Batches: 900, Syncs: 1000, SyncSeconds: 1.25, SyncTimes: times,
 		Checkpoints: 7, Failures: 6,
 		Budget:    &statsd.WriteBudget{DailyBytes: 8 << 20, UsedBytes: 9 << 20, Exceeded: true},

@@ -18,6 +18,7 @@ type replay struct {
 	confirmed map[relay.Ref]bool // bodies of publishes at QoS 2 that have been received in full
 	drops     map[string]uint64
 	last      uint64 // the greatest number of a session
+	wear      Wear
 	records   int
 }
 
@@ -50,6 +51,11 @@ func (r *replay) take(pos relay.Ref, typ byte, data []byte) error {
 	r.records++
 	if relay.ChangeKind(typ) == relay.Body {
 		return nil // it is read when something refers to it
+	}
+	if typ == typeWear {
+		var err error
+		r.wear, err = decodeWear(data)
+		return err
 	}
 	c, err := decodeChange(typ, data)
 	if err != nil {

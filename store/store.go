@@ -29,6 +29,7 @@ type Store struct {
 	journal *journal.Log
 	full    atomic.Bool
 	scratch sync.Pool
+	meter   meter
 
 	relay  *relay.Relay // set by Run
 	cancel context.CancelFunc
@@ -60,6 +61,7 @@ func Open(opts Options) (*Store, relay.Recovered, *Report, error) {
 		return nil, relay.Recovered{}, nil, fmt.Errorf("open store: %w", err)
 	}
 	s.journal = log
+	s.meter.begin(&s.opts, r.wear)
 	rec, unread := s.recovered(r)
 	report := &Report{Recovery: *found, Records: r.records, Sessions: len(rec.Sessions), Retained: len(rec.Retained),
 		Unread: unread, Took: time.Since(began)}
@@ -86,6 +88,7 @@ func (s *Store) run(ctx context.Context) {
 		case <-s.journal.Due():
 			s.checkpoint()
 		case <-tick.C:
+			s.measure(false)
 			drops := s.relay.Drops()
 			if n := total(drops); n != known {
 				known = n
@@ -103,7 +106,7 @@ func total(drops map[string]uint64) (n uint64) {
 }
 
 func (s *Store) checkpoint() {
-	err := s.journal.Checkpoint(func() error { s.relay.Snapshot(); return nil })
+	err := s.journal.Checkpoint(func() error { s.relay.Snapshot(); s.measure(true); return nil })
 	if err != nil && !errors.Is(err, journal.ErrClosed) {
 		s.log.Error("write checkpoint", "error", err)
 	}
@@ -116,6 +119,7 @@ func (s *Store) Close() error {
 		s.cancel()
 		s.done.Wait()
 		s.Record(relay.Change{Kind: relay.Drops, Drops: s.relay.Drops()})
+		s.measure(true)
 	}
 	if err := s.journal.Close(); err != nil {
 		return fmt.Errorf("close store: %w", err)
