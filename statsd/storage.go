@@ -130,7 +130,7 @@ func (s Snapshot) storageGroup() group {
 	if st.BudgetBytes > 0 {
 		limit = " of " + size(st.BudgetBytes)
 	}
-	row("used", "%s%s, %s segments, %s held", size(st.UsedBytes), limit, count(st.Segments), size(st.HeldBytes))
+	row("used", "%s%s (segments: %s), %s held", size(st.UsedBytes), limit, count(st.Segments), size(st.HeldBytes))
 	block := ""
 	if st.BlockBytes > 0 {
 		block = fmt.Sprintf(" (%s by the process at the block layer)", size(st.BlockBytes))
