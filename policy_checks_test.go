@@ -16,8 +16,9 @@ import (
 func arrows() map[string][]string {
 	return map[string][]string{
 		// The command line is also a client of the control socket, whose
-		// protocol is statsd's, and speaks MQTT for pub, sub and bench.
-		"cmd":       {"appliance", "statsd", "systemd", "bench", "wire", "events", "internal/dial"},
+		// protocol is statsd's, and speaks MQTT for pub, sub and bench. It reads
+		// and copies stores that no broker has open.
+		"cmd":       {"appliance", "statsd", "store", "journal", "systemd", "bench", "wire", "events", "internal/dial"},
 		"appliance": {"listen", "hooks", "relay", "store", "journal", "statsd", "bridge", "systemd", "wire", "events", "internal/unixsocket"},
 		// hooks binds what listen accepts to what relay keeps.
 		"hooks":  {"listen", "relay", "wire", "events"},
@@ -26,7 +27,7 @@ func arrows() map[string][]string {
 		"statsd": {"events", "internal/unixsocket"},
 		"bridge": {"wire", "events"},
 		// bench loads any broker over the network, so it knows only the wire.
-		"bench":   {"wire", "internal/dial"},
+		"bench": {"wire", "internal/dial"},
 		// store puts relay's changes into the journal's records.
 		"store":   {"relay", "journal", "wire"},
 		"journal": {},

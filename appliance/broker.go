@@ -43,7 +43,8 @@ type Broker struct {
 	responseInfo func(client string) string // nil: none
 
 	bus       *events.Bus
-	store     *store.Store // nil: state is kept in memory
+	store     *store.Store  // nil: state is kept in memory
+	recovery  *store.Report // what was found in it
 	relay     *relay.Relay
 	gate      *listen.Gate
 	access    *hooks.Access

@@ -12,7 +12,7 @@ import (
 // Stats reads the broker's counters. Before Start they are all zero.
 func (b *Broker) Stats() statsd.Snapshot {
 	if !b.assembled() {
-		return statsd.Snapshot{Version: b.version}
+		return statsd.Snapshot{Version: b.version, Storage: statsd.Storage{State: statsd.StorageNone}}
 	}
 	t, g, s := b.relay.Totals(), b.gate.Totals(), b.sessions.Counters()
 	snap := statsd.Snapshot{
@@ -32,6 +32,7 @@ func (b *Broker) Stats() statsd.Snapshot {
 		Dropped:        statsd.Dropped{Total: sum(t.Dropped), ByReason: t.Dropped},
 		Queued:         statsd.Queued{Messages: int64(t.Queued), Bytes: t.QueuedB, Inflight: int64(t.Inflight)},
 		Events:         statsd.EventStats{Published: b.bus.Published(), Dropped: b.bus.Dropped(), Listeners: len(b.bus.Stats())},
+		Storage:        b.storageStats(),
 		Disconnections: s.Disconnections,
 	}
 	b.sampler.Fill(&snap)
@@ -152,6 +153,9 @@ func (k backend) Health() statsd.Health {
 	h := statsd.Health{Live: true, Ready: k.b.state == started}
 	if !h.Ready {
 		h.Problems = []string{"the broker is stopping"}
+	}
+	if p := k.b.storageStats().Problem(); p != "" {
+		h.Problems = append(h.Problems, p)
 	}
 	return h
 }

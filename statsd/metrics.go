@@ -123,6 +123,7 @@ func metricTable() []metric {
 type collector struct {
 	read  func() Snapshot
 	table []metric
+	syncs *prometheus.Desc // of the histogram
 }
 
 // Describe implements prometheus.Collector.
@@ -130,6 +131,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, m := range c.table {
 		ch <- m.desc
 	}
+	ch <- c.syncs
 }
 
 // Collect implements prometheus.Collector.
@@ -140,13 +142,16 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstMetric(m.desc, m.kind, value, labels...)
 		})
 	}
+	if h := syncTimes(c.syncs, &s); h != nil {
+		ch <- h
+	}
 }
 
 // newMetrics registers the broker's metrics, and those of the Go runtime and
 // the process, with reg. read is called once per scrape, by any goroutine.
 func newMetrics(reg prometheus.Registerer, read func() Snapshot) {
 	reg.MustRegister(
-		&collector{read: read, table: metricTable()},
+		&collector{read: read, table: append(metricTable(), storageTable()...), syncs: syncHistogram()},
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)

@@ -36,6 +36,7 @@ type Snapshot struct {
 	Dropped       Dropped       `json:"dropped"`
 	Queued        Queued        `json:"queued"`
 	Rates         Rates         `json:"rates"`
+	Storage       Storage       `json:"storage"` // on disk
 	Memory        Memory        `json:"memory"`
 	Events        EventStats    `json:"events"`
 

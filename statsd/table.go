@@ -24,6 +24,7 @@ func (s Snapshot) WriteTable(w io.Writer) error {
 	s.trafficGrid().write(&b)
 	reasons("dropped", s.Dropped.Total, s.Dropped.ByReason).write(&b)
 	s.storeGroup().write(&b)
+	s.storageGroup().write(&b)
 	s.ratesGrid().write(&b)
 	reasons("disconnected", sum(s.Disconnections), s.Disconnections).write(&b)
 	s.memoryGroup().write(&b)

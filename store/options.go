@@ -18,11 +18,21 @@ type Options struct {
 	MaxDelay      time.Duration // upper bound of the time that a commit waits for others
 	MaxBytes      int64         // on disk; 0: no limit
 	SegmentSize   int64         // bytes
+	DailyBudget   uint64        // bytes that may be written in a day of the store's clock; 0: no limit
 	Log           *slog.Logger
 
 	// OnState is told when the store begins or ceases to take messages, and
 	// why. It must not block.
 	OnState func(state journal.State, err error)
+
+	// OnBudget is told once a day, and after a start, that more has been
+	// written in it than DailyBudget, and what Flush may lose from now on. It
+	// must not block.
+	OnBudget func(used, daily uint64, window time.Duration)
+
+	// BlockBytes says how much this process has sent to the block layer. Nil
+	// if that is not known.
+	BlockBytes func() uint64
 }
 
 // Rule says what is promised for the messages on the topics of Filter.

@@ -20,6 +20,7 @@ type replay struct {
 	moved     map[relay.Ref]relay.Ref
 	drops     map[string]uint64
 	last      uint64 // the greatest number of a session
+	wear      Wear
 	records   int
 }
 
@@ -52,6 +53,11 @@ func (r *replay) take(pos relay.Ref, typ byte, data []byte) error {
 	r.records++
 	if relay.ChangeKind(typ) == relay.Body {
 		return nil // it is read when something refers to it
+	}
+	if typ == typeWear {
+		var err error
+		r.wear, err = decodeWear(data)
+		return err
 	}
 	c, err := decodeChange(typ, data)
 	if err != nil {

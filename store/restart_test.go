@@ -145,7 +145,7 @@ func (w *world) restart(down time.Duration) {
 	w.t.Helper()
 	disk := w.disk.Kill()
 	w.stop()
-	time.Sleep(down)
+	pass(down)
 	w.disk = disk
 	w.start()
 	w.settle()
@@ -175,7 +175,7 @@ func TestRestart(t *testing.T) {
 		sub.ack(wire.PUBREC, 2)
 		sub.wants("PUBREL #2")
 		sub.ack(wire.PUBACK, 4)
-		time.Sleep(3 * time.Second) // nobody waits for that record, but it is written
+		pass(3 * time.Second) // nobody waits for that record, but it is written
 		w.restart(time.Hour)
 
 		pub = w.client(kept("pub", 3600))
@@ -206,15 +206,15 @@ func TestTimeStandsStillWhileDown(t *testing.T) {
 		sub.leave()
 		pub.publish("t", "short", 1, 1, expires(20))
 		pub.publish("t", "long", 1, 2, expires(92), retain)
-		time.Sleep(30 * time.Second)
+		pass(30 * time.Second)
 		pub.publish("t", "", 1, 3) // an idle log writes its clock every few minutes only
 		w.restart(56 * 365 * 24 * time.Hour)
-		time.Sleep(40 * time.Second)
+		pass(40 * time.Second)
 		w.settle()
 		if _, _, there := w.relay.Session("pub"); !there {
 			t.Error("the session of pub, connected until the restart, has ended after 40 of 50 seconds")
 		}
-		time.Sleep(20 * time.Second)
+		pass(20 * time.Second)
 		w.settle()
 		if _, _, there := w.relay.Session("pub"); there {
 			t.Error("the session of pub has not ended")
@@ -224,7 +224,7 @@ func TestTimeStandsStillWhileDown(t *testing.T) {
 			t.Fatal("the session of sub is gone")
 		}
 		sub.wants("PUBLISH q1 #3 t=long expiry 2", "PUBLISH q1 #4 t=") // the first one's time was over
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		other := w.client(relay.Connect{ClientID: "other", CleanStart: true})
 		other.subscribe(relay.Subscription{Filter: "#", QoS: 1})
 		other.wants()
@@ -245,20 +245,20 @@ func TestDelayedWillOutlivesTheProcess(t *testing.T) {
 				k.die()
 			}
 		}
-		time.Sleep(30 * time.Second)
+		pass(30 * time.Second)
 		watch.publish("tick", "x", 1, 1, retain) // which is stored, and the clock with it
 		w.restart(time.Hour)
 		watch = w.client(kept("watch", 3600))
-		time.Sleep(29 * time.Second)
+		pass(29 * time.Second)
 		w.client(kept("returns", 3600))
 		watch.wants()
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		watch.wants("PUBLISH q1 #2 will/dies=x")
 		watch.ack(wire.PUBACK, 2)
-		time.Sleep(3 * time.Second)
+		pass(3 * time.Second)
 		w.restart(0)
 		watch = w.client(kept("watch", 3600))
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		watch.wants() // not a second time
 	})
 }
@@ -314,9 +314,9 @@ func TestSharedMessagesOutliveTheProcess(t *testing.T) {
 		second = w.client(kept("second", 3600))
 		second.subscribe(relay.Subscription{Filter: "$share/g/t", QoS: 1})
 		second.wants()
-		time.Sleep(101 * time.Second)
+		pass(101 * time.Second)
 		second.wants("PUBLISH q1 #2 t=x")
-		time.Sleep(3 * time.Second)
+		pass(3 * time.Second)
 		w.restart(0)
 		second = w.client(kept("second", 3600))
 		second.wants("PUBLISH q1 #2 t=x again")
@@ -340,7 +340,7 @@ func TestLevels(t *testing.T) {
 		pub.publish("memory/x", "4", 1, 4) // in the order of the publishes [MQTT-4.6.0-2]
 		pub.wants()
 		w.disk.Latency(0)
-		time.Sleep(2 * time.Hour)
+		pass(2 * time.Hour)
 		pub.wants("PUBACK #3", "PUBACK #4")
 		w.restart(0)
 		sub = w.client(kept("sub", 36000))
@@ -353,9 +353,9 @@ func TestFlushIsStableInTime(t *testing.T) {
 		sub, pub := w.client(kept("sub", 3600)), w.client(kept("pub", 3600))
 		sub.subscribe(relay.Subscription{Filter: "#", QoS: 1})
 		sub.leave()
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		pub.publish("t", "kept", 1, 1)
-		time.Sleep(1100 * time.Millisecond)
+		pass(1100 * time.Millisecond)
 		w.settle()
 		pub.publish("t", "lost", 1, 2)
 		pub.wants("PUBACK #1", "PUBACK #2")
@@ -374,7 +374,7 @@ func TestDropsAreRemembered(t *testing.T) {
 		for i := range uint16(5) {
 			pub.publish("nobody", "x", 1, i+1)
 		}
-		time.Sleep(15 * time.Second)
+		pass(15 * time.Second)
 		w.restart(0)
 		if got := w.relay.Drops()["no_subscribers"]; got != 5 {
 			t.Errorf("%d drops for want of subscribers; want 5", got)

@@ -33,6 +33,7 @@ type Store struct {
 	journal *journal.Log
 	full    atomic.Bool
 	scratch sync.Pool
+	meter   meter
 
 	relay  *relay.Relay // set by Run
 	cancel context.CancelFunc
@@ -64,6 +65,7 @@ func Open(opts Options) (*Store, relay.Recovered, *Report, error) {
 		return nil, relay.Recovered{}, nil, fmt.Errorf("open store: %w", err)
 	}
 	s.journal = log
+	s.meter.begin(&s.opts, r.wear)
 	rec, unread := s.recovered(r)
 	report := &Report{Recovery: *found, Records: r.records, Sessions: len(rec.Sessions), Retained: len(rec.Retained),
 		Unread: unread, Took: time.Since(began)}
@@ -92,6 +94,7 @@ func (s *Store) run(ctx context.Context) {
 		case <-tick.C:
 			if n%dropsEvery == 0 {
 				known = s.recordDrops(known)
+				s.measure(false)
 			}
 			if s.journal.Backlog() > 0 {
 				s.journal.Commit(journal.Flush, nobody{})
@@ -126,7 +129,7 @@ func total(drops map[string]uint64) (n uint64) {
 
 func (s *Store) checkpoint() {
 	var mark uint64
-	err := s.journal.Checkpoint(func() error { mark = s.relay.Snapshot(); return nil })
+	err := s.journal.Checkpoint(func() error { mark = s.relay.Snapshot(); s.measure(true); return nil })
 	switch {
 	case err == nil:
 		s.relay.Stored(mark)
@@ -142,6 +145,7 @@ func (s *Store) Close() error {
 		s.cancel()
 		s.done.Wait()
 		s.Record(relay.Change{Kind: relay.Drops, Drops: s.relay.Drops()})
+		s.measure(true)
 	}
 	if err := s.journal.Close(); err != nil {
 		return fmt.Errorf("close store: %w", err)

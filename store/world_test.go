@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/synthetism/edgebroker/events"
 	"github.com/synthetism/edgebroker/internal/faultdisk"
@@ -95,6 +96,12 @@ func (w *world) stop() {
 }
 
 func (w *world) crashed() bool { return w.disk.Gone() }
+
+// pass lets time pass in a bubble.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
 
 // settle waits until the broker has done all that it can do by now.
 func (w *world) settle() { synctest.Wait() }

@@ -87,7 +87,7 @@ edgebroker completion fish > ~/.config/fish/completions/edgebroker.fish`,
 // fishNoFiles keeps fish from offering files where a command is due.
 const fishNoFiles = `
 complete -c edgebroker -n '__fish_edgebroker_no_subcommand' -f
-complete -c edgebroker -n '__fish_seen_subcommand_from clients health stats version' -f
+complete -c edgebroker -n '__fish_seen_subcommand_from clients health stats store version' -f
 `
 
 // completionAfterDashes tells a completion request that follows "--". The

@@ -82,3 +82,11 @@ func messages[N int64 | uint64](n N) string {
 	}
 	return count(n) + " messages"
 }
+
+// things words a number of what noun names.
+func things[N int | int64 | uint64](n N, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return count(n) + " " + noun + "s"
+}
