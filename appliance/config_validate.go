@@ -211,7 +211,7 @@ func (c Config) rangeFindings() []finding {
 // budgetFindings compares the bounds that must fit into each other.
 func (c Config) budgetFindings() []finding {
 	var out []finding
-	if s := c.Sessions; s.MaxQueuedBytes > s.TotalQueuedBytes {
+	if s := c.Sessions; s.MaxQueuedBytes > s.TotalQueuedBytes && !c.Storage.persistent() {
 		out = append(out, finding{
 			path:  "sessions.max_queued_bytes",
 			what:  fmt.Sprintf("the %v for one session do not fit into the %v for all of", s.MaxQueuedBytes, s.TotalQueuedBytes),
