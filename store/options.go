@@ -12,7 +12,7 @@ import (
 // Options say where and how surely state is kept.
 type Options struct {
 	Disk          journal.Disk
-	Level         relay.Level   // for topics that no rule names, and for sessions and subscriptions; not Memory
+	Level         relay.Level   // for topics that no rule names; sessions and subscriptions are always as safe as with Sync
 	Rules         []Rule        // the first that matches a topic counts
 	FlushInterval time.Duration // what Flush may lose
 	MaxDelay      time.Duration // upper bound of the time that a commit waits for others
@@ -43,7 +43,7 @@ type Rule struct {
 
 func (o *Options) level(topic string) relay.Level {
 	if topic == "" {
-		return o.Level
+		return relay.Sync // rare, and without it what is stored better would not be found again
 	}
 	for _, r := range o.Rules {
 		if wire.MatchTopic(r.Filter, topic) {
