@@ -65,9 +65,26 @@ func look(disk Disk) (*survey, error) {
 	if len(v.begun) == 0 {
 		v.fresh = true
 		v.rest = v.files
+		v.missAll()
 		return v, nil
 	}
 	return v, v.link()
+}
+
+// missAll notes that there was a log, of which no segment is left, if a spare
+// tells so: spares have the numbers after the last segment's, and the first
+// checkpoint of a log ends what began with number 1.
+func (v *survey) missAll() {
+	lowest := uint32(likely)
+	for _, s := range v.files {
+		if s.spare && s.h.number == s.named {
+			lowest = min(lowest, s.named)
+		}
+	}
+	if lowest > 2 && lowest < likely {
+		v.faults = append(v.faults, Damage{Segment: lowest - 1,
+			Reason: fmt.Sprintf("there was a log up to segment %s or so; none of its segments can be read", segmentName(lowest-1))})
+	}
 }
 
 // readHeaders reads what each segment says about itself.
