@@ -11,7 +11,7 @@
 #
 #   --kills N    how often (stop 200, full 6, fds 60, memory: seconds, 20)
 #   --seed S     of the random choices; the default is another one each time
-#   --dir DIR    on the disk to be tested, new; default: a temporary folder
+#   --dir DIR    empty, on the disk to be tested; default: a temporary folder
 #   --ready T    within which the broker must be ready again (2s)
 #   --rate R     messages per second of all publishers together (1500)
 #   --race       build the broker with the race detector; it is then slow

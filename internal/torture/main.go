@@ -8,7 +8,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -24,6 +26,11 @@ func main() {
 	stop()
 	os.Exit(code)
 }
+
+var (
+	errNotEmpty = errors.New("it is not empty; name an empty folder, or none")
+	errUsage    = errors.New("needs --broker, a mode that exists, and sensible numbers; try --help")
+)
 
 // command returns the exit status.
 func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -45,7 +52,7 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	if _, ok := modes()[o.mode]; !ok || flags.NArg() > 0 || o.binary == "" || o.rounds < 0 || !(o.rate > 0) {
-		return fail(fmt.Errorf("needs --broker, a mode that exists, and sensible numbers; try --help"))
+		return fail(errUsage)
 	}
 	if o.dir == "" {
 		dir, err := os.MkdirTemp("", "torture")
@@ -54,6 +61,10 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		}
 		defer os.RemoveAll(dir)
 		o.dir = dir
+	}
+	// What an earlier run has left would be taken for what nobody has sent.
+	if entries, err := os.ReadDir(o.dir); err != nil || len(entries) > 0 {
+		return fail(fmt.Errorf("use %s: %w", o.dir, cmp.Or(err, errNotEmpty)))
 	}
 	kept, err := torture(ctx, o)
 	switch {

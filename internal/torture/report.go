@@ -31,6 +31,16 @@ func (b *books) anyBroken() bool {
 	return b.broken != [promises]uint64{}
 }
 
+// anyWrong is anyBroken apart from what took too long, after which there is
+// still something to be learnt.
+func (b *books) anyWrong() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	wrong := b.broken
+	wrong[readyInTime] = 0
+	return wrong != [promises]uint64{}
+}
+
 // report writes the table and, if a promise was broken, the evidence.
 func (r *run) report() {
 	b := r.fleet.books

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"time"
 )
@@ -112,8 +113,18 @@ func (r *run) judgeReady(after string, took time.Duration) {
 	r.times[after] = append(r.times[after], took)
 	r.fleet.books.checks(readyInTime, 1)
 	if took > r.ready {
-		r.fleet.books.breach(readyInTime, nil, "%s it took %v until the broker was ready, %v is allowed", after, took.Round(time.Millisecond), r.ready)
+		r.fleet.books.breach(readyInTime, nil, "%s it took %v until the broker was ready, %v is allowed (%s)", after, took.Round(time.Millisecond), r.ready, machineLoad())
 	}
+}
+
+// machineLoad words how busy the machine is, which may be why something took
+// long.
+func machineLoad() string {
+	b, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "load of the machine unknown"
+	}
+	return fmt.Sprintf("load average %.4s on %d cores", b, runtime.NumCPU())
 }
 
 // kill ends the broker.
@@ -130,7 +141,7 @@ func (r *run) settle(ctx context.Context) error {
 		return err
 	}
 	fmt.Fprintf(r.log, "torture: after %4.0f s: %s; nothing is owed\n", time.Since(r.begin).Seconds(), r.fleet.books.summary())
-	if r.fleet.books.anyBroken() {
+	if r.fleet.books.anyWrong() {
 		return fmt.Errorf("a promise was broken, and so this ends: %w", errUnsettled)
 	}
 	return nil

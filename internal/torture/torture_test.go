@@ -68,7 +68,7 @@ func TestTortureStop(t *testing.T) {
 func TestCommandUsage(t *testing.T) {
 	for _, args := range [][]string{
 		{}, {"--broker", "x", "--mode", "gently"}, {"--broker", "x", "extra"}, {"--broker", "x", "--rate", "0"},
-		{"--broker", "x", "--kills", "-1"}, {"--nonsense"}, {"--broker", "/does/not/exist"},
+		{"--broker", "x", "--kills", "-1"}, {"--nonsense"}, {"--broker", "/does/not/exist"}, {"--broker", "x", "--dir", "."},
 	} {
 		var out, log bytes.Buffer
 		if code := command(t.Context(), args, &out, &log); code != 2 || log.Len() == 0 {
