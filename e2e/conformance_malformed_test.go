@@ -100,6 +100,7 @@ func TestMalformedPackets(t *testing.T) {
 			// [MQTT3-2.2.2-1] [MQTT3-2.2.2-2]
 			{name: "type 0", b: frame(0x00)},
 			{name: "type 15", b: frame(0xF0)},
+			{name: "remaining length in five bytes", b: []byte{0x30, 0x80, 0x80, 0x80, 0x80, 1}},
 			{name: "PUBREL flags", b: frame(0x60, id1)},                  // [MQTT3-3.6.1-1]
 			{name: "SUBSCRIBE flags", b: frame(0x80, id1, text("a"), 0)}, // [MQTT3-3.8.1-1]
 			{name: "UNSUBSCRIBE flags", b: frame(0xA0, id1, text("a"))},  // [MQTT3-3.10.1-1]
@@ -183,6 +184,7 @@ func TestMalformedConnect(t *testing.T) {
 			{"authentication method", connect5(2, props("\x15"+text("NONE")), text("c")), wire.BadAuthMethod}, // [MQTT-4.12.0-1] [MQTT-3.1.4-2]
 			{"PUBLISH first", frame(0x30, text("a"), none), silent},                                           // [MQTT-3.1.0-1]
 			{"PINGREQ first", frame(0xC0), silent},
+			{"remaining length in five bytes", []byte{0x10, 0x80, 0x80, 0x80, 0x80, 1}, silent},
 			{"AUTH first", frame(0xF0, 0x18, props("\x15"+text("m"))), silent},
 		},
 		wire.V311: {

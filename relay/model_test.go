@@ -19,21 +19,29 @@ import (
 type model struct {
 	sessions map[string]*modelSession
 	inbound  map[string]map[uint16]bool // publisher: QoS 2 identifiers not released
+	wills    map[string]message         // of those that are connected
 }
 
 type modelSession struct {
-	subs      map[string]byte // filter: QoS
+	subs      map[string]modelSub // by filter
 	connected bool
 	expiry    uint32    // seconds
 	ends      time.Time // when not connected
 	// expected is what is owed at QoS 1 and 2, in order; sent is how much of it
 	// the client has seen, which it has acknowledged in part.
 	expected []expectation
-	zero     []string // owed at QoS 0; it may wait behind the rest
+	zero     []expectation // owed at QoS 0; it may wait behind the rest
+}
+
+type modelSub struct {
+	qos byte
+	id  uint32 // 0: none
 }
 
 type expectation struct {
+	topic   string
 	payload string
+	ids     []uint32 // of the subscriptions that matched, without repetition
 	qos     byte
 	id      uint16    // once seen, 0 before
 	seen    int       // how often
@@ -83,11 +91,13 @@ func (m *machine) connect(t *rapid.T) {
 	seconds := rapid.SampledFrom([]uint32{0, 10, 100}).Draw(t, "expiry")
 	window := rapid.Uint16Range(1, 5).Draw(t, "receive maximum")
 	alias := rapid.Uint16Range(0, 3).Draw(t, "topic alias maximum")
-	m.note("%s connects: version %v, clean start %v, expiry %d s, receive maximum %d, topic alias maximum %d", id, v, start, seconds, window, alias)
+	will := message{topic: rapid.SampledFrom([]string{"", "", "plant", "plant/line"}).Draw(t, "will"), qos: rapid.ByteRange(0, 2).Draw(t, "will QoS")}
+	m.note("%s connects: version %v, clean start %v, expiry %d s, receive maximum %d, topic alias maximum %d, will on %q",
+		id, v, start, seconds, window, alias, will.topic)
 	s := m.model.sessions[id]
 	present := s != nil && !start
 	if !present {
-		s = &modelSession{subs: map[string]byte{}}
+		s = &modelSession{subs: map[string]modelSub{}}
 		m.model.sessions[id] = s
 		delete(m.model.inbound, id)
 	}
@@ -95,7 +105,15 @@ func (m *machine) connect(t *rapid.T) {
 	for i := range s.expected {
 		s.expected[i].fresh = false
 	}
-	c := m.broker.open(id, version(v), expiry(seconds), receiveMaximum(window), aliases(alias), func(c *relay.Connect) { c.CleanStart = start })
+	c := m.broker.open(id, version(v), expiry(seconds), receiveMaximum(window), aliases(alias), func(c *relay.Connect) {
+		c.CleanStart = start
+		if will.topic != "" {
+			m.n++
+			will.payload = fmt.Sprint(m.n)
+			c.Will = &wire.Will{Topic: will.topic, QoS: will.qos, Payload: []byte(will.payload)}
+			m.model.wills[id] = will
+		}
+	})
 	if c.port.SessionPresent() != present {
 		m.fail("%s: session present is %v; want %v", id, !present, present)
 	}
@@ -105,7 +123,7 @@ func (m *machine) connect(t *rapid.T) {
 }
 
 func (m *machine) lose(id string, goodbye bool) {
-	m.note("%s is gone", id)
+	m.note("%s is gone, with DISCONNECT: %v", id, goodbye)
 	m.look(id)
 	c, s := m.clients[id], m.model.sessions[id]
 	if goodbye {
@@ -115,14 +133,24 @@ func (m *machine) lose(id string, goodbye bool) {
 	}
 	delete(m.clients, id)
 	s.connected, s.ends = false, time.Now().Add(time.Duration(s.expiry)*time.Second)
+	if will, ok := m.model.wills[id]; ok && !goodbye { // [MQTT-3.1.2-8]
+		m.routeAll(will)
+	}
+	delete(m.model.wills, id)
 	m.expire()
 }
 
 func (m *machine) subscribe(t *rapid.T, id string) {
 	f, qos := rapid.SampledFrom([]string{"plant", "plant/line", "plant/+", "#", "+/line"}).Draw(t, "filter"), rapid.ByteRange(0, 2).Draw(t, "qos")
-	m.note("%s subscribes to %s at QoS %d", id, f, qos)
-	m.clients[id].sub(qos, f)
-	m.model.sessions[id].subs[f] = qos
+	sub := modelSub{qos: qos}
+	if m.version[id] == wire.V5 {
+		sub.id = rapid.Uint32Range(0, 3).Draw(t, "subscription identifier")
+	}
+	m.note("%s subscribes to %s at QoS %d, identifier %d", id, f, qos, sub.id)
+	if got := m.clients[id].subscribe(relay.Subscription{Filter: f, QoS: qos, ID: sub.id}); got[0] != wire.Reason(qos) {
+		m.fail("%s subscribes to %s: %v", id, f, got)
+	}
+	m.model.sessions[id].subs[f] = sub
 }
 
 func (m *machine) unsubscribe(t *rapid.T, id string) {
@@ -163,27 +191,52 @@ func (m *machine) publish(t *rapid.T, id string) {
 		if qos == 2 {
 			open[msg.id] = true
 		}
-		for _, s := range m.model.sessions {
-			m.route(s, msg)
-		}
+		m.routeAll(msg)
 	}
 	c.publish(ms...)
 }
 
+func (m *machine) routeAll(msg message) {
+	for _, s := range m.model.sessions {
+		m.route(s, msg)
+	}
+}
+
 func (m *machine) route(s *modelSession, msg message) {
 	best := -1
-	for f, qos := range s.subs {
+	owed := expectation{topic: msg.topic, payload: msg.payload}
+	for f, sub := range s.subs {
 		if wire.MatchTopic(f, msg.topic) {
-			best = max(best, int(qos))
+			best = max(best, int(sub.qos))
+			if sub.id > 0 { // [MQTT-3.3.4-3]
+				owed.ids = append(owed.ids, sub.id)
+			}
 		}
 	}
-	switch qos := min(best, int(msg.qos)); {
+	owed.ids = unique(owed.ids)
+	switch owed.qos = byte(max(0, min(best, int(msg.qos)))); {
 	case best < 0:
-	case qos > 0:
-		s.expected = append(s.expected, expectation{payload: msg.payload, qos: byte(qos)})
+	case owed.qos > 0:
+		s.expected = append(s.expected, owed)
 	case s.connected:
-		s.zero = append(s.zero, msg.payload)
+		s.zero = append(s.zero, owed)
 	}
+}
+
+// unique sorts ids and drops repetitions; their order and number mean nothing.
+func unique(ids []uint32) []uint32 {
+	ids = slices.Clone(ids)
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// is reports whether p is the message owed, as a client of version v gets it.
+func (e *expectation) is(p packet, v wire.Version) bool {
+	want := e.ids
+	if v != wire.V5 {
+		want = nil
+	}
+	return p.topic == e.topic && p.payload == e.payload && p.qos == e.qos && slices.Equal(unique(p.ids), want)
 }
 
 func (m *machine) release(t *rapid.T, id string) {
@@ -203,8 +256,8 @@ func (m *machine) look(id string) {
 	for _, p := range c.take() {
 		switch {
 		case p.kind == wire.PUBLISH && p.qos == 0:
-			if len(s.zero) == 0 || s.zero[0] != p.payload {
-				m.fail("%s got %v; want QoS 0 %v", id, p, s.zero)
+			if len(s.zero) == 0 || !s.zero[0].is(p, m.version[id]) {
+				m.fail("%s got %v; want QoS 0 %+v", id, p, s.zero)
 			}
 			s.zero = s.zero[1:]
 		case p.kind == wire.PUBLISH:
@@ -230,8 +283,8 @@ func (m *machine) arrived(id string, s *modelSession, p packet) {
 		switch {
 		case e.state == wire.PUBREC:
 			m.fail("%s got %v before PUBREL #%d, or the message again", id, p, e.id)
-		case e.payload != p.payload || e.qos != p.qos:
-			m.fail("%s got %v; want %s at QoS %d", id, p, e.payload, e.qos)
+		case !e.is(p, m.version[id]):
+			m.fail("%s got %v; want %+v", id, p, *e)
 		case p.dup != (e.seen > 0):
 			m.fail("%s got %v the %d. time: DUP is wrong", id, p, e.seen+1)
 		case e.seen > 0 && e.id != p.id:
@@ -311,7 +364,7 @@ func (m *machine) finish() {
 			for i := range s.expected {
 				s.expected[i].fresh = false
 			}
-			m.window[id] = 3
+			m.window[id], m.version[id] = 3, wire.V5
 			m.clients[id] = m.broker.open(id, kept, receiveMaximum(3))
 			m.clients[id].attach()
 		}
@@ -329,7 +382,7 @@ func (m *machine) finish() {
 			m.step(id, m.clients[id], s, steps)
 		}
 		if len(s.zero) > 0 {
-			m.fail("%s never got QoS 0 %v", id, s.zero)
+			m.fail("%s never got QoS 0 %+v", id, s.zero)
 		}
 		for _, e := range s.expected {
 			if !e.done {
@@ -362,7 +415,7 @@ func modelled(t *rapid.T) {
 	b := openBroker(t, func(c *relay.Config) { c.MaxInflight = maxInflight }, nil)
 	defer b.Close()
 	m := &machine{broker: b, clients: map[string]*client{}, version: map[string]wire.Version{}, window: map[string]int{},
-		model: model{sessions: map[string]*modelSession{}, inbound: map[string]map[uint16]bool{}}}
+		model: model{sessions: map[string]*modelSession{}, inbound: map[string]map[uint16]bool{}, wills: map[string]message{}}}
 	with := func(f func(*rapid.T, string)) func(*rapid.T) {
 		return func(t *rapid.T) {
 			connected := slices.Sorted(maps.Keys(m.clients))
