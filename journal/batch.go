@@ -56,8 +56,8 @@ func (b *batch) last() *part {
 }
 
 const (
-	keptBuffer  = 1 << 20 // a buffer larger than this is given back
-	keptBuffers = 4
+	keptBuffer  = 2 << 20 // a buffer larger than this is given back
+	keptBuffers = 3
 )
 
 // buffer is an empty buffer, a used one if there is one.

@@ -36,6 +36,7 @@ func (l *Log) Checkpoint(write func() error) error {
 		return err
 	}
 	l.counters.checkpoints.Add(1)
+	l.settled = root
 	l.saved = l.laid - laid
 	l.sinceRoot = l.saved
 	l.progress = 0

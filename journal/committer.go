@@ -9,6 +9,7 @@ import (
 type pace struct {
 	crowd    float64       // waiters per batch, averaged over the last ones
 	lastSync time.Duration // how long the last write and sync took
+	syncEnd  time.Time     // when it ended
 	quietAt  time.Time     // no waiter for so long: nobody more is coming
 	seen     int           // waiters when quietAt was set
 }
@@ -26,7 +27,11 @@ func (l *Log) lingerLocked(now time.Time) time.Duration {
 	if l.crowd < crowded {
 		return 0
 	}
-	left := l.cur.first.Add(min(l.o.MaxDelay, l.lastSync/2)).Sub(now)
+	since := l.cur.first
+	if since.Before(l.syncEnd) {
+		since = l.syncEnd // those whom that sync released are the ones to wait for
+	}
+	left := since.Add(min(l.o.MaxDelay, l.lastSync/2)).Sub(now)
 	if left <= 0 {
 		return 0
 	}
@@ -37,6 +42,19 @@ func (l *Log) lingerLocked(now time.Time) time.Duration {
 	return min(left, l.quietAt.Sub(now))
 }
 
+// step is what the committer does next.
+type step int
+
+const (
+	stepWait step = iota
+	stepEnd
+	stepTell
+	stepWrite
+	stepKeep
+	stepReopen
+	stepAbandon
+)
+
 // run is the committer: it alone writes to the disk, until the log is closed.
 func (l *Log) run() {
 	defer close(l.ended)
@@ -44,25 +62,32 @@ func (l *Log) run() {
 	defer timer.Stop()
 	for {
 		step, wait := l.next(time.Now())
-		if step != nil {
-			step()
-			continue
-		}
-		if wait < 0 {
+		switch step {
+		case stepWait:
+			timer.Reset(wait)
+			select {
+			case <-l.wake:
+			case <-timer.C:
+			}
+		case stepEnd:
 			l.shut()
 			return
-		}
-		timer.Reset(wait)
-		select {
-		case <-l.wake:
-		case <-timer.C:
+		case stepTell:
+			l.tell()
+		case stepWrite:
+			l.write()
+		case stepKeep:
+			l.keep()
+		case stepReopen:
+			l.reopen()
+		case stepAbandon:
+			l.abandon()
 		}
 	}
 }
 
-// next is what the committer does next; nil to wait for as long as it says,
-// and a negative time when there is nothing more to do.
-func (l *Log) next(now time.Time) (step func(), wait time.Duration) {
+// next is what the committer does next, or for how long it waits at most.
+func (l *Log) next(now time.Time) (next step, wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	wait = time.Hour
@@ -73,11 +98,12 @@ func (l *Log) next(now time.Time) (step func(), wait time.Duration) {
 		wait = min(wait, max(t.Sub(now), 0))
 		return !t.After(now)
 	}
-	if len(l.told) > 0 {
-		return l.tell, 0
-	}
-	if l.keeping && l.writes >= keepEvery {
-		return l.keep, 0
+	failed := State(l.state.Load()) == Failed
+	switch {
+	case len(l.told) > 0:
+		return stepTell, 0
+	case l.keeping && l.writes >= keepEvery && (!failed || l.reopened):
+		return stepKeep, 0
 	}
 	if len(l.cur.parts) > 0 {
 		linger := time.Hour
@@ -85,32 +111,32 @@ func (l *Log) next(now time.Time) (step func(), wait time.Duration) {
 			linger = l.lingerLocked(now)
 		}
 		if linger <= 0 || l.cur.force || l.closing || l.cur.bytes >= kickBytes || until(l.flushAt) {
-			return l.write, 0
+			return stepWrite, 0
 		}
 		wait = min(wait, linger)
 	}
-	failed := State(l.state.Load()) == Failed
 	switch {
 	case l.abandoned != nil:
-		return l.abandon, 0
+		return stepAbandon, 0
 	case l.closing && !l.parting && !failed:
 		l.parting = true
 		l.partLocked(0)
 		l.cur.closed = true
-		return l.write, 0
+		return stepWrite, 0
 	case l.closing:
-		return nil, -1
-	case failed && !l.reopened && until(l.reopenAt):
-		return l.reopen, 0
+		return stepEnd, 0
 	case failed && !l.reopened:
-		return nil, wait
+		if until(l.reopenAt) {
+			return stepReopen, 0
+		}
 	case l.keeping || until(l.keepAt):
-		return l.keep, 0
+		return stepKeep, 0
 	case !failed && until(l.markAt):
 		l.partLocked(0)
-		return l.write, 0
+		l.cur.force = true
+		return stepWrite, 0
 	}
-	return nil, wait
+	return stepWait, wait
 }
 
 // tell calls the dones that are due.
@@ -153,7 +179,7 @@ func (l *Log) write() {
 		l.sinceRoot += b.bytes
 		l.progress += b.bytes
 		l.writes++
-		l.lastSync = now.Sub(start)
+		l.lastSync, l.syncEnd = now.Sub(start), now
 		l.crowd = (3*l.crowd + float64(b.syncs)) / 4
 		l.seen = 0
 		l.markAt = time.Time{}

@@ -38,6 +38,7 @@ const (
 	suffix    = ".seg"
 	badSuffix = ".bad"
 	maxNumber = 1 << 31 // segments are numbered below
+	likely    = 1 << 30 // and so far none was ever begun beyond this
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -114,7 +115,7 @@ func (h *header) get(b []byte) bool {
 	h.size = int64(binary.LittleEndian.Uint64(b[48:]))
 	h.clock = time.Duration(binary.LittleEndian.Uint64(b[56:]))
 	h.saved = int64(binary.LittleEndian.Uint64(b[64:]))
-	return h.number > 0 && h.number < maxNumber && (h.kind == kindSpare || h.kind == kindBegun)
+	return h.number > 0 && h.number < likely && (h.kind == kindSpare || h.kind == kindBegun)
 }
 
 var errNewer = errors.New("newer format")

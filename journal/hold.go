@@ -44,7 +44,7 @@ func (l *Log) Release(pos Pos, bytes int) {
 		return
 	}
 	s.freeAt = max(at(l.number, l.tailEnd), l.durable)
-	if s.number < l.root && s.freeAt <= l.durable && !l.keeping {
+	if s.number < l.settled && s.freeAt <= l.durable && !l.keeping {
 		l.keeping = true
 		l.kick()
 	}

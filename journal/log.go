@@ -46,7 +46,8 @@ type Log struct {
 	tailEnd int64
 	number  uint32 // the highest number in use
 	head    uint32 // the last segment begun on disk
-	root    uint32 // where replay begins
+	root    uint32 // where replay is to begin: what is written from now on says so
+	settled uint32 // where it begins, come what may: nobody needs what is before
 	durable Pos
 	laid    int64 // bytes appended since Open, marks included
 

@@ -59,10 +59,10 @@ func newLog(o Options, v *survey) *Log {
 		started: time.Now(), clock0: v.clock,
 		due: make(chan struct{}, 1), wake: make(chan struct{}, 1), ended: make(chan struct{}),
 		cur: &batch{}, idle: &batch{},
-		number: v.top, root: v.root,
+		number: v.top, root: v.root, settled: v.root,
 	}
 	l.backoff = minBackoff
-	l.other = v.other
+	l.other, l.floor = v.other, v.top
 	l.keeping = true
 	l.since = l.started
 	l.more, l.noticed = make(chan struct{}, 1), make(chan struct{})
@@ -100,7 +100,7 @@ func newLog(o Options, v *survey) *Log {
 // start takes over the files that are free, and begins a segment.
 func (l *Log) start(v *survey) error {
 	for _, s := range v.rest {
-		if s.spare && s.h.number == s.named && s.size == l.o.SegmentSize && len(l.spares) < maxSpares {
+		if s.spare && s.h.number == s.named && s.size == l.o.SegmentSize && len(l.spares) < maxPool {
 			f, err := l.disk.Open(s.name)
 			if err != nil {
 				return errors.Join(fmt.Errorf("open segment %s: %w", s.name, err), l.closeFiles())
@@ -109,9 +109,9 @@ func (l *Log) start(v *survey) error {
 			continue
 		}
 		l.voids = append(l.voids, &segment{number: s.named, size: s.size, name: s.name})
-		l.number = max(l.number, s.named) // the name is taken
+		l.floor = max(l.floor, s.named)
 	}
-	l.number++
+	l.number = l.floor + 1
 	s := &segment{
 		number: l.number,
 		seed:   l.epoch.seed(l.number),

@@ -44,7 +44,7 @@ func (l *Log) Read(pos Pos, buf []byte) (typ byte, data []byte, err error) {
 		err = fmt.Errorf("read record at %v: %w", pos, err)
 	}
 	l.mu.Lock()
-	if s.refs--; s.refs == 0 && s.number < l.root && s.holds == 0 {
+	if s.refs--; s.refs == 0 && s.number < l.settled && s.holds == 0 {
 		l.keeping = true
 		l.kick()
 	}

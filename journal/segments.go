@@ -10,8 +10,10 @@ import (
 )
 
 const (
-	minSpares  = 2
+	minSpares  = 3 // when one cannot be replaced, two are left
+	fewSpares  = 2 // the same, with a budget of less than eight segments
 	maxSpares  = 8
+	maxPool    = 16          // so many recycled ones are kept
 	retryFull  = time.Second // how often a full log looks for space
 	openedKept = 8           // segments kept open for readers
 )
@@ -31,6 +33,7 @@ type housekeeping struct {
 	trash  []string   // files to be removed
 	voids  []*segment // files found at Open that are no part of the log
 	unused *segment   // one more, once another segment has been begun
+	floor  uint32     // no file found at Open has a higher number in its name, spares excepted
 	other  int64      // bytes of files that are no segments in use: .bad and such
 	opened []*segment
 
@@ -88,11 +91,20 @@ func (l *Log) budgetLocked() int64 {
 
 // wantLocked is how many spares there should be: enough for a checkpoint.
 func (l *Log) wantLocked() int {
-	most := int64(maxSpares)
+	least, most := int64(minSpares), int64(maxSpares)
 	if l.o.MaxBytes > 0 {
-		most = min(most, l.o.MaxBytes/l.o.SegmentSize/4)
+		budget := l.o.MaxBytes / l.o.SegmentSize
+		if most = min(most, budget/4); budget < 8 {
+			least = fewSpares
+		}
 	}
-	return int(max(minSpares, min(most, 1+(l.saved+l.o.SegmentSize-1)/l.o.SegmentSize)))
+	return int(max(least, min(most, 2+(l.saved+l.o.SegmentSize-1)/l.o.SegmentSize)))
+}
+
+// poolLocked is how many spares are kept, if there are segments to recycle: as
+// many as the log takes from one checkpoint to the next.
+func (l *Log) poolLocked() int {
+	return min(maxPool, l.wantLocked()+4+int(min(maxPool, 3*l.saved/l.o.SegmentSize)))
 }
 
 // shortLocked reports whether too little room is left for the next checkpoint.
@@ -240,9 +252,10 @@ func (l *Log) keepStep() (more bool, err error) {
 	need := len(l.spares) < l.wantLocked()
 	dead := l.takeDeadLocked()
 	budget := l.budgetLocked()
+	pool := need || len(l.spares) < l.poolLocked() && budget >= l.o.SegmentSize
 	l.mu.Unlock()
 	if dead != nil {
-		if need && !dead.tainted && dead.size == l.o.SegmentSize {
+		if pool && !dead.tainted && dead.size == l.o.SegmentSize {
 			err := l.recycle(dead)
 			if err == nil {
 				return true, nil
@@ -274,7 +287,7 @@ func (l *Log) takeDeadLocked() *segment {
 		return nil
 	}
 	for i, s := range l.segs {
-		if s.number >= l.root {
+		if s.number >= l.settled {
 			return nil
 		}
 		if s.holds == 0 && s.refs == 0 && s.freeAt <= l.durable {
@@ -289,13 +302,7 @@ func (l *Log) takeDeadLocked() *segment {
 // nextSpareLocked is a number that no file is named after, if possible that of
 // the segment to be begun next.
 func (l *Log) nextSpareLocked() uint32 {
-	n := l.head
-	for _, s := range l.voids {
-		n = max(n, s.number)
-	}
-	if l.unused != nil {
-		n = max(n, l.unused.number)
-	}
+	n := max(l.head, l.floor)
 	for _, sp := range l.spares {
 		n = max(n, sp.number)
 	}

@@ -175,9 +175,16 @@ func (v *survey) identify() error {
 			v.accept(s, s.named)
 		}
 	}
+	v.files = slices.DeleteFunc(v.files, func(s *segmentFile) bool {
+		strange := !s.begun && s.named >= likely && !(s.spare && s.h.number == s.named)
+		if strange { // somebody else's file, not ours to touch
+			v.other += s.size
+		}
+		return strange
+	})
 	// Numbers are used once; only what is certainly unused may be used still.
 	for _, s := range v.files {
-		if !s.spare || s.h.number != s.named {
+		if s.named < likely && !(s.spare && s.h.number == s.named) {
 			v.top = max(v.top, s.named)
 		}
 		if s.begun {

@@ -55,6 +55,7 @@ type Op struct {
 type Fault struct {
 	Err  error
 	Done int
+	cut  bool // the power was cut just now: it may have been done
 }
 
 // Disk is a journal.Disk. Its methods may be called from any goroutine.
@@ -165,7 +166,7 @@ func (d *Disk) before(op Op) Fault {
 	}
 	if d.cutAt > 0 && d.changes >= d.cutAt && op.Change > 0 {
 		d.gone = true
-		return Fault{Err: fmt.Errorf("%s %s: %w", op.Kind, op.Name, ErrGone), Done: op.Size}
+		return Fault{Err: fmt.Errorf("%s %s: %w", op.Kind, op.Name, ErrGone), Done: op.Size, cut: true}
 	}
 	return Fault{}
 }
@@ -236,7 +237,7 @@ func (d *Disk) Create(name string, size int64) (journal.File, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	f := d.before(Op{Kind: Create, Name: name, Size: int(size)})
-	if f.Err != nil && !d.gone {
+	if f.Err != nil && !f.cut {
 		return nil, f.Err
 	}
 	if d.live[name] != nil {
@@ -245,15 +246,13 @@ func (d *Disk) Create(name string, size int64) (journal.File, error) {
 	if !d.room(size) {
 		return nil, &fs.PathError{Op: "create", Path: name, Err: syscall.ENOSPC}
 	}
-	if f.Err == nil || f.Done > 0 {
-		node := &inode{data: make([]byte, size), sizes: []int64{size}}
-		d.live[name] = node
-		d.pending = append(d.pending, dirOp{Create, name, name, node})
-		if f.Err == nil {
-			return &file{disk: d, node: node, name: name}, nil
-		}
+	node := &inode{data: make([]byte, size), sizes: []int64{size}}
+	d.live[name] = node
+	d.pending = append(d.pending, dirOp{Create, name, name, node})
+	if f.Err != nil {
+		return nil, f.Err
 	}
-	return nil, f.Err
+	return &file{disk: d, node: node, name: name}, nil
 }
 
 // Rename is that of journal.Disk.
@@ -261,7 +260,7 @@ func (d *Disk) Rename(from, to string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	f := d.before(Op{Kind: Rename, Name: from})
-	if f.Err != nil && !d.gone {
+	if f.Err != nil && !f.cut {
 		return f.Err
 	}
 	node := d.live[from]
@@ -279,7 +278,7 @@ func (d *Disk) Remove(name string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	f := d.before(Op{Kind: Remove, Name: name})
-	if f.Err != nil && !d.gone {
+	if f.Err != nil && !f.cut {
 		return f.Err
 	}
 	node := d.live[name]
