@@ -182,6 +182,7 @@ func (l *Log) begin(s *segment) error {
 	s.name, s.file, s.end = name, sp.file, headerSize
 	l.head = s.number
 	l.setDurableLocked(at(s.number, headerSize))
+	l.writes = keepEvery // what it has taken is to be replaced
 	if l.unused != nil {
 		l.voids = append(l.voids, l.unused)
 		l.unused = nil
@@ -217,10 +218,13 @@ func noSpace(err error) error {
 	return err
 }
 
-// keep does one thing for the files of the log, and then looks whether there
-// is room enough.
+// keep does a thing or two for the files of the log, and then looks whether
+// there is room enough. Two, so that it gains on a log that never pauses.
 func (l *Log) keep() {
 	more, err := l.keepStep()
+	if more {
+		more, err = l.keepStep()
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.writes = 0
