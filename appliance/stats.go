@@ -2,6 +2,7 @@ package appliance
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"github.com/synthetism/edgebroker/events"
@@ -141,6 +142,8 @@ func (k backend) Snapshot() statsd.Snapshot              { return k.b.Stats() }
 func (k backend) Clients() []statsd.Client               { return k.b.Clients() }
 func (k backend) Client(id string) (statsd.Client, bool) { return k.b.Client(id) }
 func (k backend) Kick(id string) bool                    { return k.b.Kick(id) }
+
+func (k backend) Backup(ctx context.Context, w io.Writer) error { return k.b.Backup(ctx, w) }
 
 func (k backend) Events(f events.Filter, queue int, fn func(events.Event)) (func(), func() uint64) {
 	sub := k.b.bus.Subscribe("control socket", f, queue, fn)

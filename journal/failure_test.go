@@ -352,7 +352,6 @@ func TestFailureWaiting(t *testing.T) {
 type order struct {
 	asked int
 	told  []error
-	wrong bool
 }
 
 type ordered struct {

@@ -1,6 +1,11 @@
 package statsd
 
-import "github.com/synthetism/edgebroker/events"
+import (
+	"context"
+	"io"
+
+	"github.com/synthetism/edgebroker/events"
+)
 
 // Backend is the broker as the control socket sees it. Methods are called from
 // many goroutines at once and must not block for long.
@@ -21,6 +26,9 @@ type Backend interface {
 	Events(f events.Filter, queue int, fn func(events.Event)) (close func(), dropped func() uint64)
 	// Health says whether the broker works.
 	Health() Health
+	// Backup writes a copy of the store to w, as a tar archive, and may take
+	// long. It fails with ErrNoStore before it has written if there is none.
+	Backup(ctx context.Context, w io.Writer) error
 }
 
 // Health says whether the broker is alive, and whether it is ready to serve.

@@ -3,6 +3,7 @@ package statsd_test
 import (
 	"context"
 	"errors"
+	"io"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -80,6 +81,8 @@ func (f *fakeBackend) Health() statsd.Health {
 	defer f.mu.Unlock()
 	return f.health
 }
+
+func (f *fakeBackend) Backup(context.Context, io.Writer) error { return statsd.ErrNoStore }
 
 func (f *fakeBackend) setHealth(h statsd.Health) {
 	f.mu.Lock()

@@ -33,6 +33,7 @@ func routes() []route {
 		{http.MethodGet, "/v1/clients/{id}", readOnly, false, (*Server).getClient},
 		{http.MethodPost, "/v1/clients/{id}/kick", write, false, (*Server).postKick},
 		{http.MethodGet, "/v1/events", readOnly, true, (*Server).streamEvents},
+		{http.MethodGet, "/v1/backup", readOnly, true, (*Server).getBackup},
 		{http.MethodGet, "/metrics", readOnly, false, (*Server).getMetrics},
 		{http.MethodGet, "/healthz", readOnly, false, (*Server).getLive},
 		{http.MethodGet, "/readyz", readOnly, false, (*Server).getReady},

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"io"
 	"net"
 	"path/filepath"
 	"slices"
@@ -31,6 +32,8 @@ var _ statsd.Backend = (*fakeBroker)(nil)
 func (f *fakeBroker) Snapshot() statsd.Snapshot { return f.snapshot }
 func (f *fakeBroker) Health() statsd.Health     { return f.health }
 func (f *fakeBroker) Clients() []statsd.Client  { return slices.Clone(f.clients) }
+
+func (f *fakeBroker) Backup(context.Context, io.Writer) error { return statsd.ErrNoStore }
 
 func (f *fakeBroker) Client(id string) (statsd.Client, bool) {
 	for _, c := range f.clients {
