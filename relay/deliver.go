@@ -69,11 +69,11 @@ func (s *Session) pushLocked(d delivery) (any bool) {
 	r.queuedBytes.Add(size)
 	if keep {
 		s.keepLocked(&d)
-		if s.behindLocked() {
-			s.trailLocked(d)
-			s.weighLocked()
-			return any
-		}
+	}
+	if s.behindLocked(&d) {
+		s.trailLocked(d)
+		s.weighLocked()
+		return any
 	}
 	s.queue.push(d)
 	if d.qos == 0 {
@@ -86,7 +86,7 @@ func (s *Session) pushLocked(d delivery) (any bool) {
 // makeWayLocked lets d in while the store is full, in place of two older
 // messages of the session, so that what is kept becomes less.
 func (s *Session) makeWayLocked(d *delivery) bool {
-	if s.relay.cfg.WhenFull != DropOldest {
+	if n, _ := s.waitingLocked(); n < 2 || s.relay.cfg.WhenFull != DropOldest {
 		return false
 	}
 	for range 2 {
@@ -100,6 +100,9 @@ func (s *Session) makeWayLocked(d *delivery) bool {
 // dropOldestLocked makes room for d. It reports false if nothing may go for
 // that.
 func (s *Session) dropOldestLocked(d *delivery) bool {
+	if s.queue.len() == 0 && len(s.spill.chunks) == 0 && d.qos > 0 {
+		s.untrailLocked()
+	}
 	switch {
 	case s.queue.len() == 0 && len(s.spill.chunks) > 0 && d.qos > 0:
 		s.dropChunkLocked()

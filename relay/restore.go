@@ -79,7 +79,7 @@ func (r *Relay) restoreSession(st *SessionState) {
 		s.spill.bytes += c.Bytes
 	}
 	for i := range st.Tail {
-		s.spill.tail.push(s.adoptLocked(&st.Tail[i]))
+		s.spill.tail.push(s.adoptLocked(&st.Tail[i], s.subs))
 	}
 	s.weighLocked()
 	if st.Attached {
@@ -89,7 +89,7 @@ func (r *Relay) restoreSession(st *SessionState) {
 }
 
 func (s *Session) restoreEntryLocked(e *Entry) {
-	d := s.adoptLocked(e)
+	d := s.adoptLocked(e, s.subs)
 	id := e.PacketID
 	if id == 0 {
 		id = packetID(e.Seq)

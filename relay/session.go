@@ -138,7 +138,7 @@ func (s *Session) end() {
 	}
 	s.handOn(again)
 	for i := range spill.chunks {
-		s.handOnChunk(spill.chunks[i])
+		s.handOnChunk(spill.chunks[i], subs)
 	}
 	again = again[:0]
 	for spill.tail.len() > 0 {
@@ -151,6 +151,8 @@ func (s *Session) end() {
 	// Not before what has become of its messages and its will is recorded.
 	s.mu.Lock()
 	s.unrecordLocked()
+	s.spill.loaded = spill.loaded
+	s.forgetLoadedLocked()
 	s.mu.Unlock()
 	s.relay.retire(s)
 }
@@ -168,17 +170,19 @@ func (s *Session) handOn(list []delivery) {
 }
 
 // handOnChunk is handOn for what is not in memory.
-func (s *Session) handOnChunk(c *chunk) {
+func (s *Session) handOnChunk(c *chunk, subs map[string]*subscription) {
 	if !c.Shared {
+		s.mu.Lock()
 		s.letGo(c)
+		s.mu.Unlock()
 		s.relay.releaseChunk(&c.Chunk)
 		s.drop(DropDiscarded, origin{qos: 1}, c.Entries)
 		return
 	}
-	entries, err := s.read(c)
-	s.mu.Lock()
-	list := s.takeLocked(c, entries, err)
+	entries, err := s.readLocking(c)
+	list := s.takeLocked(c, subs, entries, err)
 	s.mu.Unlock()
+	s.relay.releaseEntries(&c.Chunk)
 	for i := range list {
 		s.relay.queuedBytes.Add(-list[i].msg.size())
 	}

@@ -72,6 +72,7 @@ func (s *Session) snapshot() {
 	if s.recorded.Load() != 0 && !s.ended.Load() {
 		s.relay.store.Record(Change{Kind: Whole, Session: s.recorded.Load(), State: s.stateLocked()})
 	}
+	s.forgetLoadedLocked()
 }
 
 // stateLocked is what the store is to keep of the session.

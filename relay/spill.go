@@ -24,6 +24,7 @@ type spilled struct {
 	tail    queue
 	loading bool     // a goroutine reads the first chunk
 	fresh   []*chunk // whose commit is yet to be asked for
+	loaded  []Chunk  // in memory again; their records are needed until the next snapshot says what is left of them
 }
 
 // chunk is a Chunk whose record may not be stable yet. Until it is, its messages
@@ -43,16 +44,22 @@ func (s *Session) waitingLocked() (n int, bytes int64) {
 	return s.queue.len() + s.spill.len(), s.queue.bytes + s.window.bytes + s.spill.bytes + s.spill.tail.bytes
 }
 
-// behindLocked reports whether d, which is kept, must go behind what is
-// spilled, or begin it.
-func (s *Session) behindLocked() bool {
+// behindLocked reports whether d must go behind what is spilled, or begin it.
+// If the store does not know the session any more, all that has an order does.
+func (s *Session) behindLocked(d *delivery) bool {
+	if !d.kept {
+		return d.qos > 0 && !s.spill.empty() && s.recorded.Load() == 0
+	}
 	return !s.spill.empty() || s.queue.bytes+s.window.bytes > s.relay.cfg.SpillBytes
 }
 
-// trailLocked puts d, which is kept, at the end of the tail.
+// trailLocked puts d at the end of the tail.
 func (s *Session) trailLocked(d delivery) {
 	t := &s.spill.tail
 	t.push(d)
+	if s.recorded.Load() == 0 {
+		return
+	}
 	if t.len() >= chunkEntries || t.bytes >= min(chunkBytes, s.relay.cfg.SpillBytes/2) {
 		s.writeChunkLocked(t, len(s.spill.chunks))
 	}
@@ -72,7 +79,7 @@ func (s *Session) writeChunkLocked(q *queue, at int) {
 			rest = append(rest, q.pop())
 			continue
 		}
-		if g := d.msg.gate; g != nil && !g.open.Load() || s.voidLocked(d) {
+		if s.fixedLocked(d) {
 			break
 		}
 		c.Entries = append(c.Entries, d.entry())
@@ -113,7 +120,8 @@ type written struct {
 // Committed implements Done.
 func (w *written) Committed(err error) {
 	if err != nil {
-		return // the next snapshot records them anew
+		w.session.relay.failures.Add(1) // the next snapshot makes good for it, and Stored asks again
+		return
 	}
 	w.session.mu.Lock()
 	defer w.session.mu.Unlock()
@@ -123,7 +131,7 @@ func (w *written) Committed(err error) {
 }
 
 // letGo frees the messages of a chunk that are still in memory. The caller
-// holds the lock of the session, or the session has ended.
+// holds the lock of the session.
 func (s *Session) letGo(c *chunk) {
 	if c.held == nil {
 		return
@@ -150,6 +158,24 @@ func (s *Session) commitChunks() {
 	}
 }
 
+// passableLocked reports whether all that is kept of the queue can be put into
+// chunks: what stayed would be before them.
+func (s *Session) passableLocked() bool {
+	for i := range s.queue.len() {
+		if d := s.queue.at(i); d.kept && s.fixedLocked(d) {
+			return false
+		}
+	}
+	return true
+}
+
+// fixedLocked reports whether d must stay in memory since it must not be sent
+// yet.
+func (s *Session) fixedLocked(d *delivery) bool {
+	g := d.msg.gate
+	return g != nil && !g.open.Load() || s.voidLocked(d)
+}
+
 // claim adds a body to the claims of a chunk.
 func (r *Relay) claim(holds []Hold, ref Ref, bytes int) []Hold {
 	if n := len(holds); n > 0 && r.store.Near(holds[n-1].Ref, ref) {
@@ -167,10 +193,24 @@ func (r *Relay) holdChunk(c *Chunk) {
 }
 
 func (r *Relay) releaseChunk(c *Chunk) {
-	r.store.Release(c.Ref, c.Entries*entrySize)
+	r.releaseEntries(c)
+	r.releaseBodies(c)
+}
+
+func (r *Relay) releaseEntries(c *Chunk) { r.store.Release(c.Ref, c.Entries*entrySize) }
+
+func (r *Relay) releaseBodies(c *Chunk) {
 	for _, h := range c.Holds {
 		r.store.Release(h.Ref, h.Bytes)
 	}
+}
+
+// forgetLoadedLocked gives up the records of chunks that are in memory again.
+func (s *Session) forgetLoadedLocked() {
+	for i := range s.spill.loaded {
+		s.relay.releaseEntries(&s.spill.loaded[i])
+	}
+	s.spill.loaded = nil
 }
 
 // refillLocked brings the next of what is spilled back into memory when a
@@ -186,15 +226,19 @@ func (s *Session) refillLocked() {
 		s.relay.loads.Go(func() { s.load(c) })
 		return
 	}
-	for sp.tail.len() > 0 {
-		s.queue.push(sp.tail.pop())
+	s.untrailLocked()
+}
+
+// untrailLocked moves the tail to the queue. There must be no chunks.
+func (s *Session) untrailLocked() {
+	for s.spill.tail.len() > 0 {
+		s.queue.push(s.spill.tail.pop())
 	}
 }
 
 // load reads c, the first chunk, and sends what can be sent of it.
 func (s *Session) load(c *chunk) {
-	entries, err := s.read(c)
-	s.mu.Lock()
+	entries, err := s.readLocking(c)
 	s.spill.loading = false
 	if s.ended.Load() || len(s.spill.chunks) == 0 || s.spill.chunks[0] != c { // it has gone, or been moved
 		s.refillLocked()
@@ -204,9 +248,10 @@ func (s *Session) load(c *chunk) {
 	s.spill.chunks = s.spill.chunks[1:]
 	s.spill.entries -= c.Entries
 	s.spill.bytes -= c.Bytes
-	for _, d := range s.takeLocked(c, entries, err) {
+	for _, d := range s.takeLocked(c, s.subs, entries, err) {
 		s.queue.push(d)
 	}
+	s.spill.loaded = append(s.spill.loaded, c.Chunk)
 	sent := s.pumpLocked()
 	s.weighLocked()
 	s.mu.Unlock()
@@ -215,29 +260,30 @@ func (s *Session) load(c *chunk) {
 	}
 }
 
-// read reads c from the store, unless it is still in memory.
-func (s *Session) read(c *chunk) ([]Entry, error) {
+// readLocking reads c from the store, unless it is still in memory, and locks
+// the session, so that it stays there.
+func (s *Session) readLocking(c *chunk) (entries []Entry, err error) {
 	s.mu.Lock()
-	held := c.held != nil
-	s.mu.Unlock()
-	if held {
-		return nil, nil
+	if c.held == nil {
+		s.mu.Unlock()
+		entries, err = s.relay.store.Load(c.Ref)
+		s.mu.Lock()
 	}
-	return s.relay.store.Load(c.Ref)
+	return entries, err
 }
 
-// takeLocked brings what read has read of c, which is no longer a chunk of the
-// session, into memory.
-func (s *Session) takeLocked(c *chunk, entries []Entry, err error) []delivery {
+// takeLocked brings what readLocking has read of c, which is no longer a chunk
+// of the session, into memory. subs are those of the session. The caller sees to it that c.Ref is released.
+func (s *Session) takeLocked(c *chunk, subs map[string]*subscription, entries []Entry, err error) []delivery {
 	list := c.held
 	if c.held == nil {
 		for i := range entries {
-			list = append(list, s.adoptLocked(&entries[i]))
+			list = append(list, s.adoptLocked(&entries[i], subs))
 		}
 		s.damagedLocked(&c.Chunk, len(entries), err)
 	}
 	c.held = nil
-	s.relay.releaseChunk(&c.Chunk)
+	s.relay.releaseBodies(&c.Chunk)
 	return list
 }
 
@@ -251,10 +297,11 @@ func (s *Session) damagedLocked(c *Chunk, read int, err error) {
 	s.drop(DropDamaged, origin{qos: 1}, lost)
 }
 
-// adoptLocked makes a delivery of an entry that has been read from the store.
-func (s *Session) adoptLocked(e *Entry) delivery {
+// adoptLocked makes a delivery of an entry that has been read from the store,
+// with the subscriptions that the session has, or had before it ended.
+func (s *Session) adoptLocked(e *Entry, subs map[string]*subscription) delivery {
 	d := delivery{msg: e.Message, ids: e.IDs, seq: e.Seq, qos: e.QoS, retain: e.Retain, kept: true}
-	if sub := s.subs[e.Share]; sub != nil {
+	if sub := subs[e.Share]; sub != nil {
 		d.group = sub.group
 	}
 	if d.msg != nil {
@@ -289,8 +336,7 @@ func (s *Session) moveChunks() {
 	}
 	s.mu.Unlock()
 	for _, old := range moving {
-		entries, err := s.read(old)
-		s.mu.Lock()
+		entries, err := s.readLocking(old)
 		if i := slices.Index(s.spill.chunks, old); i >= 0 && !s.ended.Load() && s.recorded.Load() != 0 {
 			s.moveChunkLocked(i, entries, err)
 		}
@@ -305,11 +351,12 @@ func (s *Session) moveChunkLocked(i int, entries []Entry, err error) {
 	s.spill.entries -= old.Entries
 	s.spill.bytes -= old.Bytes
 	var q queue
-	for _, d := range s.takeLocked(old, entries, err) {
+	for _, d := range s.takeLocked(old, s.subs, entries, err) {
 		s.relay.vacate(d.msg)
 		q.push(d)
 	}
 	s.writeChunkLocked(&q, i)
+	s.spill.loaded = append(s.spill.loaded, old.Chunk)
 }
 
 // relieve takes messages that wait for clients who do not read out of memory,
@@ -342,7 +389,7 @@ func (s *Session) relieve() {
 	if s.recorded.Load() == 0 || s.ended.Load() || s.live.Load() != nil && !s.behind() {
 		return
 	}
-	for at := 0; ; at++ {
+	for at := 0; s.passableLocked(); at++ {
 		before := s.queue.len()
 		s.writeChunkLocked(&s.queue, at)
 		if s.queue.len() == before {

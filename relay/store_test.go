@@ -3,6 +3,7 @@ package relay_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -24,6 +25,11 @@ type store struct {
 	refs    relay.Ref
 	held    map[relay.Ref]int
 	waiting []relay.Done
+	bodies  map[relay.Ref]*relay.Message
+	chunks  map[relay.Ref][]relay.Entry
+	broken  map[relay.Ref]bool // bodies and chunks that cannot be read
+	loads   int                // chunks that were read
+	sparse  map[relay.Ref]bool // what Vacate is true of
 }
 
 func (s *store) Level(topic string) relay.Level {
@@ -46,7 +52,50 @@ func (s *store) Record(c relay.Change) relay.Ref {
 		s.changes = append(s.changes, w)
 	}
 	s.refs++
+	switch c.Kind {
+	case relay.Body:
+		s.bodies = put(s.bodies, s.refs, c.Message)
+	case relay.Spilled:
+		s.chunks = put(s.chunks, s.refs, slices.Clone(c.Entries))
+	}
 	return s.refs
+}
+
+func put[V any](m map[relay.Ref]V, ref relay.Ref, v V) map[relay.Ref]V {
+	if m == nil {
+		m = make(map[relay.Ref]V)
+	}
+	m[ref] = v
+	return m
+}
+
+// Load reads back what was recorded, as long as it is held.
+func (s *store) Load(ref relay.Ref) ([]relay.Entry, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.loads++
+	list, there := s.chunks[ref]
+	if !there || s.held[ref] == 0 || s.broken[ref] {
+		return nil, fmt.Errorf("chunk %d is not there", ref)
+	}
+	var left []relay.Entry
+	var err error
+	for _, e := range list {
+		if s.held[e.Body] == 0 || s.broken[e.Body] {
+			err = fmt.Errorf("body %d is not there", e.Body)
+			continue
+		}
+		m := s.bodies[e.Body]
+		e.Message = relay.Stored(m.Topic, m.Payload, m.Props, m.Publisher, m.QoS, m.Retain, m.Expires(), s.Level(m.Topic), e.Body)
+		left = append(left, e)
+	}
+	return left, err
+}
+
+func (s *store) Vacate(ref relay.Ref) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sparse[ref]
 }
 
 func (s *store) holdLocked(ref relay.Ref, n int) {
@@ -70,11 +119,9 @@ func (s *store) Release(ref relay.Ref, _ int) {
 	s.holdLocked(ref, -1)
 }
 
-func (s *store) Vacate(relay.Ref) bool                 { return false }
-func (s *store) Load(relay.Ref) ([]relay.Entry, error) { return nil, errors.New("nothing is spilled") }
-func (s *store) Near(a, b relay.Ref) bool              { return a == b }
-func (s *store) AwaitBacklog()                         {}
-func (s *store) Clock() time.Duration                  { return 0 }
+func (s *store) Near(a, b relay.Ref) bool { return a == b }
+func (s *store) AwaitBacklog()            {}
+func (s *store) Clock() time.Duration     { return 0 }
 
 func (s *store) Full() bool {
 	s.mu.Lock()
