@@ -25,7 +25,7 @@ func (c *commit) Committed(err error) {
 	switch {
 	case err != nil && c.port != nil:
 		for _, id := range c.ids {
-			c.port.release(id)
+			c.port.forget(id)
 		}
 		c.port.link.Kick(wire.QuotaExceeded, "internal_error")
 	case c.port != nil && len(c.answers) > 0:

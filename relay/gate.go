@@ -110,7 +110,10 @@ func (s *Session) catchingUpLocked(l *live) bool {
 	if g == nil {
 		return false
 	}
-	if !g.admits(s) {
+	if s.holding && !g.open.Load() {
+		return true
+	}
+	if s.holding = !g.admits(s); s.holding {
 		return true
 	}
 	if g.void() {

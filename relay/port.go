@@ -203,19 +203,27 @@ func (p *Port) receiveOnce(id uint16) (known bool, err error) {
 
 // release forgets a QoS 2 identifier and reports whether it was known.
 func (p *Port) release(id uint16) bool {
+	in, known := p.forget(id)
+	if in.logged {
+		p.promised(in.level)
+	}
+	return known
+}
+
+// forget is release on any goroutine: nothing is promised for it.
+func (p *Port) forget(id uint16) (in inbound, known bool) {
 	s := p.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	in, known := s.inbound[id]
+	in, known = s.inbound[id]
 	delete(s.inbound, id)
 	if known && in.serial == p.serial {
 		p.open--
 	}
 	if in.logged {
 		s.recordLocked(Change{Kind: Released, PacketID: id})
-		p.promised(in.level)
 	}
-	return known
+	return in, known
 }
 
 // received is a QoS 2 publish that was accepted.
@@ -352,8 +360,12 @@ func (p *Port) settle() {
 	s.weighLocked()
 }
 
-// settled is a stretch of entries whose end the store has not been told.
-type settled struct{ from, to uint64 }
+// settled is a stretch of entries whose end the store has not been told, and
+// the messages to be given up when it has.
+type settled struct {
+	from, to uint64
+	msgs     []*Message
+}
 
 // settleEntryLocked notes that the session does not need e any more.
 func (p *Port) settleEntryLocked(e *sent) {
@@ -365,15 +377,22 @@ func (p *Port) settleEntryLocked(e *sent) {
 		p.settled.from = e.seq
 	}
 	p.settled.to = e.seq
-	p.session.unkeep(&e.delivery)
+	if e.msg != nil {
+		p.settled.msgs = append(p.settled.msgs, e.msg)
+	}
 }
 
 // settledLocked tells the store what has been noted.
 func (p *Port) settledLocked() {
-	if p.settled.from != 0 {
-		p.session.recordLocked(Change{Kind: Settled, Seq: p.settled.from, Last: p.settled.to})
-		p.settled = settled{}
+	if p.settled.from == 0 {
+		return
 	}
+	p.session.recordLocked(Change{Kind: Settled, Seq: p.settled.from, Last: p.settled.to})
+	for _, m := range p.settled.msgs {
+		p.relay.unkeep(m)
+	}
+	clear(p.settled.msgs)
+	p.settled = settled{msgs: p.settled.msgs[:0]}
 }
 
 func (p *Port) settleLocked(a ack) {

@@ -22,6 +22,7 @@ type variant struct {
 func variants() []variant {
 	return []variant{
 		{"plain", nil},
+		{"short log", func(c *relay.Config, o *store.Options) { o.SegmentSize = 4 << 10; c.SpillBytes = 1500 }},
 		{"little memory", func(c *relay.Config, _ *store.Options) { c.SpillBytes = 1200 }},
 		{"small windows", func(c *relay.Config, _ *store.Options) { c.MaxInflight = 2; c.SpillBytes = 2000 }},
 		{"small segments", func(c *relay.Config, o *store.Options) { o.SegmentSize = 4 << 10; c.SpillBytes = 3000 }},
@@ -33,6 +34,7 @@ func variants() []variant {
 func crashes(t *testing.T, seed uint64, v variant) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, seed, v.change)
+		w.checkpoints = true
 		for range 1 + w.rng.IntN(3) {
 			w.start()
 			w.disk.CutAt(1 + w.rng.IntN(120))

@@ -36,8 +36,10 @@ type world struct {
 	all       []*message
 	published int
 	refused   int
-	unsure    map[string]bool           // "filter device" whose SUBACK never came
-	latest    map[string]map[string]int // retained state that a device has seen, by topic
+
+	checkpoints bool                      // the devices go on while some are written
+	unsure      map[string]bool           // "filter device" whose SUBACK never came
+	latest      map[string]map[string]int // retained state that a device has seen, by topic
 }
 
 func (w *world) note(format string, args ...any) {
@@ -80,6 +82,9 @@ func (w *world) start() {
 	w.relay.Restore(rec)
 	s.Run(w.relay)
 	w.note("started: %d sessions, %d retained", report.Sessions, report.Retained)
+	if report.Unread > 0 {
+		w.fail("%d stored messages cannot be read", report.Unread)
+	}
 }
 
 // stop ends the broker, whose disk may have failed.
@@ -88,8 +93,12 @@ func (w *world) stop() {
 		return
 	}
 	w.relay.Close()
+	damaged := w.relay.Drops()[relay.DropDamaged.String()]
 	_ = w.store.Close()
 	w.relay = nil
+	if damaged > 0 && !w.crashed() {
+		w.fail("%d stored messages could not be read", damaged)
+	}
 	for _, d := range w.devices {
 		d.forget()
 	}
@@ -135,6 +144,38 @@ func (w *world) seen(a arrival) {
 
 // step lets something happen.
 func (w *world) step() {
+	if w.checkpoints && w.rng.IntN(20) == 0 {
+		w.checkpoint()
+	}
+	w.act()
+}
+
+// checkpoint writes one while the devices go on: before the state is recorded,
+// and before what was recorded of it counts.
+func (w *world) checkpoint() {
+	w.settle()
+	w.note("checkpoint")
+	var mark uint64
+	err := w.store.Journal().Checkpoint(func() error {
+		w.acts(6)
+		mark = w.relay.Snapshot()
+		w.acts(3)
+		return nil
+	})
+	w.note("checkpoint: %v", err)
+	if err == nil {
+		w.relay.Stored(mark)
+	}
+}
+
+func (w *world) acts(most int) {
+	for range w.rng.IntN(most + 1) {
+		w.act()
+	}
+}
+
+// act lets a device do something.
+func (w *world) act() {
 	d := w.devices[w.rng.IntN(len(w.devices))]
 	switch n := w.rng.IntN(12); {
 	case !d.connected():
