@@ -96,7 +96,7 @@ func (h *Access) authenticate(conn *listen.Conn, client string) bool {
 		h.refuse(conn, client, "connect", reason)
 		conn.RefuseWith(reason, "")
 	case listen.EndProtocolError: // the other ends are no refusals, or have been reported
-		if d, said := conn.Disconnect(); !said || d.Reason == wire.Success {
+		if _, said := conn.Disconnect(); !said {
 			h.refuse(conn, client, "connect", wire.ReasonOf(err))
 		}
 	}

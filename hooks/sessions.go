@@ -61,8 +61,8 @@ type binding struct {
 
 // NewSessions returns a Sessions that opens sessions in r and reports to bus.
 // prefix, if not nil, tells the Response Information of a client that asks for
-// it, "" for none. forget is told when a connection is over, so that the server can drop what
-// it may still know of it.
+// it, "" for none. forget is told when a connection is over, so that the
+// server can drop what it may still know of it.
 func NewSessions(r *relay.Relay, bus *events.Bus, limits Limits, prefix func(client string) string, forget func(client string, conn *listen.Conn)) *Sessions {
 	return &Sessions{
 		relay: r, bus: bus, limits: limits, prefix: prefix, forget: forget,

@@ -141,7 +141,9 @@ func (c *Conn) continued(f wire.Frame) ([]byte, error) {
 			return nil, c.fail(err)
 		}
 		c.control = nil
+		c.mu.Lock()
 		c.closed.Store(true) // there is nobody left to be answered
+		c.mu.Unlock()
 		return nil, errEnded
 	}
 	a, err := decodeAuth(f, c.connect.Load())

@@ -19,9 +19,9 @@ import (
 type Limits struct {
 	MaxConnections          int           // open sockets
 	MaxUnauthenticated      int           // of these, without a CONNACK that lets them in
-	MaxUnauthenticatedBytes int           // input that these may have waiting, in total
-	ConnectTimeout          time.Duration // from accept until CONNECT is complete
-	MaxConnectSize          int           // bytes of the CONNECT frame
+	MaxUnauthenticatedBytes int           // input that these may have waiting, in total, CONNECT included while they authenticate
+	ConnectTimeout          time.Duration // from accept until CONNECT is complete, and an exchange of AUTH over
+	MaxConnectSize          int           // bytes of the CONNECT frame, and of each AUTH before CONNACK
 	MaxPacketSize           int           // bytes of any later frame, header included
 }
 
