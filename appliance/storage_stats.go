@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -31,7 +32,7 @@ func (b *Broker) storageStats() statsd.Storage {
 		Recovered: recoveredStats(b.recovery),
 	}
 	if st.Err != nil {
-		out.Reason = st.Err.Error()
+		out.Reason = strings.ReplaceAll(st.Err.Error(), "\n", "; ")
 	}
 	w := b.store.Wear()
 	out.LifetimeBytes, out.LifetimeBlockBytes = w.Written, w.Block

@@ -142,6 +142,8 @@ func OpenArchive(path string) (_ *Archive, err error) {
 	return a, a.complete()
 }
 
+var errIncomplete = errors.New("the archive is not complete")
+
 // complete checks that the archive ends with its mark, not in the middle of
 // what was to be written.
 func (a *Archive) complete() error {
@@ -149,12 +151,15 @@ func (a *Archive) complete() error {
 	if err != nil {
 		return err
 	}
-	end := int64(0)
+	const block = 512
+	room := info.Size() - 2*block // the mark
 	for _, e := range a.entries {
-		end = max(end, (e.offset+e.size+511)/512*512)
+		if e.size > room-e.offset {
+			return errIncomplete
+		}
 	}
-	if len(a.entries) == 0 || info.Size() < end+2*512 {
-		return errors.New("the archive is not complete")
+	if len(a.entries) == 0 {
+		return errIncomplete
 	}
 	return nil
 }

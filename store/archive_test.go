@@ -183,6 +183,19 @@ func TestCopyFails(t *testing.T) {
 			t.Errorf("left %v, %v", left, err)
 		}
 	})
+	t.Run("the lock leads elsewhere", func(t *testing.T) {
+		dir := t.TempDir()
+		precious := filepath.Join(t.TempDir(), "precious")
+		if err := errors.Join(os.WriteFile(precious, []byte("x"), 0o600), os.Symlink(precious, filepath.Join(dir, "lock"))); err != nil {
+			t.Fatal(err)
+		}
+		if err := store.Copy(openArchive(t, archive), dir); !errors.Is(err, store.ErrNotEmpty) {
+			t.Errorf("got %v", err)
+		}
+		if b, err := os.ReadFile(precious); err != nil || string(b) != "x" {
+			t.Errorf("it holds %q, %v", b, err)
+		}
+	})
 	t.Run("a broker has it open", func(t *testing.T) {
 		dir := t.TempDir()
 		disk, err := journal.Dir(dir)

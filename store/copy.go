@@ -128,7 +128,7 @@ func claim(dir string) (made bool, err error) {
 		return false, fmt.Errorf("look into folder: %w", err)
 	}
 	for _, e := range entries {
-		if e.Name() != lockFile {
+		if e.Name() != lockFile || !e.Type().IsRegular() { // a link might lead anywhere
 			return false, fmt.Errorf("%s: %w", dir, ErrNotEmpty)
 		}
 	}

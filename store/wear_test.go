@@ -3,6 +3,8 @@ package store_test
 import (
 	"bytes"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -99,8 +101,18 @@ func TestWearRecord(t *testing.T) {
 type keeper struct {
 	store *store.Store
 	relay *relay.Relay
-	told  []uint64 // budgets exceeded: bytes used
-	wide  time.Duration
+
+	mu   sync.Mutex
+	told []uint64 // budgets exceeded: bytes used
+	wide time.Duration
+}
+
+// exceeded is what has been told of the budget once all is quiet.
+func (k *keeper) exceeded() ([]uint64, time.Duration) {
+	synctest.Wait()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.told, k.wide
 }
 
 // open opens what disk holds, in a bubble.
@@ -108,7 +120,11 @@ func open(t *testing.T, disk journal.Disk, change func(*store.Options)) *keeper 
 	t.Helper()
 	k := &keeper{}
 	opts := store.Options{Disk: disk, Level: relay.Flush, SegmentSize: 64 << 10, FlushInterval: 100 * time.Millisecond, Log: slog.New(slog.DiscardHandler),
-		OnBudget: func(used, _ uint64, window time.Duration) { k.told, k.wide = append(k.told, used), window }}
+		OnBudget: func(used, _ uint64, window time.Duration) {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			k.told, k.wide = append(k.told, used), window
+		}}
 	if change != nil {
 		change(&opts)
 	}
@@ -151,13 +167,14 @@ func (r result) Committed(err error) { r <- err }
 func TestWearAcrossRestarts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := faultdisk.New(1)
-		block := uint64(1000)
-		change := func(o *store.Options) { o.BlockBytes = func() uint64 { return block } }
+		var block atomic.Uint64
+		block.Store(1000)
+		change := func(o *store.Options) { o.BlockBytes = block.Load }
 		k := open(t, disk, change)
 		for n := range 20 {
 			k.retain(t, "a", 1000+n)
 		}
-		block = 51000
+		block.Store(51000)
 		time.Sleep(time.Minute)
 		before := k.store.Wear()
 		if before.Written < 20000 || before.Block != 50000 || before.Clock < time.Minute || before.Today() != before.Written {
@@ -165,7 +182,7 @@ func TestWearAcrossRestarts(t *testing.T) {
 		}
 		k.close(t)
 
-		block = 7 // another process
+		block.Store(7) // another process
 		k = open(t, disk, change)
 		after := k.store.Wear()
 		if after.Written < before.Written || after.Written > before.Written+100<<10 || after.Block != before.Block || after.Clock < before.Clock {
@@ -196,13 +213,13 @@ func TestDailyBudget(t *testing.T) {
 		k := open(t, disk, change)
 		k.retain(t, "a", 100<<10)
 		time.Sleep(time.Minute)
-		if len(k.told) > 0 {
-			t.Fatalf("told %v within the budget", k.told)
+		if told, _ := k.exceeded(); len(told) > 0 {
+			t.Fatalf("told %v within the budget", told)
 		}
 		k.retain(t, "a", 1<<20)
 		time.Sleep(time.Minute)
-		if len(k.told) != 1 || k.told[0] <= 1<<20 || k.wide != time.Second {
-			t.Fatalf("told %v, window %v", k.told, k.wide)
+		if told, wide := k.exceeded(); len(told) != 1 || told[0] <= 1<<20 || wide != time.Second {
+			t.Fatalf("told %v, window %v", told, wide)
 		}
 		syncs := k.store.Journal().Stats().Syncs
 		for range 50 { // five seconds of traffic, five windows
@@ -215,14 +232,15 @@ func TestDailyBudget(t *testing.T) {
 		k.close(t)
 
 		k = open(t, disk, change)
-		if len(k.told) != 1 {
-			t.Errorf("after a restart on the same day told %v", k.told)
+		if told, _ := k.exceeded(); len(told) != 1 {
+			t.Errorf("after a restart on the same day told %v", told)
 		}
 		time.Sleep(24 * time.Hour)
 		k.retain(t, "c", 10)
 		time.Sleep(time.Minute)
-		if w := k.store.Wear(); len(k.told) != 1 || w.Today() > 100<<10 || w.Day != 1 {
-			t.Errorf("the next day: told %v, %+v", k.told, w)
+		told, _ := k.exceeded()
+		if w := k.store.Wear(); len(told) != 1 || w.Today() > 100<<10 || w.Day != 1 {
+			t.Errorf("the next day: told %v, %+v", told, w)
 		}
 		syncs = k.store.Journal().Stats().Syncs
 		for range 50 {
