@@ -89,7 +89,12 @@ func (s *Session) makeWayLocked(d *delivery) bool {
 	if n, _ := s.waitingLocked(); n < 2 || s.relay.cfg.WhenFull != DropOldest {
 		return false
 	}
-	return s.dropOldestLocked(d) && s.dropOldestLocked(d)
+	for range 2 {
+		if !s.dropOldestLocked(d) {
+			return false
+		}
+	}
+	return true
 }
 
 // dropOldestLocked makes room for d. It reports false if nothing may go for
