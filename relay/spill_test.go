@@ -398,7 +398,11 @@ func TestMovedChunks(t *testing.T) {
 		for ref := range s.held {
 			s.sparse[ref] = true
 		}
+		s.recorded()
 		b.Stored(b.Snapshot())
+		if n := strings.Count(s.recorded(), "moved "); n != 60 {
+			t.Errorf("the store was told of %d bodies that they have moved; want 60", n)
+		}
 		for ref := range s.held {
 			if s.sparse[ref] {
 				t.Errorf("%d has not been moved", ref)

@@ -196,6 +196,8 @@ func (s *store) words(c *relay.Change) string {
 		return fmt.Sprintf("released %s #%d", name, c.PacketID)
 	case relay.Retained:
 		return fmt.Sprintf("retained %s %v", c.Topic, c.Ref != 0)
+	case relay.Moved:
+		return fmt.Sprintf("moved %d to %d", c.Ref, c.To)
 	case relay.WillWaits:
 		return "will waits " + name + " " + c.Will.Topic
 	case relay.WillGone:

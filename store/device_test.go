@@ -83,6 +83,7 @@ type message struct {
 	id       uint16
 	acked    bool // PUBACK or PUBREC came
 	released bool // PUBREL was sent
+	late     bool // refused at first, which its publisher need not have heard before it sent others
 	owed     []*device
 }
 
@@ -154,7 +155,9 @@ func (d *device) publish() {
 		m.owed = d.interested(m)
 		d.all = append(d.all, m)
 		d.note("%s publishes %d on %s at QoS %d #%d, retain %v", d.id, m.n, m.topic, m.qos, m.id, m.retain)
+		refused := d.relay.Totals().Refused
 		d.send(d.frame(m, false))
+		m.late = d.relay.Totals().Refused > refused
 	}
 	d.port.Flush()
 }

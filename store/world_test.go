@@ -268,7 +268,7 @@ func (w *world) checkOrder(d *device) {
 		known[a.payload] = true
 		n, _ := strconv.Atoi(a.payload)
 		m := w.all[n]
-		if !slices.Contains(m.owed, d) {
+		if !slices.Contains(m.owed, d) || m.late {
 			continue // what is sent again at QoS 1 finds subscriptions that the first time did not
 		}
 		key := fmt.Sprint(m.from.id, m.topic, m.qos, a.qos)
