@@ -21,12 +21,13 @@ import (
 //
 // Without data it asks for more without data.
 type obedient struct {
-	begun chan appliance.AuthPeer
-	hung  chan error // why the hanging step ended
+	begun   chan appliance.AuthPeer
+	hanging chan struct{} // one for each step that hangs
+	hung    chan error    // why it ended
 }
 
 func newObedient() *obedient {
-	return &obedient{begun: make(chan appliance.AuthPeer, 1000), hung: make(chan error, 1000)}
+	return &obedient{begun: make(chan appliance.AuthPeer, 1000), hanging: make(chan struct{}, 1000), hung: make(chan error, 1000)}
 }
 
 const obedientName = "OBEDIENT"
@@ -51,6 +52,7 @@ func (m *obedient) Step(ctx context.Context, data []byte) (appliance.AuthStep, e
 	case "busy":
 		return appliance.AuthStep{}, &wire.Error{Reason: wire.ServerBusy}
 	case "hang":
+		m.hanging <- struct{}{}
 		<-ctx.Done()
 		m.hung <- context.Cause(ctx)
 		return appliance.AuthStep{Done: true}, nil
