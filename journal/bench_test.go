@@ -13,7 +13,7 @@ import (
 )
 
 // nullDisk is a Disk that keeps nothing, and costs nothing.
-type nullDisk struct{ files map[string]int64 }
+type nullDisk struct{}
 
 type nullFile struct{}
 
