@@ -119,9 +119,11 @@ func (l *Log) next(now time.Time) (next step, wait time.Duration) {
 	case l.abandoned != nil:
 		return stepAbandon, 0
 	case l.closing && !l.parting && !failed:
+		// Nothing may follow on the last mark, so nothing is taken any more.
 		l.parting = true
 		l.partLocked(0)
 		l.cur.closed = true
+		l.refusal, l.discard = ErrClosed, true
 		return stepWrite, 0
 	case l.closing:
 		return stepEnd, 0
@@ -179,6 +181,7 @@ func (l *Log) write() {
 		l.sinceRoot += b.bytes
 		l.progress += b.bytes
 		l.writes++
+		l.keeping = l.keeping || l.freeing
 		l.lastSync, l.syncEnd = now.Sub(start), now
 		l.crowd = (3*l.crowd + float64(b.syncs)) / 4
 		l.seen = 0

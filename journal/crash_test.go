@@ -282,7 +282,7 @@ func (w *world) life() {
 			w.mu.Unlock()
 		}
 		w.disk = w.disk.Kill()
-	case !w.disk.Gone() && end == 1: // killed
+	case end == 1: // killed, perhaps in the middle of something
 		after := w.disk.Kill()
 		if opened {
 			w.log.Close()

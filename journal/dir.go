@@ -67,6 +67,9 @@ func (d *dir) Lock() error {
 	if d.lock != nil {
 		return fmt.Errorf("%s: %w", d.path, ErrLocked)
 	}
+	if d.flag == os.O_RDONLY {
+		return fmt.Errorf("lock %s to write: %w", d.path, fs.ErrPermission)
+	}
 	f, err := os.OpenFile(d.join(lockName), d.flag|os.O_CREATE, 0o600)
 	if err != nil {
 		return err

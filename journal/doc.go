@@ -14,6 +14,11 @@
 // [Log.Release], and [Log.Read] reads it. [Log.Vacate] asks for the few that
 // keep a mostly empty segment alive.
 //
+// Replay begins at the segment in which the last checkpoint began, so what was
+// appended meanwhile by others comes before and between the state. A checkpoint
+// that a crash interrupted is replayed too, as far as it came, after what it was
+// to replace. So records of a checkpoint should say what is, not what changes.
+//
 // # What holds
 //
 //   - After a nil Committed at level [Sync], no crash and no power cut loses what

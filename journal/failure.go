@@ -3,7 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
-	"os"
+	"io/fs"
 	"time"
 )
 
@@ -104,11 +104,19 @@ func (l *Log) reopen() {
 // discardTrash removes the files of segments that could not be begun. A file
 // that is not there is as good as removed.
 func (l *Log) discardTrash() {
-	kept := l.trash[:0]
-	for _, name := range l.trash {
-		if err := l.disk.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+	l.mu.Lock()
+	trash := l.trash
+	l.mu.Unlock()
+	if len(trash) == 0 {
+		return
+	}
+	var kept []string
+	for _, name := range trash {
+		if err := l.disk.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			kept = append(kept, name)
 		}
 	}
+	l.mu.Lock()
 	l.trash = kept
+	l.mu.Unlock()
 }

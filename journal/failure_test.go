@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -247,10 +249,10 @@ func TestFailureAgain(t *testing.T) {
 			acked := fill(l, 0, 3, 100)
 			must(t, commit(l, journal.Sync))
 			synctest.Wait()
-			bad := true
+			var bad atomic.Bool
+			bad.Store(true)
 			disk.Hook(func(op faultdisk.Op) faultdisk.Fault {
-				if bad && op.Kind == faultdisk.Sync {
-					bad = false
+				if bad.Load() && op.Kind == faultdisk.Sync {
 					return faultdisk.Fault{Err: syscall.EIO}
 				}
 				return faultdisk.Fault{}
@@ -259,6 +261,7 @@ func TestFailureAgain(t *testing.T) {
 			if commit(l, journal.Sync) == nil {
 				t.Fatal("no failure")
 			}
+			bad.Store(false)
 			for range 3 {
 				<-l.Due()
 				generation := l.Generation()
@@ -271,9 +274,10 @@ func TestFailureAgain(t *testing.T) {
 					if how == "write" {
 						return errDisk
 					}
-					bad = true
+					bad.Store(true)
 					return nil
 				})
+				bad.Store(false)
 				if how == "write" && err != errDisk || how == "disk" && !errors.Is(err, syscall.EIO) {
 					t.Fatalf("%s: %v", how, err)
 				}
@@ -351,7 +355,15 @@ func TestFailureWaiting(t *testing.T) {
 // order sees to it that dones are called in order.
 type order struct {
 	asked int
-	told  []error
+
+	mu   sync.Mutex
+	told []error
+}
+
+func (o *order) count() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.told)
 }
 
 type ordered struct {
@@ -365,6 +377,8 @@ func (o *order) next() journal.Done {
 }
 
 func (d *ordered) Committed(err error) {
+	d.o.mu.Lock()
+	defer d.o.mu.Unlock()
 	if d.n != len(d.o.told) {
 		panic("told out of order")
 	}
@@ -400,4 +414,42 @@ func TestLock(t *testing.T) {
 	}
 	l, _, _ = open(t, small(two))
 	must(t, l.Close())
+}
+
+// TestFailureTainted: a file to which a write or sync has failed is never
+// written to again, and is removed when nobody needs what it holds.
+func TestFailureTainted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := newDisk()
+		l, _, _ := open(t, small(disk))
+		fill(l, 0, 1, 100)
+		must(t, commit(l, journal.Sync))
+		time.Sleep(time.Second)
+		const name = "0000000000000001.seg"
+		failed := false
+		disk.Hook(func(op faultdisk.Op) faultdisk.Fault {
+			if op.Name == name && op.Kind == faultdisk.Sync && !failed {
+				failed = true
+				return faultdisk.Fault{Err: syscall.EIO}
+			}
+			if op.Name == name && op.Change > 0 && op.Kind != faultdisk.Remove && failed {
+				t.Errorf("%s of the failed file", op.Kind)
+			}
+			return faultdisk.Fault{}
+		})
+		fill(l, 0, 1, 100)
+		if commit(l, journal.Sync) == nil {
+			t.Fatal("no failure")
+		}
+		<-l.Due()
+		must(t, l.Checkpoint(func() error { return nil }))
+		time.Sleep(time.Second)
+		for i := range 50 {
+			fill(l, i, 1, 300)
+			must(t, commit(l, journal.Sync))
+		}
+		if disk.Get(name) != nil {
+			t.Error("the failed file is still there")
+		}
+	})
 }

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"slices"
 	"sort"
 )
@@ -44,7 +45,11 @@ func (l *Log) Release(pos Pos, bytes int) {
 		return
 	}
 	s.freeAt = max(at(l.number, l.tailEnd), l.durable)
-	if s.number < l.settled && s.freeAt <= l.durable && !l.keeping {
+	switch {
+	case s.number >= l.settled:
+	case s.freeAt > l.durable:
+		l.freeing = true
+	case !l.keeping:
 		l.keeping = true
 		l.kick()
 	}
@@ -61,7 +66,7 @@ func (l *Log) vacateLocked(root uint32) {
 			sparse = append(sparse, s)
 		}
 	}
-	slices.SortFunc(sparse, func(a, b *segment) int { return int(a.held - b.held) })
+	slices.SortFunc(sparse, func(a, b *segment) int { return cmp.Compare(a.held, b.held) })
 	room := l.roomLocked() - l.saved - l.o.SegmentSize
 	for _, s := range sparse {
 		if room -= s.held; room < 0 {
@@ -72,7 +77,8 @@ func (l *Log) vacateLocked(root uint32) {
 }
 
 // Vacate reports, during a Checkpoint, whether the held record at pos should
-// move, so that its segment can go: Append it anew, Hold that, Release this.
+// move, so that its segment can go: Append it anew and Hold that; Release this
+// once Checkpoint has returned nil, or that if it has failed.
 // After a failure it is also true of what was lost by that.
 func (l *Log) Vacate(pos Pos) bool {
 	l.mu.Lock()

@@ -145,7 +145,9 @@ func (l *Log) start(v *survey) error {
 // shut is the end of the committer.
 func (l *Log) shut() {
 	l.mu.Lock()
-	l.closeErr = l.refusal
+	if State(l.state.Load()) == Failed {
+		l.closeErr = l.refusal
+	}
 	l.refusal = ErrClosed
 	l.discard = true
 	l.tail = nil

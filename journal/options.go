@@ -10,7 +10,7 @@ import (
 const (
 	minSegment = 4 << 10
 	maxSegment = 1 << 30
-	maxRecord  = 1 << 30
+	maxRecord  = maxSegment - 4<<10
 
 	defaultSegment       = 8 << 20
 	defaultRecord        = 1<<28 + 1<<20
@@ -26,7 +26,8 @@ type Options struct {
 	// are sensible; at least 4 KiB. It may change between runs.
 	SegmentSize int64
 	// MaxBytes bounds all files of the log together; 0 is no bound. It must
-	// be at least four segments.
+	// be at least four segments. Only the checkpoint that ends state Failed
+	// may exceed it, since nothing can be freed before.
 	MaxBytes int64
 	// MaxDelay bounds how long a Commit may wait for others to share its
 	// write, default 5 ms. Raise it to spare flash, never more than half the
@@ -42,7 +43,8 @@ type Options struct {
 	// Log gets what the log copes with by itself; nil for none.
 	Log *slog.Logger
 	// OnState is called at each change of State, with the reason for Full and
-	// Failed, without locks, in order, on a goroutine of its own.
+	// Failed, without locks, in order, on a goroutine of its own. It must not
+	// wait for Close, which waits for it.
 	OnState func(State, error)
 }
 

@@ -76,7 +76,7 @@ func (l *Log) memoryLocked(s *segment, offset int64) []byte {
 			}
 			rec := p.data[offset-p.start:]
 			n, _, ok := checkHead(rec, s.seed, offset)
-			if !ok || recordHead+n > len(rec) || rec[4] >= firstOwn {
+			if !ok || n > len(rec)-recordHead || rec[4] >= firstOwn {
 				return nil
 			}
 			return rec[:recordHead+n]

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -38,6 +39,7 @@ type housekeeping struct {
 	opened []*segment
 
 	keeping  bool      // there may be something to do
+	freeing  bool      // there will be, once more is stable
 	writes   int       // since the last turn of housekeeping
 	keepAt   time.Time // when a full log looks again
 	reopenAt time.Time // when a failed log tries again
@@ -290,11 +292,17 @@ func (l *Log) takeDeadLocked() *segment {
 	if !l.saver || State(l.state.Load()) == Failed {
 		return nil
 	}
+	l.freeing = false
 	for i, s := range l.segs {
 		if s.number >= l.settled {
 			return nil
 		}
-		if s.holds == 0 && s.refs == 0 && s.freeAt <= l.durable {
+		if s.holds > 0 || s.refs > 0 {
+			continue
+		}
+		if s.freeAt > l.durable {
+			l.freeing = true
+		} else {
 			l.segs = slices.Delete(l.segs, i, i+1)
 			l.opened = slices.DeleteFunc(l.opened, func(o *segment) bool { return o == s })
 			return s
@@ -365,7 +373,7 @@ func (l *Log) recycle(s *segment) (err error) {
 func (l *Log) addSpare(sp *spare) {
 	l.mu.Lock()
 	l.spares = append(l.spares, sp)
-	slices.SortFunc(l.spares, func(a, b *spare) int { return int(a.number) - int(b.number) })
+	slices.SortFunc(l.spares, func(a, b *spare) int { return cmp.Compare(a.number, b.number) })
 	l.mu.Unlock()
 }
 
@@ -410,7 +418,7 @@ func (l *Log) trim() bool {
 	gain := int64(0)
 	var most *segment
 	for _, s := range l.segs {
-		if s.number < l.head {
+		if s.number < l.head && !s.tainted {
 			gain += s.size - s.end
 			if most == nil || s.size-s.end > most.size-most.end {
 				most = s

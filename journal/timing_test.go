@@ -72,7 +72,7 @@ func TestFlushOrder(t *testing.T) {
 		start := time.Now()
 		fill(l, 0, 1, 10)
 		l.Commit(journal.Flush, o.next())
-		if len(o.told) != 1 {
+		if o.count() != 1 {
 			t.Fatal("a flush waits")
 		}
 		fill(l, 0, 1, 10)
@@ -82,23 +82,23 @@ func TestFlushOrder(t *testing.T) {
 		l.Commit(journal.Flush, o.next())
 		fill(l, 0, 1, 10)
 		l.Commit(journal.Flush, o.next())
-		if len(o.told) != 1 {
-			t.Fatalf("%d are told before the sync has ended", len(o.told))
+		if o.count() != 1 {
+			t.Fatalf("%d are told before the sync has ended", o.count())
 		}
 		time.Sleep(5 * time.Millisecond)
 		synctest.Wait()
-		if len(o.told) != 5 {
-			t.Fatalf("%d of 5 are told %v after the sync began", len(o.told), time.Since(start))
+		if o.count() != 5 {
+			t.Fatalf("%d of 5 are told %v after the sync began", o.count(), time.Since(start))
 		}
 		l.Commit(journal.Sync, o.next())
 		time.Sleep(9 * time.Millisecond)
-		if len(o.told) != 5 {
+		if o.count() != 5 {
 			t.Fatal("a sync is told before what is before it is stable")
 		}
 		time.Sleep(time.Millisecond)
 		synctest.Wait()
 		l.Commit(journal.Sync, o.next())
-		if len(o.told) != 7 {
+		if o.count() != 7 {
 			t.Fatal("a sync waits though all is stable")
 		}
 		l.Close()

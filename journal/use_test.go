@@ -276,6 +276,47 @@ func TestSnapshot(t *testing.T) {
 	}
 }
 
+// hookedDisk calls created when a file has been made.
+type hookedDisk struct {
+	journal.Disk
+	created func()
+}
+
+func (d *hookedDisk) Create(name string, size int64) (journal.File, error) {
+	f, err := d.Disk.Create(name, size)
+	d.created()
+	return f, err
+}
+
+// TestSnapshotHolds: what a snapshot has yet to copy is not recycled, though a
+// checkpoint comes in between.
+func TestSnapshotHolds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, _, _ := open(t, small(newDisk()))
+		want := fill(l, 0, 60, 200)
+		must(t, commit(l, journal.Sync))
+		dst := newDisk()
+		made := 0
+		hooked := &hookedDisk{dst, func() {
+			if made++; made == 1 {
+				must(t, l.Checkpoint(func() error { fill(l, 500, 3, 10); return nil }))
+				time.Sleep(time.Second)
+				fill(l, 600, 100, 200)
+				must(t, commit(l, journal.Sync))
+			}
+		}}
+		must(t, l.Snapshot(hooked))
+		_, r, got := open(t, small(dst))
+		if s := same(got, want); s != "" || len(r.Damage) > 0 {
+			t.Fatalf("%s; %+v", s, r)
+		}
+		time.Sleep(time.Second)
+		if n := l.Stats().Segments; n > 10 {
+			t.Errorf("%d segments are left after the snapshot", n)
+		}
+	})
+}
+
 // TestVerifyLive verifies a directory through a read-only Disk while its log is
 // at work, and finds nothing wrong.
 func TestVerifyLive(t *testing.T) {
@@ -309,6 +350,9 @@ func TestVerifyLive(t *testing.T) {
 	})
 	live, err := journal.ReadDir(path)
 	must(t, err)
+	if err := live.Lock(); err == nil {
+		t.Error("a read-only disk is locked")
+	}
 	for range 30 {
 		sum, err := journal.Verify(live, func(f journal.Finding) { t.Error(f) })
 		if err != nil {
@@ -430,13 +474,64 @@ func TestUpkeepUnderLoad(t *testing.T) {
 	})
 }
 
+// TestCloseRace closes a log that others write to: what they are told is kept
+// is there, and nobody waits for ever.
+func TestCloseRace(t *testing.T) {
+	for range 300 {
+		disk := newDisk()
+		l, _, _ := open(t, small(disk))
+		var wg sync.WaitGroup
+		acked := make([]int, 3)
+		for c := range acked {
+			wg.Go(func() {
+				for i := 1; ; i++ {
+					l.Append(byte(c), []byte{byte(i), byte(i >> 8)})
+					err := commit(l, journal.Sync)
+					if errors.Is(err, journal.ErrClosed) {
+						return
+					}
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					acked[c] = i
+					if i == 5 && c == 0 {
+						wg.Go(func() {
+							if err := l.Close(); err != nil {
+								t.Error(err)
+							}
+						})
+					}
+				}
+			})
+		}
+		wg.Wait()
+		_, r, got := open(t, small(disk))
+		if len(r.Damage) > 0 || r.Torn.Bytes > 0 {
+			t.Fatalf("%+v", r)
+		}
+		seen := make([]int, 3)
+		for _, e := range got {
+			seen[e.typ]++
+			if int(e.data[0])+int(e.data[1])<<8 != seen[e.typ] {
+				t.Fatal("out of order")
+			}
+		}
+		for c := range acked {
+			if seen[c] < acked[c] {
+				t.Fatalf("client %d was told of %d records, %d are there", c, acked[c], seen[c])
+			}
+		}
+	}
+}
+
 func TestOptions(t *testing.T) {
 	for name, o := range map[string]journal.Options{
 		"no disk":        {},
 		"small segments": {Disk: newDisk(), SegmentSize: 4095},
-		"large segments": {Disk: newDisk(), SegmentSize: 2 << 30},
+		"large segments": {Disk: newDisk(), SegmentSize: 1<<30 + 1},
 		"small budget":   {Disk: newDisk(), SegmentSize: 4096, MaxBytes: 4*4096 - 1},
-		"large records":  {Disk: newDisk(), MaxRecord: 2 << 30},
+		"large records":  {Disk: newDisk(), MaxRecord: 1<<31 - 1},
 	} {
 		if _, _, _, err := tryOpen(o); err == nil || !strings.Contains(err.Error(), "; ") {
 			t.Errorf("%s: %v; it should say what to do", name, err)

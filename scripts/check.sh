@@ -17,8 +17,8 @@ steps=(tools gofmt vet staticcheck govulncheck test allocs cross unit shell tidy
 # What is built for every target of scripts/build.sh: GOARCH GOARM.
 targets=("arm 6" "arm 7" "arm64 -" "amd64 -" "riscv64 -")
 
-# Packages without sockets or files: their tests also run as ARMv6 code.
-arm_packages=(wire relay events)
+# Packages without sockets: their tests also run as ARMv6 code.
+arm_packages=(wire relay events journal)
 
 tmp=$(mktemp -d)
 rc_policy=

@@ -41,7 +41,11 @@ func TestFleetFindsFaults(t *testing.T) {
 			}
 			// Long enough for connections to end and to begin again; what is found
 			// at once need not be found twice.
-			for i := 0; i < 60 && !broken(); i++ {
+			looks := 600
+			if tt.fault == honest {
+				looks = 60
+			}
+			for i := 0; i < looks && !broken(); i++ {
 				if err := pause(t.Context(), 50*time.Millisecond); err != nil {
 					t.Fatal(err)
 				}
