@@ -80,19 +80,13 @@ func (c *Contents) read() (err error) {
 	return c.take(r)
 }
 
-// take makes the sessions of r, with chunks of which a part is gone unfolded.
+// take makes the sessions of r, in the order in which their queues would be
+// recovered.
 func (c *Contents) take(r *replay) error {
 	c.Sessions = r.states()
 	var refs []relay.Ref
-	partial := make(map[*Session]int) // chunks to unfold
 	for _, st := range c.Sessions {
-		gone := r.sessions[st.ID].gone
-		for i, chunk := range st.Chunks {
-			if gone.touches(chunk.First, chunk.Last) {
-				partial[st] = i + 1
-			}
-		}
-		for _, chunk := range st.Chunks[:partial[st]] {
+		for _, chunk := range st.Chunks[:unfolded(st, r.sessions[st.ID].gone)] {
 			refs = append(refs, chunk.Ref)
 		}
 	}
@@ -100,17 +94,8 @@ func (c *Contents) take(r *replay) error {
 	if err != nil {
 		return err
 	}
-	for st, n := range partial {
-		gone := r.sessions[st.ID].gone
-		for _, chunk := range st.Chunks[:n] {
-			for _, e := range entries[chunk.Ref] {
-				if !gone.has(e.Seq) {
-					st.Front = append(st.Front, e)
-				}
-			}
-		}
-		st.Chunks = st.Chunks[n:]
-		slices.SortFunc(st.Front, func(a, b relay.Entry) int { return int(int64(a.Seq - b.Seq)) })
+	for _, st := range c.Sessions {
+		unfold(st, r.sessions[st.ID].gone, func(chunk relay.Chunk) []relay.Entry { return entries[chunk.Ref] })
 	}
 	return nil
 }

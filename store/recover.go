@@ -1,11 +1,9 @@
 package store
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
-	"sort"
 
 	"github.com/synthetism/edgebroker/relay"
 )
@@ -29,8 +27,7 @@ func (s *Store) recovered(r *replay) (relay.Recovered, int) {
 		}
 	}
 	for _, st := range r.states() {
-		gone := r.sessions[st.ID].gone
-		in.unfold(st, gone)
+		unfold(st, r.sessions[st.ID].gone, in.chunk)
 		st.Front, st.Tail = in.entries(st.Front), in.entries(st.Tail)
 		rec.Sessions = append(rec.Sessions, st)
 	}
@@ -40,41 +37,13 @@ func (s *Store) recovered(r *replay) (relay.Recovered, int) {
 	return rec, in.damaged
 }
 
-// unfold puts the entries of st into the order front, chunks, tail. Chunks of
-// which a part was sent or is gone, or that were in memory when what lies behind
-// them came, are read into the front, and so are those before them.
-func (in *reading) unfold(st *relay.SessionState, gone spans) {
-	n := 0
-	for i, c := range st.Chunks {
-		if c.First <= st.Sent || gone.touches(c.First, c.Last) || i+1 < len(st.Chunks) && between(st.Front, c.Last, st.Chunks[i+1].First) {
-			n = i + 1
-		}
+// chunk reads the entries of a chunk, none if it cannot be read.
+func (in *reading) chunk(c relay.Chunk) []relay.Entry {
+	entries, err := in.store.chunk(c.Ref)
+	if err != nil {
+		in.lost(c.Ref, c.Entries, err)
 	}
-	front := st.Front
-	for _, c := range st.Chunks[:n] {
-		entries, err := in.store.chunk(c.Ref)
-		if err != nil {
-			in.lost(c.Ref, c.Entries, err)
-			continue
-		}
-		for _, e := range entries {
-			if !gone.has(e.Seq) {
-				front = append(front, e)
-			}
-		}
-	}
-	slices.SortFunc(front, func(a, b relay.Entry) int { return cmp.Compare(a.Seq, b.Seq) })
-	st.Front, st.Chunks = front, st.Chunks[n:]
-	if len(st.Chunks) > 0 {
-		i := sort.Search(len(front), func(i int) bool { return front[i].Seq > st.Chunks[0].First })
-		st.Front, st.Tail = front[:i:i], front[i:]
-	}
-}
-
-// between reports whether an entry lies between two others.
-func between(entries []relay.Entry, after, before uint64) bool {
-	i := sort.Search(len(entries), func(i int) bool { return entries[i].Seq > after })
-	return i < len(entries) && entries[i].Seq < before
+	return entries
 }
 
 // entries fills in the messages of list, and leaves out those that cannot be

@@ -32,3 +32,9 @@ func (s spans) touches(first, last uint64) bool {
 	i := sort.Search(len(s), func(i int) bool { return s[i].last >= first })
 	return i < len(s) && s[i].first <= last
 }
+
+// covers reports whether every number from first to last is in the set.
+func (s spans) covers(first, last uint64) bool {
+	i := sort.Search(len(s), func(i int) bool { return s[i].last >= last })
+	return i < len(s) && s[i].first <= first
+}
