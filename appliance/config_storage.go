@@ -45,7 +45,7 @@ type TopicDurability struct {
 const (
 	minSegmentSize = 4 * MiB
 	maxSegmentSize = 16 * MiB
-	minSegments    = 4
+	minSegments    = 8
 )
 
 func defaultStorage() StorageConfig {
