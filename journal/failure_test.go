@@ -416,6 +416,60 @@ func TestLock(t *testing.T) {
 	must(t, l.Close())
 }
 
+// TestOpenInterrupted cuts the power at each change that opening a log makes,
+// and what it does for itself right after; the segment begun last is empty, or
+// not, or there are spares of another size.
+func TestOpenInterrupted(t *testing.T) {
+	for _, shape := range []string{"empty head", "records", "other size", "empty head, other size"} {
+		for nth := 1; ; nth++ {
+			if nth > 200 {
+				t.Fatal("the run does not end")
+			}
+			reached := false
+			for seed := range uint64(8) {
+				synctest.Test(t, func(t *testing.T) {
+					disk := faultdisk.New(seed)
+					l, _, _ := open(t, small(disk))
+					want := fill(l, 0, 20, 300)
+					must(t, commit(l, journal.Sync))
+					time.Sleep(time.Second)
+					must(t, l.Close())
+					o := small(disk)
+					if strings.Contains(shape, "empty head") {
+						l, _, _ = open(t, o)
+						time.Sleep(time.Second)
+						must(t, l.Close())
+					}
+					if strings.Contains(shape, "other size") {
+						o.SegmentSize = 6000
+					}
+					disk.CutAt(nth)
+					if l, _, _, err := tryOpen(o); err == nil {
+						time.Sleep(time.Second)
+						l.Close()
+					}
+					reached = reached || disk.Gone()
+					o.Disk = disk.Crash(rand.New(rand.NewPCG(seed, 5)))
+					l, r, got := open(t, o)
+					if s := same(got, want); s != "" || len(r.Damage) > 0 || r.Torn.Bytes > 0 {
+						t.Fatalf("%s, cut at %d, seed %d: %s; %+v", shape, nth, seed, s, r)
+					}
+					more := fill(l, 500, 20, 300)
+					must(t, commit(l, journal.Sync))
+					must(t, l.Close())
+					_, r, got = open(t, o)
+					if s := same(got, append(want, more...)); s != "" || len(r.Damage) > 0 {
+						t.Fatalf("%s, cut at %d, seed %d: in the end %s; %+v", shape, nth, seed, s, r)
+					}
+				})
+			}
+			if !reached {
+				break
+			}
+		}
+	}
+}
+
 // TestFailureTainted: a file to which a write or sync has failed is never
 // written to again, and is removed when nobody needs what it holds.
 func TestFailureTainted(t *testing.T) {
