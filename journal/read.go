@@ -14,7 +14,7 @@ func (l *Log) Read(pos Pos, buf []byte) (typ byte, data []byte, err error) {
 	buf = buf[:0]
 	l.mu.Lock()
 	s := l.findLocked(pos.Segment())
-	offset := int64(pos.Offset())
+	offset, end := int64(pos.Offset()), int64(0)
 	onDisk := false
 	switch {
 	case errors.Is(l.refusal, ErrClosed):
@@ -30,7 +30,7 @@ func (l *Log) Read(pos Pos, buf []byte) (typ byte, data []byte, err error) {
 		}
 	default:
 		s.refs++
-		onDisk = true
+		onDisk, end = true, s.end
 	}
 	l.mu.Unlock()
 	if err != nil {
@@ -39,7 +39,7 @@ func (l *Log) Read(pos Pos, buf []byte) (typ byte, data []byte, err error) {
 	if !onDisk {
 		return typ, buf, nil
 	}
-	typ, buf, err = l.readDisk(s, offset, buf)
+	typ, buf, err = l.readDisk(s, offset, end, buf)
 	if err != nil {
 		err = fmt.Errorf("read record at %v: %w", pos, err)
 	}
@@ -85,8 +85,9 @@ func (l *Log) memoryLocked(s *segment, offset int64) []byte {
 	return nil
 }
 
-// readDisk reads the record at offset of s, whose refs the caller holds.
-func (l *Log) readDisk(s *segment, offset int64, buf []byte) (byte, []byte, error) {
+// readDisk reads the record at offset of s, whose refs the caller holds. It ends
+// at end at the latest.
+func (l *Log) readDisk(s *segment, offset, end int64, buf []byte) (byte, []byte, error) {
 	f, err := l.fileOf(s)
 	if err != nil {
 		return 0, buf, err
@@ -101,7 +102,7 @@ func (l *Log) readDisk(s *segment, offset int64, buf []byte) (byte, []byte, erro
 		return 0, buf, ErrCorrupt
 	}
 	length, sum, ok := checkHead(rec, s.seed, offset)
-	if !ok || rec[4] >= firstOwn || offset+recordHead+int64(length) > s.size {
+	if !ok || rec[4] >= firstOwn || offset+recordHead+int64(length) > end {
 		return 0, buf, ErrCorrupt
 	}
 	if whole := recordHead + length; whole > n {
