@@ -98,8 +98,11 @@ func seeds(t *testing.T, otherwise uint64) (from, to uint64) {
 		}
 		return from, to
 	}
-	if testing.Short() {
+	switch {
+	case testing.Short():
 		otherwise /= 10
+	case raceDetector: // many times slower
+		otherwise /= 4
 	}
 	return 0, otherwise
 }
