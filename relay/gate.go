@@ -155,7 +155,7 @@ func (r *Relay) purge() {
 	if !r.purging.CompareAndSwap(false, true) {
 		return // the one that runs, or is about to, has yet to look
 	}
-	r.loads.Go(func() {
+	r.background(func() {
 		r.purging.Store(false)
 		r.mu.Lock()
 		all := make([]*Session, 0, len(r.sessions))

@@ -37,9 +37,11 @@ type Relay struct {
 	healed      atomic.Uint64         // of these, how many have no effect any more, since all was recorded anew
 	purging     atomic.Bool           // a goroutine is about to look for messages that were not stored
 	relieving   atomic.Bool           // messages are being taken out of memory
-	loads       sync.WaitGroup        // goroutines that read or write chunks
-	moving      sync.RWMutex          // held for reading while messages are between two sessions
-	bodies      sync.RWMutex          // guards where bodies lie: Message.ref, while it is read to be recorded
+	loading     sync.Mutex            // guards shut, and loads against growing after it
+	shut        bool
+	loads       sync.WaitGroup // goroutines that read or write chunks
+	moving      sync.RWMutex   // held for reading while messages are between two sessions
+	bodies      sync.RWMutex   // guards where bodies lie: Message.ref, while it is read to be recorded
 
 	mu       sync.Mutex // guards everything that follows
 	sessions map[string]*Session
@@ -89,9 +91,22 @@ func (r *Relay) sweep() {
 	}
 }
 
+// background runs f on a goroutine of its own, for which Close waits; after
+// Close it does nothing.
+func (r *Relay) background(f func()) {
+	r.loading.Lock()
+	defer r.loading.Unlock()
+	if !r.shut {
+		r.loads.Go(f)
+	}
+}
+
 // Close stops the relay's timers. Sessions are not ended and wills that wait
 // are not published: the broker stops, its clients have not failed.
 func (r *Relay) Close() {
+	r.loading.Lock()
+	r.shut = true
+	r.loading.Unlock()
 	defer r.loads.Wait()
 	r.mu.Lock()
 	defer r.mu.Unlock()

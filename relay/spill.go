@@ -223,7 +223,7 @@ func (s *Session) refillLocked() {
 	if len(sp.chunks) > 0 {
 		sp.loading = true
 		c := sp.chunks[0]
-		s.relay.loads.Go(func() { s.load(c) })
+		s.relay.background(func() { s.load(c) })
 		return
 	}
 	s.untrailLocked()
@@ -365,7 +365,7 @@ func (r *Relay) relieve() {
 	if !r.relieving.CompareAndSwap(false, true) {
 		return
 	}
-	r.loads.Go(func() {
+	r.background(func() {
 		defer r.relieving.Store(false)
 		r.mu.Lock()
 		all := make([]*Session, 0, len(r.sessions))

@@ -126,13 +126,13 @@ step_test() {
 	local status=0
 	EDGEBROKER_E2E=1 CGO_ENABLED=1 go test -race -count=1 -timeout 9m -v ./... >"$tmp/test" 2>&1 || status=$?
 	if [ $status != 0 ]; then
-		grep -vE '^ *(=== (RUN|PAUSE|CONT|NAME)|--- PASS)|^PASS$|^ok |no test files|\[rapid\] OK, passed' "$tmp/test" || true
+		grep -avE '^ *(=== (RUN|PAUSE|CONT|NAME)|--- PASS)|^PASS$|^ok |no test files|\[rapid\] OK, passed' "$tmp/test" || true
 		die "go test -race: see above"
 	fi
-	grep -E '^ok ' "$tmp/test" || die "no package has tests"
-	echo "$(grep -cE '^ *--- PASS' "$tmp/test") tests and subtests passed"
+	grep -aE '^ok ' "$tmp/test" || die "no package has tests"
+	echo "$(grep -acE '^ *--- PASS' "$tmp/test") tests and subtests passed"
 	# A skipped test proves nothing: name each one.
-	grep -E '^ *--- SKIP' "$tmp/test" || true
+	grep -aE '^ *--- SKIP' "$tmp/test" || true
 }
 
 # The race detector makes pools forget, so what guards allocations is skipped
