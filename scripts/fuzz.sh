@@ -66,7 +66,9 @@ case ${1-} in
 -*) die "the only option is --list" ;;
 esac
 minutes=${1:-30}
-[[ $minutes =~ ^[0-9]+$ ]] && [ "$minutes" != 0 ] || die "\"$minutes\" is not a number of minutes"
+if ! [[ $minutes =~ ^[0-9]+$ ]] || [ "$minutes" = 0 ]; then
+	die "\"$minutes\" is not a number of minutes"
+fi
 shift || true
 mapfile -t all < <(targets)
 [ $# -gt 0 ] || set -- "${all[@]}"

@@ -28,7 +28,7 @@ wrong() {
 	exit 2
 }
 
-mode=kill
+mode="kill"
 kills=
 race=
 arguments=()
