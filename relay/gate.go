@@ -157,13 +157,7 @@ func (r *Relay) purge() {
 	}
 	r.background(func() {
 		r.purging.Store(false)
-		r.mu.Lock()
-		all := make([]*Session, 0, len(r.sessions))
-		for _, s := range r.sessions {
-			all = append(all, s)
-		}
-		r.mu.Unlock()
-		for _, s := range all {
+		for _, s := range r.all() {
 			s.purge()
 		}
 	})

@@ -1,11 +1,11 @@
 package relay
 
-// keep makes sure that m's body is in the store, for one more holder, and
-// returns where. Call it only if there is a store.
-func (r *Relay) keep(m *Message) Ref {
+// keep makes sure that m's body is in the store, for one more holder. Call it
+// only if there is a store.
+func (r *Relay) keep(m *Message) {
 	for n := m.holders.Load(); n > 0; n = m.holders.Load() {
 		if m.holders.CompareAndSwap(n, n+1) {
-			return Ref(m.ref.Load())
+			return
 		}
 	}
 	r.bodies.Lock()
@@ -14,7 +14,6 @@ func (r *Relay) keep(m *Message) Ref {
 		r.recordBodyLocked(m)
 	}
 	m.holders.Add(1)
-	return Ref(m.ref.Load())
 }
 
 func (r *Relay) recordBodyLocked(m *Message) {

@@ -74,9 +74,7 @@ func (r *Relay) restoreSession(st *SessionState) {
 	}
 	for _, c := range st.Chunks {
 		r.holdChunk(&c)
-		s.spill.chunks = append(s.spill.chunks, &chunk{Chunk: c})
-		s.spill.entries += c.Entries
-		s.spill.bytes += c.Bytes
+		s.spill.insert(len(s.spill.chunks), &chunk{Chunk: c})
 	}
 	for i := range st.Tail {
 		s.spill.tail.push(s.adoptLocked(&st.Tail[i], s.subs))

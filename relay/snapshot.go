@@ -35,13 +35,7 @@ func (r *Relay) Stored(mark uint64) {
 	if r.healed.Swap(mark) == mark {
 		return
 	}
-	r.mu.Lock()
-	all := make([]*Session, 0, len(r.sessions))
-	for _, s := range r.sessions {
-		all = append(all, s)
-	}
-	r.mu.Unlock()
-	for _, s := range all {
+	for _, s := range r.all() {
 		s.mu.Lock()
 		for _, c := range s.spill.chunks {
 			if c.held != nil {

@@ -38,6 +38,26 @@ func (sp *spilled) empty() bool { return len(sp.chunks) == 0 && sp.tail.len() ==
 
 func (sp *spilled) len() int { return sp.entries + sp.tail.len() }
 
+// insert puts c before the at-th chunk, cut takes the at-th out.
+func (sp *spilled) insert(at int, c *chunk) {
+	sp.chunks = slices.Insert(sp.chunks, at, c)
+	sp.entries += c.Entries
+	sp.bytes += c.Bytes
+}
+
+func (sp *spilled) cut(at int) *chunk {
+	c := sp.chunks[at]
+	if at == 0 { // as nearly always, and there may be thousands
+		sp.chunks[0] = nil
+		sp.chunks = sp.chunks[1:]
+	} else {
+		sp.chunks = slices.Delete(sp.chunks, at, at+1)
+	}
+	sp.entries -= c.Entries
+	sp.bytes -= c.Bytes
+	return c
+}
+
 // waitingLocked is how many messages wait, and their bytes as far as they
 // would be in memory.
 func (s *Session) waitingLocked() (n int, bytes int64) {
@@ -102,9 +122,7 @@ func (s *Session) writeChunkLocked(q *queue, at int) {
 	}
 	r.holdChunk(&c.Chunk)
 	k := &chunk{Chunk: c.Chunk, held: held}
-	s.spill.chunks = slices.Insert(s.spill.chunks, at, k)
-	s.spill.entries += k.Entries
-	s.spill.bytes += k.Bytes
+	s.spill.insert(at, k)
 	if s.recorded.Load() != 0 {
 		s.spill.fresh = append(s.spill.fresh, k)
 		s.spilling.Store(true)
@@ -245,9 +263,7 @@ func (s *Session) load(c *chunk) {
 		s.mu.Unlock()
 		return
 	}
-	s.spill.chunks = s.spill.chunks[1:]
-	s.spill.entries -= c.Entries
-	s.spill.bytes -= c.Bytes
+	s.spill.cut(0)
 	for _, d := range s.takeLocked(c, s.subs, entries, err) {
 		s.queue.push(d)
 	}
@@ -313,10 +329,7 @@ func (s *Session) adoptLocked(e *Entry, subs map[string]*subscription) delivery 
 
 // dropChunkLocked gives up the first chunk, which is the oldest of what waits.
 func (s *Session) dropChunkLocked() {
-	c := s.spill.chunks[0]
-	s.spill.chunks = s.spill.chunks[1:]
-	s.spill.entries -= c.Entries
-	s.spill.bytes -= c.Bytes
+	c := s.spill.cut(0)
 	s.recordLocked(Change{Kind: Settled, Seq: c.First, Last: c.Last})
 	s.letGo(c)
 	s.relay.releaseChunk(&c.Chunk)
@@ -346,10 +359,7 @@ func (s *Session) moveChunks() {
 }
 
 func (s *Session) moveChunkLocked(i int, entries []Entry, err error) {
-	old := s.spill.chunks[i]
-	s.spill.chunks = slices.Delete(s.spill.chunks, i, i+1)
-	s.spill.entries -= old.Entries
-	s.spill.bytes -= old.Bytes
+	old := s.spill.cut(i)
 	var q queue
 	for _, d := range s.takeLocked(old, s.subs, entries, err) {
 		s.relay.vacate(d.msg)
@@ -367,13 +377,7 @@ func (r *Relay) relieve() {
 	}
 	r.background(func() {
 		defer r.relieving.Store(false)
-		r.mu.Lock()
-		all := make([]*Session, 0, len(r.sessions))
-		for _, s := range r.sessions {
-			all = append(all, s)
-		}
-		r.mu.Unlock()
-		for _, s := range all {
+		for _, s := range r.all() {
 			if r.queuedBytes.Load() < r.cfg.TotalQueuedBytes/2 {
 				return
 			}

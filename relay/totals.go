@@ -45,14 +45,21 @@ func (r *Relay) count(t *Totals) []*Session {
 	return all
 }
 
-// Sessions describes every session, in no order.
-func (r *Relay) Sessions() []SessionInfo {
+// all is the sessions at this moment, for those who look at one after the other
+// and must not hold up who connects.
+func (r *Relay) all() []*Session {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	all := make([]*Session, 0, len(r.sessions))
 	for _, s := range r.sessions {
 		all = append(all, s)
 	}
-	r.mu.Unlock()
+	return all
+}
+
+// Sessions describes every session, in no order.
+func (r *Relay) Sessions() []SessionInfo {
+	all := r.all()
 	out := make([]SessionInfo, len(all))
 	for i, s := range all {
 		out[i] = s.info()
