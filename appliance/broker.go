@@ -310,18 +310,11 @@ func relayConfig(c Config) relay.Config {
 	r.MaxTopicAlias = uint16(c.Limits.MaxTopicAlias)
 	r.MaxTopicLevels = c.Limits.MaxTopicLevels
 	r.MaxOutbound = int(c.Limits.MaxOutboundBytes)
-	r.MaxQueued = c.Sessions.MaxQueuedMessages
-	r.MaxQueuedBytes = int64(c.Sessions.MaxQueuedBytes)
+	r.Queue, r.QueueFor = c.queueRules()
 	r.TotalQueuedBytes = int64(c.Sessions.TotalQueuedBytes)
 	r.MaxSessions = c.Sessions.MaxSessions
 	r.MaxSessionExpiry = c.Sessions.MaxExpiry
 	r.MaxRetained = c.Retained.MaxMessages
 	r.MaxRetainedBytes = int64(c.Retained.MaxBytes)
-	switch c.FullQueue() {
-	case DropNewest:
-		r.WhenFull = relay.DropNewest
-	case Refuse:
-		r.WhenFull = relay.Refuse
-	}
 	return r
 }

@@ -88,6 +88,11 @@ type SessionsConfig struct {
 	MaxQueuedBytes    ByteSize      `yaml:"max_queued_bytes"`    // per session
 	TotalQueuedBytes  ByteSize      `yaml:"total_queued_bytes"`  // all sessions together
 	WhenFull          WhenFull      `yaml:"when_full"`           // empty: see Config.FullQueue
+
+	// Classes are sessions whose queues have bounds of their own: that of a
+	// session is the first which matches, looked up whenever its client
+	// connects.
+	Classes []SessionClass `yaml:"classes"`
 }
 
 // WhenFull says what gives way when a session queue is full. What is dropped

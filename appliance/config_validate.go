@@ -59,6 +59,7 @@ func (c Config) findings() []finding {
 	out = append(out, c.controlFindings()...)
 	out = append(out, c.sizeFindings()...)
 	out = append(out, oneOf("sessions.when_full", c.FullQueue(), DropOldest, DropNewest, Refuse)...)
+	out = append(out, c.classFindings()...)
 	out = append(out, c.Storage.findings()...)
 	out = append(out, oneOf("log.format", c.Log.Format, LogText, LogJSON)...)
 	return out

@@ -25,10 +25,8 @@ type Config struct {
 	MaxTopicLevels    int           // levels of a topic name or filter
 	MaxOutbound       int           // bytes waiting in a Link beyond which QoS 0 to it is dropped; as many of QoS 0 may wait in its queue
 	MaxFilterBytes    int64         // memory that the subscriptions of a session may take
-	MaxQueued         int           // messages waiting per session
-	MaxQueuedBytes    int64         // their size, per session
+	Queue             QueueRules    // of a session, if there is no QueueFor
 	TotalQueuedBytes  int64         // their size, all sessions; a quarter is kept for those that hold under 1/128
-	WhenFull          Policy        // what gives way when a queue is full
 	SpillBytes        int64         // messages of a session beyond which further ones are kept in the store only, if there is one
 	RefuseWait        time.Duration // how long a 3.x client is held back that cannot be told so, before it is disconnected
 	MaxSessions       int           // sessions beyond which no new one is made that would be kept; 0: no limit
@@ -36,6 +34,25 @@ type Config struct {
 	MaxRetained       int           // retained messages
 	MaxRetainedBytes  int64         // their size
 	RouteCacheEntries int           // topics whose targets are remembered
+
+	// QueueFor, if not nil, is asked for the rules of a session whenever its
+	// client connects. It must be cheap and safe for concurrent use, and what
+	// it returns must not change afterwards.
+	QueueFor func(clientID, username string) *QueueRules
+}
+
+// QueueRules bound the queue of a session.
+type QueueRules struct {
+	MaxQueued      int    // messages waiting
+	MaxQueuedBytes int64  // their size
+	WhenFull       Policy // what gives way when the queue is full
+}
+
+func (r *Relay) rulesFor(clientID, username string) *QueueRules {
+	if r.cfg.QueueFor != nil {
+		return r.cfg.QueueFor(clientID, username)
+	}
+	return &r.cfg.Queue
 }
 
 // DefaultConfig returns limits for a gateway with 256 MB of memory.
@@ -47,10 +64,8 @@ func DefaultConfig() Config {
 		MaxTopicLevels:    128,
 		MaxOutbound:       1 << 20,
 		MaxFilterBytes:    16 << 20,
-		MaxQueued:         100_000,
-		MaxQueuedBytes:    16 << 20,
+		Queue:             QueueRules{MaxQueued: 100_000, MaxQueuedBytes: 16 << 20, WhenFull: DropOldest},
 		TotalQueuedBytes:  64 << 20,
-		WhenFull:          DropOldest,
 		SpillBytes:        512 << 10,
 		RefuseWait:        10 * time.Second,
 		MaxSessions:       20_000,

@@ -51,16 +51,17 @@ func (s *Session) pushLocked(d delivery) (any bool) {
 	if !s.fitsLocked(size, keep) && l != nil {
 		any = s.pumpLocked()
 	}
-	refuse := keep && r.cfg.WhenFull == Refuse
+	whenFull := s.rules.Load().WhenFull
+	refuse := keep && whenFull == Refuse
+	if keep && !refuse && r.store.Room() == Full && !s.makeWayLocked(&d) {
+		s.drop(DropStoreFull, d.msg.origin(d.qos), 1)
+		return any
+	}
 	for !refuse && !s.fitsLocked(size, keep) {
-		if r.cfg.WhenFull == DropNewest || !s.dropOldestLocked(&d) {
+		if whenFull == DropNewest || !s.dropOldestLocked(&d) {
 			s.drop(DropQueueFull, d.msg.origin(d.qos), 1)
 			return any
 		}
-	}
-	if keep && !refuse && r.store.Full() && !s.makeWayLocked(&d) {
-		s.drop(DropStoreFull, d.msg.origin(d.qos), 1)
-		return any
 	}
 	if d.qos > 0 {
 		s.seq++
@@ -86,7 +87,7 @@ func (s *Session) pushLocked(d delivery) (any bool) {
 // makeWayLocked lets d in while the store is full, in place of two older
 // messages of the session, so that what is kept becomes less.
 func (s *Session) makeWayLocked(d *delivery) bool {
-	if n, _ := s.waitingLocked(); n < 2 || s.relay.cfg.WhenFull != DropOldest {
+	if n, _ := s.waitingLocked(); n < 2 || s.rules.Load().WhenFull != DropOldest {
 		return false
 	}
 	for range 2 {
@@ -124,13 +125,13 @@ func (s *Session) dropOldestLocked(d *delivery) bool {
 // take little of it, so that those who do not read or are away cannot spoil it
 // for those who do.
 func (s *Session) fitsLocked(size int64, kept bool) bool {
-	c := &s.relay.cfg
+	rules := s.rules.Load()
 	n, own := s.waitingLocked()
 	own += size
-	if n >= c.MaxQueued || own > c.MaxQueuedBytes {
+	if n >= rules.MaxQueued || own > rules.MaxQueuedBytes {
 		return false
 	}
-	total, used := c.TotalQueuedBytes, s.relay.queuedBytes.Load()+size
+	total, used := s.relay.cfg.TotalQueuedBytes, s.relay.queuedBytes.Load()+size
 	if kept {
 		if used > total-total/4 {
 			s.relay.relieve()

@@ -14,7 +14,7 @@ import (
 )
 
 func TestEvents(t *testing.T) {
-	b := newBroker(t, func(c *relay.Config) { c.MaxQueued = 1 })
+	b := newBroker(t, func(c *relay.Config) { c.Queue.MaxQueued = 1 })
 	var mu sync.Mutex
 	var got []string
 	b.bus.Subscribe("test", events.Filter{}, 1000, func(e events.Event) {

@@ -32,7 +32,7 @@ func TestEndKeepsThePromiseToFlush(t *testing.T) {
 // The first messages of a batch may be sent to make room for the rest, which
 // then cannot be sent: the first still must be flushed.
 func TestRoomMadeWithinABatchIsFlushed(t *testing.T) {
-	b := newBroker(t, func(c *relay.Config) { c.MaxQueued = 4 })
+	b := newBroker(t, func(c *relay.Config) { c.Queue.MaxQueued = 4 })
 	sub, pub := b.connect("sub", receiveMaximum(4)), b.connect("pub")
 	sub.sub(1, "t")
 	var frames [][]byte

@@ -1,62 +1,83 @@
 package relay
 
-import (
-	"time"
-
-	"github.com/synthetism/edgebroker/wire"
-)
+import "github.com/synthetism/edgebroker/wire"
 
 // cannotKeep reports whether pub must be refused because somebody to whom it
 // would be promised has no room for it: the store, or the queue of a session
 // that may lose nothing.
-func (r *Relay) cannotKeep(pub *wire.Publish, rt *route) bool {
+func (p *Port) cannotKeep(pub *wire.Publish, rt *route) bool {
+	r := p.relay
 	if r.store == nil || rt.level == Memory {
 		return false
 	}
-	full := r.store.Full()
-	if !full && (r.stuffed.Load() == 0 || r.cfg.WhenFull != Refuse) {
+	room := r.store.Room()
+	if room == Ample && r.stuffed.Load() == 0 {
 		return false
 	}
-	if full && pub.Retain && len(pub.Payload) > 0 {
+	switch {
+	case pub.Retain && (room == Full && len(pub.Payload) > 0 || room == Broken):
 		return true
-	}
-	if pub.QoS == 0 {
+	case pub.QoS == 0:
 		return false
+	case room == Broken && pub.QoS == 2 && p.session.recorded.Load() != 0: // its identifier could not be stored
+		return true
 	}
 	for i := range rt.targets {
 		t := &rt.targets[i]
-		if t.qos > 0 && t.session.recorded.Load() != 0 && (full && r.cfg.WhenFull == Refuse || t.session.stuffed.Load()) {
+		if t.qos > 0 && t.session.cannotKeep(room) {
 			return true
 		}
 	}
 	for _, g := range rt.groups {
-		if full && r.cfg.WhenFull == Refuse && g.recorded() {
+		if g.cannotKeep(room) {
 			return true
 		}
 	}
 	return false
 }
 
-// recorded reports whether some member's session is known to the store.
-func (g *group) recorded() bool {
+// cannotKeep reports whether a message that the session would have to keep must
+// be refused on its behalf.
+func (s *Session) cannotKeep(room Room) bool {
+	switch {
+	case s.recorded.Load() == 0:
+		return false
+	case room == Broken:
+		return true
+	}
+	return room == Full && s.rules.Load().WhenFull == Refuse || s.stuffed.Load()
+}
+
+// cannotKeep is Session.cannotKeep for those of whom one gets the message: the
+// members that are online or, when none is, those that are not.
+func (g *group) cannotKeep(room Room) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	online, some, roomy := false, false, false
 	for _, m := range g.members {
-		if m.session.recorded.Load() != 0 {
+		s := m.session
+		if room != Ample && s.cannotKeep(room) {
 			return true
 		}
+		if l := s.live.Load() != nil; l != online {
+			if !l {
+				continue
+			}
+			online, roomy = true, false
+		}
+		some, roomy = true, roomy || !s.stuffed.Load()
 	}
-	return false
+	return some && !roomy
 }
 
 // weighLocked notes whether the session may take on more.
 func (s *Session) weighLocked() {
-	c := &s.relay.cfg
-	if c.WhenFull != Refuse || s.relay.store == nil {
-		return
+	rules := s.rules.Load()
+	over := false
+	if rules.WhenFull == Refuse && s.relay.store != nil {
+		n, bytes := s.waitingLocked()
+		over = n >= rules.MaxQueued || bytes >= rules.MaxQueuedBytes
 	}
-	n, bytes := s.waitingLocked()
-	over := n >= c.MaxQueued || bytes >= c.MaxQueuedBytes
 	if over == s.stuffed.Load() {
 		return
 	}
@@ -66,46 +87,4 @@ func (s *Session) weighLocked() {
 	} else {
 		s.relay.stuffed.Add(-1)
 	}
-}
-
-// roomPoll is how often a publisher that is held back looks whether there is
-// room again.
-const roomPoll = 50 * time.Millisecond
-
-// awaitRoom holds back a 3.x client, which has no answer that says "not now",
-// by not reading on. It reports false when there is still no room after
-// Config.RefuseWait, or the connection has ended.
-func (p *Port) awaitRoom(pub *wire.Publish) bool {
-	p.conclude()
-	p.session.flush()
-	tick := time.NewTicker(roomPoll)
-	defer tick.Stop()
-	for began := time.Now(); time.Since(began) < p.relay.cfg.RefuseWait; {
-		<-tick.C
-		if p.link.Ended() {
-			return false
-		}
-		if !p.relay.cannotKeep(pub, p.relay.routes.lookup(pub.Topic)) {
-			return true
-		}
-	}
-	return false
-}
-
-// noRoom refuses pub, which cannot be kept now. done is true if that is the
-// end of it; else there is room after all, or err ends the connection.
-func (p *Port) noRoom(pub *wire.Publish) (done bool, err error) {
-	if p.version == wire.V5 || pub.QoS == 0 {
-		p.refuse(pub, wire.QuotaExceeded)
-		return true, nil
-	}
-	if p.awaitRoom(pub) {
-		return false, nil
-	}
-	if pub.QoS == 2 { // it has not been received
-		p.release(pub.PacketID)
-	}
-	p.relay.refused.Add(1)
-	p.relay.reportRefusal(p.id, string(pub.Topic), wire.QuotaExceeded)
-	return true, &wire.Error{Reason: wire.QuotaExceeded, Detail: "no room to store the message"}
 }

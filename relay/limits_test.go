@@ -17,14 +17,14 @@ func TestFullQueue(t *testing.T) {
 	for _, tc := range cases {
 		const each = 160 + 1 + 1 // overhead, topic, payload
 		limits := map[string]func(*relay.Config){
-			"messages":        func(c *relay.Config) { c.MaxQueued = 4 },
-			"bytes":           func(c *relay.Config) { c.MaxQueuedBytes = 4 * each },
-			"bytes, one less": func(c *relay.Config) { c.MaxQueuedBytes = 5*each - 1 },
+			"messages":        func(c *relay.Config) { c.Queue.MaxQueued = 4 },
+			"bytes":           func(c *relay.Config) { c.Queue.MaxQueuedBytes = 4 * each },
+			"bytes, one less": func(c *relay.Config) { c.Queue.MaxQueuedBytes = 5*each - 1 },
 			"bytes in total":  func(c *relay.Config) { c.TotalQueuedBytes = 4 * each * 4 / 3 },
 		}
 		for name, limit := range limits {
 			t.Run(fmt.Sprint(name, tc.policy), func(t *testing.T) {
-				b := newBroker(t, func(c *relay.Config) { c.WhenFull = tc.policy; limit(c) })
+				b := newBroker(t, func(c *relay.Config) { c.Queue.WhenFull = tc.policy; limit(c) })
 				sub, pub := b.connect("sub", kept), b.connect("pub")
 				sub.sub(1, "t")
 				sub.end()
@@ -41,7 +41,7 @@ func TestFullQueue(t *testing.T) {
 
 // Sessions that hoard leave room for those that take little.
 func TestHoardersLeaveRoom(t *testing.T) {
-	b := newBroker(t, func(c *relay.Config) { c.MaxQueuedBytes, c.TotalQueuedBytes = 32<<10, 64<<10 })
+	b := newBroker(t, func(c *relay.Config) { c.Queue.MaxQueuedBytes, c.TotalQueuedBytes = 32<<10, 64<<10 })
 	pub := b.connect("pub")
 	for i := range 4 {
 		c := b.connect(fmt.Sprint("hoarder", i), kept)
@@ -67,7 +67,7 @@ func TestHoardersLeaveRoom(t *testing.T) {
 // A message that alone is more than the share kept for healthy clients reaches
 // them nonetheless while hoarders hold the rest.
 func TestHoardersDoNotStopLargeMessages(t *testing.T) {
-	b := newBroker(t, func(c *relay.Config) { c.MaxQueuedBytes, c.TotalQueuedBytes = 32<<10, 64<<10 })
+	b := newBroker(t, func(c *relay.Config) { c.Queue.MaxQueuedBytes, c.TotalQueuedBytes = 32<<10, 64<<10 })
 	pub := b.connect("pub")
 	for i := range 4 {
 		c := b.connect(fmt.Sprint("hoarder", i), kept)
@@ -120,7 +120,7 @@ func TestTotalIsNeverExceeded(t *testing.T) {
 
 // What was acknowledged to its publisher does not give way to what may be lost.
 func TestQoS0DoesNotPushOutQoS1(t *testing.T) {
-	b := newBroker(t, func(c *relay.Config) { c.MaxQueued = 4 })
+	b := newBroker(t, func(c *relay.Config) { c.Queue.MaxQueued = 4 })
 	sub, pub := b.connect("sub", kept, receiveMaximum(1)), b.connect("pub")
 	sub.subscribe(relay.Subscription{Filter: "t", QoS: 1, ID: 1}) // through the queue
 	pub.pub(1, numbered("t", 0, 4)...)

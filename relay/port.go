@@ -45,6 +45,7 @@ type Port struct {
 	aliases     []string     // inbound topic aliases, index 0 unused [MQTT-3.3.2-12]
 	answers     []byte       // acknowledgements to send once what they promise is stored
 	acks        []ack        // acknowledgements received since the last Flush
+	held        *held        // nil if nothing is held back
 }
 
 // ack is an acknowledgement received from the client.
@@ -86,6 +87,20 @@ func (p *Port) Attach(link Link) {
 // Nothing is sent until Flush. An error is a *wire.Error: the connection must
 // end, a v5 client being told its Reason.
 func (p *Port) Receive(f wire.Frame) error {
+	if h := p.held; h != nil {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		switch {
+		case h.over: // what it sends now must not come before what it will send again
+			return nil
+		case len(h.frames) == 0: // what was held back has been taken on
+			p.held = nil
+		}
+	}
+	return p.receive(f)
+}
+
+func (p *Port) receive(f wire.Frame) error {
 	if f.Type == wire.PUBLISH {
 		return p.receivePublish(f)
 	}
@@ -118,24 +133,30 @@ func (p *Port) receivePublish(f wire.Frame) error {
 		raw = nil
 	}
 	rt, allowed := p.route(pub.Topic)
+	if p.version != wire.V5 && pub.QoS > 0 && (p.held != nil || p.mustWait(&pub, rt, allowed)) {
+		return p.holdBack(f.Raw)
+	}
+	return p.accept(&pub, rt, allowed, raw)
+}
+
+// accept takes pub on, or refuses it.
+func (p *Port) accept(pub *wire.Publish, rt *route, allowed bool, raw []byte) error {
 	if pub.QoS == 2 {
 		known, err := p.receiveOnce(pub.PacketID)
 		if err != nil || known {
 			return err
 		}
 	}
-	if reason := p.relay.check(&pub, rt, allowed); reason != wire.Success {
-		p.refuse(&pub, reason)
+	reason := p.relay.check(pub, rt, allowed)
+	if reason == wire.Success && (p.version == wire.V5 || pub.QoS == 0) && p.cannotKeep(pub, rt) {
+		reason = wire.QuotaExceeded
+	}
+	if reason != wire.Success {
+		p.refuse(pub, reason)
 		return nil
 	}
-	if p.relay.cannotKeep(&pub, rt) {
-		if done, err := p.noRoom(&pub); done || err != nil {
-			return err
-		}
-		rt, _ = p.route(pub.Topic)
-	}
-	rt, m := p.publish(rt, &pub, raw)
-	p.answer(&pub, rt, m)
+	rt, m := p.publish(rt, pub, raw)
+	p.answer(pub, rt, m)
 	return nil
 }
 
@@ -314,7 +335,7 @@ func (p *Port) receivePubrel(id uint16) {
 // Flush delivers what has been received, lets acknowledgements go as soon as
 // the store has what they promise, and writes everything out.
 func (p *Port) Flush() {
-	p.conclude()
+	p.concludeHolding()
 	if p.link != nil {
 		p.session.dirty.Store(false)
 		p.session.flush()
@@ -322,6 +343,14 @@ func (p *Port) Flush() {
 	if p.relay.store != nil {
 		p.relay.store.AwaitBacklog() // what a client sends is read no faster than it can be stored
 	}
+}
+
+func (p *Port) concludeHolding() {
+	if h := p.held; h != nil {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+	}
+	p.conclude()
 }
 
 func (p *Port) conclude() {

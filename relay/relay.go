@@ -161,6 +161,8 @@ func (r *Relay) Open(c Connect) *Port {
 	s.starved.Store(false)
 	s.holding = false
 	s.username = c.Username
+	s.rules.Store(r.rulesFor(c.ClientID, c.Username))
+	s.weighLocked()
 	s.expiry.Store(c.Expiry)
 	s.queued0.Store(s.queue.countQoS0())
 	s.termsLocked(true)
@@ -217,7 +219,8 @@ func (p *Port) End(e End) {
 	}
 	s.mu.Unlock()
 	defer p.leave(e)
-	p.conclude()
+	p.giveUpHeld()
+	p.concludeHolding()
 }
 
 func (p *Port) leave(e End) {

@@ -43,6 +43,7 @@ func (r *Relay) adopt(m *Message) {
 func (r *Relay) restoreSession(st *SessionState) {
 	s := &Session{relay: r, id: st.Terms.ClientID, username: st.Terms.Username, created: time.Now(),
 		seq: st.NextSeq, seen: st.Sent, will: st.Will, willDue: st.WillDue, detached: st.Detached}
+	s.rules.Store(r.rulesFor(s.id, s.username))
 	s.recorded.Store(st.ID)
 	s.expiry.Store(st.Terms.Expiry)
 	if st.Attached {

@@ -27,6 +27,7 @@ type Session struct {
 	sent     traffic // publishes to it
 	dropped  atomic.Uint64
 	expiry   atomic.Uint32 // seconds the session is kept without a connection [MQTT-3.1.2-23]
+	rules    atomic.Pointer[QueueRules]
 
 	mu       sync.Mutex // guards everything that follows
 	port     *Port      // the current owner, attached or about to be

@@ -52,13 +52,15 @@ func (g *group) pick(qos byte, not *Session) *subscription {
 		if m.session == not || m.session.ended.Load() {
 			continue
 		}
-		switch l := m.session.live.Load(); {
-		case l != nil && !m.session.behind():
+		l, stuffed := m.session.live.Load(), m.session.stuffed.Load()
+		better := func(than *subscription) bool { return than == nil || !stuffed && than.session.stuffed.Load() }
+		switch {
+		case l != nil && !stuffed && !m.session.behind():
 			g.next = at + 1
 			return m
-		case l != nil && busy == nil:
+		case l != nil && better(busy):
 			busy, busyAt = m, at
-		case l == nil && kept == nil && qos > 0 && m.QoS > 0:
+		case l == nil && qos > 0 && m.QoS > 0 && better(kept):
 			kept, keptAt = m, at
 		}
 	}

@@ -128,7 +128,7 @@ func TestSpillLimits(t *testing.T) {
 	}
 	t.Run("drop oldest gives up what is in memory, then whole chunks", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			b, s, got := fill(t, func(c *relay.Config) { c.MaxQueued = 40 })
+			b, s, got := fill(t, func(c *relay.Config) { c.Queue.MaxQueued = 40 })
 			n := len(got)
 			if n > 40 || n < 20 || payloads(got) != counted(100-n, 100) {
 				t.Errorf("got %s; want the newest, at most 40", payloads(got))
@@ -141,7 +141,7 @@ func TestSpillLimits(t *testing.T) {
 	})
 	t.Run("drop newest", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			b, s, got := fill(t, func(c *relay.Config) { c.MaxQueued, c.WhenFull = 40, relay.DropNewest })
+			b, s, got := fill(t, func(c *relay.Config) { c.Queue.MaxQueued, c.Queue.WhenFull = 40, relay.DropNewest })
 			if payloads(got) != counted(0, 40) {
 				t.Errorf("got %s; want the oldest 40", payloads(got))
 			}
@@ -153,7 +153,7 @@ func TestSpillLimits(t *testing.T) {
 	})
 	t.Run("bytes count as if they were in memory", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			_, _, got := fill(t, func(c *relay.Config) { c.MaxQueuedBytes, c.WhenFull = 5000, relay.DropNewest })
+			_, _, got := fill(t, func(c *relay.Config) { c.Queue.MaxQueuedBytes, c.Queue.WhenFull = 5000, relay.DropNewest })
 			if n := len(got); n < 25 || n > 31 {
 				t.Errorf("got %d messages of 162 or 163 bytes; want 5000 bytes of them", n)
 			}
@@ -164,7 +164,7 @@ func TestSpillLimits(t *testing.T) {
 // What waits only in the tail must give way as well.
 func TestDropOldestReachesTheTail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, _ := spilling(t, func(c *relay.Config) { c.MaxQueued = 5; c.MaxInflight = 20 })
+		b, _ := spilling(t, func(c *relay.Config) { c.Queue.MaxQueued = 5; c.MaxInflight = 20 })
 		sub, pub := b.connect("sub", kept), b.connect("pub")
 		sub.sub(1, "t")
 		pub.pub(1, numbered("t", 0, 20)...) // fills the window, which has SpillBytes

@@ -45,8 +45,8 @@ type Store interface {
 	// entries, those that are left; an error says what is not. It may block.
 	Load(ref Ref) ([]Entry, error)
 
-	// Full reports that no more messages can be taken on for now.
-	Full() bool
+	// Room says whether messages can be taken on.
+	Room() Room
 
 	// AwaitBacklog waits while more has been recorded and not written than is
 	// good for the memory, unless the store has failed.
@@ -64,6 +64,15 @@ const (
 	Memory Level = iota // nothing beyond the life of the process: it is not recorded
 	Flush               // it is recorded, and stable a bounded time after
 	Sync                // it is recorded and stable
+)
+
+// Room is what a Store can take on.
+type Room byte
+
+const (
+	Ample  Room = iota
+	Full        // what is kept must become less before it takes on more messages
+	Broken      // whatever is recorded now is likely to be lost
 )
 
 // Ref is where a Store keeps something; 0 is nowhere.

@@ -18,7 +18,7 @@ import (
 type store struct {
 	mu      sync.Mutex
 	hold    bool
-	full    bool
+	room    relay.Room
 	levels  map[string]relay.Level // by topic; others are Sync
 	changes []string               // of all, as words
 	names   map[uint64]string      // sessions
@@ -123,10 +123,10 @@ func (s *store) Near(a, b relay.Ref) bool { return a == b }
 func (s *store) AwaitBacklog()            {}
 func (s *store) Clock() time.Duration     { return 0 }
 
-func (s *store) Full() bool {
+func (s *store) Room() relay.Room {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.full
+	return s.room
 }
 
 func (s *store) Commit(_ relay.Level, done relay.Done) {

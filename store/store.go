@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/synthetism/edgebroker/journal"
@@ -31,7 +30,6 @@ type Store struct {
 	opts    Options
 	log     *slog.Logger
 	journal *journal.Log
-	full    atomic.Bool
 	scratch sync.Pool
 	meter   meter
 
@@ -157,7 +155,6 @@ func (s *Store) Close() error {
 func (s *Store) Journal() *journal.Log { return s.journal }
 
 func (s *Store) changed(state journal.State, err error) {
-	s.full.Store(state == journal.Full)
 	if s.opts.OnState != nil {
 		s.opts.OnState(state, err)
 	}
@@ -166,8 +163,16 @@ func (s *Store) changed(state journal.State, err error) {
 // Level implements relay.Store.
 func (s *Store) Level(topic string) relay.Level { return s.opts.level(topic) }
 
-// Full implements relay.Store.
-func (s *Store) Full() bool { return s.full.Load() }
+// Room implements relay.Store.
+func (s *Store) Room() relay.Room {
+	switch s.journal.State() {
+	case journal.Full:
+		return relay.Full
+	case journal.Failed:
+		return relay.Broken
+	}
+	return relay.Ample
+}
 
 // Clock implements relay.Store.
 func (s *Store) Clock() time.Duration { return s.journal.Clock() }

@@ -67,7 +67,7 @@ func newWorld(t testing.TB, seed uint64, change func(*relay.Config, *store.Optio
 func (w *world) start() {
 	w.t.Helper()
 	cfg := relay.DefaultConfig()
-	cfg.WhenFull = relay.Refuse
+	cfg.Queue.WhenFull = relay.Refuse
 	opts := store.Options{Disk: w.disk, Level: relay.Sync, SegmentSize: 8 << 10, Log: slog.New(slog.DiscardHandler)}
 	if w.change != nil {
 		w.change(&cfg, &opts)
