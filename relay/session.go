@@ -124,16 +124,17 @@ func (s *Session) end() {
 		s.relay.subs.remove(sub)
 	}
 	s.relay.queuedBytes.Add(-waiting.bytes - unacked.bytes - spill.tail.bytes)
-	var again []delivery
+	var again, sent []delivery
 	for i := range unacked.n {
 		switch e := unacked.at(i); e.state {
 		case awaitPuback:
 			again = append(again, e.delivery)
 		case awaitPubrec:
 			s.drop(DropDiscarded, e.msg.origin(e.qos), 1)
-			s.unkeep(&e.delivery)
+			sent = append(sent, e.delivery)
 		}
 	}
+	s.giveUp(sent)
 	for waiting.len() > 0 {
 		again = append(again, waiting.pop())
 	}
@@ -166,13 +167,42 @@ func (s *Session) handOn(list []delivery) {
 		if d.group == nil || d.qos == 0 || !s.relay.redispatch(*d, s) {
 			s.drop(DropDiscarded, d.msg.origin(d.qos), 1)
 		}
-		s.unkeep(d)
 	}
+	s.giveUp(list)
+}
+
+// giveUp records that the session needs list, whose order is that of Seq, no
+// more, and then lets go of it: a crash must not find what refers to a body
+// without the body.
+func (s *Session) giveUp(list []delivery) {
+	var first, last uint64
+	for i := range list {
+		if d := &list[i]; d.kept {
+			if first == 0 {
+				first = d.seq
+			}
+			last = d.seq
+		}
+	}
+	s.settleRange(first, last)
+	for i := range list {
+		s.unkeep(&list[i])
+	}
+}
+
+func (s *Session) settleRange(first, last uint64) {
+	if last == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.recordLocked(Change{Kind: Settled, Seq: first, Last: last})
 }
 
 // handOnChunk is handOn for what is not in memory.
 func (s *Session) handOnChunk(c *chunk, subs map[string]*subscription) {
 	if !c.Shared {
+		s.settleRange(c.First, c.Last)
 		s.mu.Lock()
 		s.letGo(c)
 		s.mu.Unlock()
@@ -183,11 +213,12 @@ func (s *Session) handOnChunk(c *chunk, subs map[string]*subscription) {
 	entries, err := s.readLocking(c)
 	list := s.takeLocked(c, subs, entries, err)
 	s.mu.Unlock()
-	s.relay.releaseEntries(&c.Chunk)
 	for i := range list {
 		s.relay.queuedBytes.Add(-list[i].msg.size())
 	}
 	s.handOn(list)
+	s.settleRange(c.First, c.Last) // those too that could not be read
+	s.relay.releaseEntries(&c.Chunk)
 }
 
 func (s *Session) stopTimersLocked() {

@@ -296,21 +296,32 @@ func (s *Session) takeLocked(c *chunk, subs map[string]*subscription, entries []
 		for i := range entries {
 			list = append(list, s.adoptLocked(&entries[i], subs))
 		}
-		s.damagedLocked(&c.Chunk, len(entries), err)
+		s.damagedLocked(&c.Chunk, entries, err)
 	}
 	c.held = nil
 	s.relay.releaseBodies(&c.Chunk)
 	return list
 }
 
-// damagedLocked counts the messages of a chunk that could not be read.
-func (s *Session) damagedLocked(c *Chunk, read int, err error) {
-	lost := c.Entries - read
+// damagedLocked counts the messages of a chunk that could not be read, and
+// records that nobody needs to look for them again. read are the others.
+func (s *Session) damagedLocked(c *Chunk, read []Entry, err error) {
+	lost := c.Entries - len(read)
 	if lost == 0 {
 		return
 	}
 	s.relay.log.Error("stored messages cannot be read", "client", s.id, "messages", lost, "error", err)
 	s.drop(DropDamaged, origin{qos: 1}, lost)
+	from := c.First
+	for i := range read {
+		if seq := read[i].Seq; seq > from {
+			s.recordLocked(Change{Kind: Settled, Seq: from, Last: seq - 1})
+		}
+		from = read[i].Seq + 1
+	}
+	if from <= c.Last {
+		s.recordLocked(Change{Kind: Settled, Seq: from, Last: c.Last})
+	}
 }
 
 // adoptLocked makes a delivery of an entry that has been read from the store,

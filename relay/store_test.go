@@ -22,8 +22,9 @@ type store struct {
 	levels  map[string]relay.Level // by topic; others are Sync
 	changes []string               // of all, as words
 	names   map[uint64]string      // sessions
-	refs    relay.Ref
+	last    relay.Ref
 	held    map[relay.Ref]int
+	refs    refs
 	waiting []relay.Done
 	bodies  map[relay.Ref]*relay.Message
 	chunks  map[relay.Ref][]relay.Entry
@@ -51,14 +52,15 @@ func (s *store) Record(c relay.Change) relay.Ref {
 	if w := s.words(&c); w != "" {
 		s.changes = append(s.changes, w)
 	}
-	s.refs++
+	s.last++
 	switch c.Kind {
 	case relay.Body:
-		s.bodies = put(s.bodies, s.refs, c.Message)
+		s.bodies = put(s.bodies, s.last, c.Message)
 	case relay.Spilled:
-		s.chunks = put(s.chunks, s.refs, slices.Clone(c.Entries))
+		s.chunks = put(s.chunks, s.last, slices.Clone(c.Entries))
 	}
-	return s.refs
+	s.refs.take(s.last, &c, func(at relay.Ref) []relay.Entry { return s.chunks[at] })
+	return s.last
 }
 
 func put[V any](m map[relay.Ref]V, ref relay.Ref, v V) map[relay.Ref]V {
@@ -104,6 +106,9 @@ func (s *store) holdLocked(ref relay.Ref, n int) {
 	}
 	if s.held[ref] += n; s.held[ref] == 0 {
 		delete(s.held, ref)
+		if what := s.refs.needs(ref); what != "" {
+			panic(fmt.Sprintf("%d is released, and needed by %s", ref, what))
+		}
 	}
 }
 
