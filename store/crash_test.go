@@ -64,6 +64,7 @@ func crashes(t *testing.T, seed uint64, v variant) {
 func failing(t *testing.T, seed uint64, v variant) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, seed, v.change)
+		w.checkpoints = seed%2 == 0
 		w.start()
 		dice := seeded(seed + 1)
 		w.disk.Hook(func(op faultdisk.Op) faultdisk.Fault {

@@ -83,7 +83,7 @@ type message struct {
 	id       uint16
 	acked    bool // PUBACK or PUBREC came
 	released bool // PUBREL was sent
-	late     bool // refused at first, which its publisher need not have heard before it sent others
+	late     bool // refused once, which its publisher need not have heard before it sent others
 	owed     []*device
 }
 
@@ -105,7 +105,7 @@ func (d *device) connect() {
 		if m.released {
 			d.send(wire.AppendAck(nil, wire.PUBREL, wire.V5, m.id, 0))
 		} else {
-			d.send(d.frame(m, true))
+			d.offer(m, true)
 		}
 	}
 	port.Flush()
@@ -155,11 +155,16 @@ func (d *device) publish() {
 		m.owed = d.interested(m)
 		d.all = append(d.all, m)
 		d.note("%s publishes %d on %s at QoS %d #%d, retain %v", d.id, m.n, m.topic, m.qos, m.id, m.retain)
-		refused := d.relay.Totals().Refused
-		d.send(d.frame(m, false))
-		m.late = d.relay.Totals().Refused > refused
+		d.offer(m, false)
 	}
 	d.port.Flush()
+}
+
+// offer sends a publish, and notes whether it is refused.
+func (d *device) offer(m *message, dup bool) {
+	refused := d.relay.Totals().Refused
+	d.send(d.frame(m, dup))
+	m.late = m.late || d.relay.Totals().Refused > refused
 }
 
 // confirmed is a relay.Done that remembers.
