@@ -9,6 +9,7 @@ type segment struct {
 	number uint32 // constant
 	seed   uint32 // constant
 	flags  byte   // constant
+	format uint16 // constant; of the owner's records
 	prev   Pos    // constant; where the segment before ends
 
 	size    int64  // of the file
@@ -117,6 +118,7 @@ func (l *Log) newSegmentLocked(n int64, flags byte) *part {
 		number: l.number,
 		seed:   l.epoch.seed(l.number),
 		flags:  flags,
+		format: l.o.Format,
 		prev:   prev,
 		size:   max(l.o.SegmentSize, headerSize+beginSize+n),
 	}

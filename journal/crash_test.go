@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -17,33 +16,27 @@ import (
 )
 
 // TestCrash runs seeded random lives of a log against a plain model. Each life
-// ends in a power cut, a kill or a close; writes and syncs fail. EDGEBROKER_SEEDS
-// says how many seeds, EDGEBROKER_SEED which one alone.
+// ends in a power cut, a kill or a close; writes and syncs fail. CRASH_SEEDS is
+// FROM-TO of the seeds; scripts/crash.sh asks for many.
 func TestCrash(t *testing.T) {
-	first, seeds := uint64(1), uint64(300)
+	from, to := uint64(1), uint64(301)
 	if testing.Short() {
-		seeds = 50
+		to = 51
 	}
-	if s := os.Getenv("EDGEBROKER_SEEDS"); s != "" {
-		n, err := strconv.ParseUint(s, 10, 64)
-		must(t, err)
-		seeds = n
-	}
-	if s := os.Getenv("EDGEBROKER_SEED"); s != "" {
-		n, err := strconv.ParseUint(s, 10, 64)
-		must(t, err)
-		first, seeds = n, 1
+	if s := os.Getenv("CRASH_SEEDS"); s != "" {
+		if _, err := fmt.Sscanf(s, "%d-%d", &from, &to); err != nil {
+			t.Fatalf("CRASH_SEEDS=%q is not FROM-TO", s)
+		}
 	}
 	var total tally
-	for seed := first; seed < first+seeds && !t.Failed(); seed++ {
+	for seed := from; seed < to && !t.Failed(); seed++ {
 		synctest.Test(t, func(t *testing.T) {
 			w := &world{TB: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), tally: &total}
 			w.run()
 		})
-
 	}
-	t.Logf("%d seeds: %+v", seeds, total)
-	if seeds > 40 && (total.acked == 0 || total.lostUnacked == 0 || total.failures == 0 || total.checkpoints == 0 || total.moved == 0 || total.full == 0) {
+	t.Logf("%d seeds: %+v", to-from, total)
+	if to-from > 40 && (total.acked == 0 || total.lostUnacked == 0 || total.failures == 0 || total.checkpoints == 0 || total.moved == 0 || total.full == 0) {
 		t.Error("the test does not reach what it is for")
 	}
 }

@@ -141,7 +141,7 @@ func (s store) worksOn(t *testing.T) {
 }
 
 // stride is how many cases a test goes on at a time: 1 if EDGEBROKER_THOROUGH is
-// set, else usual, which is prime to all that matters, or more in a hurry.
+// set, as scripts/crash.sh --damage does, else usual, which is prime to all that matters, or more in a hurry.
 func stride(usual int) int {
 	switch {
 	case os.Getenv("EDGEBROKER_THOROUGH") != "":

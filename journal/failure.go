@@ -73,6 +73,7 @@ func (l *Log) reopen() {
 	s := &segment{
 		number: l.number,
 		seed:   l.epoch.seed(l.number),
+		format: l.o.Format,
 		prev:   l.durable,
 		size:   l.o.SegmentSize,
 	}

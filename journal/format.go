@@ -71,6 +71,7 @@ func (e epoch) seed(number uint32) uint32 {
 // header is what a segment says about itself.
 type header struct {
 	kind, flags  byte
+	format       uint16 // of the owner's records
 	epoch        epoch
 	number, root uint32
 	prev         Pos // end of the segment before; of a spare: the last segment begun
@@ -85,6 +86,7 @@ func (h *header) put(b []byte) {
 	copy(b, magic)
 	binary.LittleEndian.PutUint32(b[8:], version)
 	b[12], b[13] = h.kind, h.flags
+	binary.LittleEndian.PutUint16(b[14:], h.format)
 	copy(b[16:], h.epoch[:])
 	binary.LittleEndian.PutUint32(b[32:], h.number)
 	binary.LittleEndian.PutUint32(b[36:], h.root)
@@ -108,6 +110,7 @@ func (h *header) get(b []byte) bool {
 		return false
 	}
 	h.kind, h.flags = b[12], b[13]
+	h.format = binary.LittleEndian.Uint16(b[14:])
 	copy(h.epoch[:], b[16:])
 	h.number = binary.LittleEndian.Uint32(b[32:])
 	h.root = binary.LittleEndian.Uint32(b[36:])

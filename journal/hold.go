@@ -56,13 +56,14 @@ func (l *Log) Release(pos Pos, bytes int) {
 }
 
 // vacateLocked chooses the segments before root that the checkpoint now
-// beginning is to empty: those less than half of which is held, the emptiest
-// first, as far as there is room to write what is held anew.
+// beginning is to empty: those less than half of which is held, and those of an
+// older format, the emptiest first, as far as there is room to write what is
+// held anew.
 func (l *Log) vacateLocked(root uint32) {
 	var sparse []*segment
 	for _, s := range l.segs {
 		s.vacate = false
-		if s.number < root && s.holds > 0 && s.held < s.size/2 {
+		if s.number < root && s.holds > 0 && (s.held < s.size/2 || s.format != l.o.Format) {
 			sparse = append(sparse, s)
 		}
 	}

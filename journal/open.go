@@ -31,6 +31,9 @@ func Open(o Options, replay func(Record) error) (_ *Log, _ *Recovery, err error)
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := v.checkFormat(o.Format); err != nil {
+		return nil, nil, err
+	}
 	if err := v.settle(); err != nil {
 		return nil, nil, err
 	}
@@ -83,7 +86,7 @@ func newLog(o Options, v *survey) *Log {
 	}
 	for _, s := range append(v.old, chain...) {
 		l.segs = append(l.segs, &segment{
-			number: s.number, seed: l.epoch.seed(s.number), flags: s.h.flags, prev: s.h.prev,
+			number: s.number, seed: l.epoch.seed(s.number), flags: s.h.flags, format: s.h.format, prev: s.h.prev,
 			size: s.size, name: s.name, end: s.end,
 		})
 		l.head = s.number
@@ -115,6 +118,7 @@ func (l *Log) start(v *survey) error {
 	s := &segment{
 		number: l.number,
 		seed:   l.epoch.seed(l.number),
+		format: l.o.Format,
 		prev:   l.durable,
 		size:   l.o.SegmentSize,
 	}

@@ -38,6 +38,11 @@ type Options struct {
 	// ClockInterval is how far the store clock may fall back in a crash of an
 	// idle log, default 5 min; negative: as far as the last write.
 	ClockInterval time.Duration
+	// Format is the version of what the owner writes into its records. A log
+	// with records of a later one is refused, with a *VersionError; those of an
+	// earlier one are handed out as they are, and the next Checkpoint leaves
+	// none behind: see Record, Log.Format and Log.Vacate.
+	Format uint16
 	// MaxRecord is the longest record that Append takes, default 257 MiB.
 	MaxRecord int
 	// Log gets what the log copes with by itself; nil for none.

@@ -52,6 +52,16 @@ func (l *Log) Read(pos Pos, buf []byte) (typ byte, data []byte, err error) {
 	return typ, buf, err
 }
 
+// Format is that of the record at pos, 0 if there is no such segment.
+func (l *Log) Format(pos Pos) uint16 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s := l.findLocked(pos.Segment()); s != nil {
+		return s.format
+	}
+	return 0
+}
+
 // Kept reports whether the record at pos is in the log, on disk or still in
 // memory; not whether it is intact. After a failure it tells the owner what is
 // lost, see Generation.

@@ -93,7 +93,7 @@ func (v *survey) replaySegment(s *segmentFile, r *Recovery, visit func(Record) e
 			seen++
 			r.Records++
 			r.Bytes += recordHead + int64(len(f.data))
-			return visit(Record{Pos: at(s.number, f.offset), Type: f.typ, Data: f.data, Clock: clock})
+			return visit(Record{Pos: at(s.number, f.offset), Type: f.typ, Format: s.h.format, Data: f.data, Clock: clock})
 		}, hole)
 	})
 	if err != nil {

@@ -55,7 +55,7 @@ type housekeeping struct {
 // headerLocked is the header of s.
 func (l *Log) headerLocked(s *segment) header {
 	return header{
-		kind: kindBegun, flags: s.flags, epoch: l.epoch,
+		kind: kindBegun, flags: s.flags, format: s.format, epoch: l.epoch,
 		number: s.number, root: l.root, prev: s.prev, size: s.size, clock: l.Clock(), saved: l.saved,
 	}
 }
@@ -332,7 +332,7 @@ func (l *Log) putSpare(f File) (uint32, error) {
 	l.mu.Lock()
 	n := l.nextSpareLocked()
 	h := header{
-		kind: kindSpare, epoch: l.epoch, number: n, root: l.root,
+		kind: kindSpare, format: l.o.Format, epoch: l.epoch, number: n, root: l.root,
 		prev: at(l.head, 0), size: l.o.SegmentSize, clock: l.Clock(),
 	}
 	l.mu.Unlock()

@@ -68,7 +68,38 @@ func look(disk Disk) (*survey, error) {
 		v.missAll()
 		return v, nil
 	}
+	v.guessFormats()
 	return v, v.link()
+}
+
+// guessFormats gives segments that do not say it the format of those before
+// them, or after.
+func (v *survey) guessFormats() {
+	numbers := v.numbers()
+	var last uint16
+	for _, n := range numbers {
+		if s := v.begun[n]; s.known {
+			last = s.h.format
+			break
+		}
+	}
+	for _, n := range numbers {
+		s := v.begun[n]
+		if !s.known {
+			s.h.format = last
+		}
+		last = s.h.format
+	}
+}
+
+// checkFormat refuses records of a later format than that of the owner.
+func (v *survey) checkFormat(known uint16) error {
+	for _, n := range v.numbers() {
+		if s := v.begun[n]; s.h.format > known {
+			return &VersionError{File: s.name, Records: true, Found: uint32(s.h.format), Known: uint32(known)}
+		}
+	}
+	return nil
 }
 
 // missAll notes that there was a log, of which no segment is left, if a spare

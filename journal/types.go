@@ -42,10 +42,13 @@ type Done interface {
 
 // Record is one record of the log.
 type Record struct {
-	Pos   Pos
-	Type  byte
-	Data  []byte        // valid during the call
-	Clock time.Duration // the store clock when the record was written to disk
+	Pos  Pos
+	Type byte
+	// Format is Options.Format of the Log that wrote the record. If damage hides
+	// it, it is that of the records before it.
+	Format uint16
+	Data   []byte        // valid during the call
+	Clock  time.Duration // the store clock when the record was written to disk
 }
 
 // State is how a log fares.
@@ -91,11 +94,19 @@ var (
 
 // VersionError is why a store made by a newer program is refused.
 type VersionError struct {
-	File         string
+	File         string // "" if any
+	Records      bool   // it is the format of the owner's records, not that of the log
 	Found, Known uint32
 }
 
 func (e *VersionError) Error() string {
-	return fmt.Sprintf("segment %s has format version %d, this program knows versions up to %d; use a newer program, the store is untouched",
-		e.File, e.Found, e.Known)
+	where, what := "segment "+e.File, "has"
+	if e.File == "" {
+		where = "the store"
+	}
+	if e.Records {
+		what = "has records of"
+	}
+	return fmt.Sprintf("%s %s format version %d, this program knows versions up to %d; use a newer program, the store is untouched",
+		where, what, e.Found, e.Known)
 }

@@ -24,6 +24,7 @@ type Summary struct {
 	Bytes      int64 // of all records, heads included
 	UsedBytes  int64 // of all files
 	Root, Head uint32
+	Format     uint16 // the latest of the records
 	Clock      time.Duration
 	Torn       Torn  // cut at the next Open
 	Lost       int64 // records lost to damage: at least so many
@@ -91,6 +92,9 @@ func inspect(disk Disk, visit func(Record) error, report func(Finding)) (Summary
 	}
 	for _, s := range v.files {
 		sum.UsedBytes += s.size
+	}
+	for _, n := range v.numbers() {
+		sum.Format = max(sum.Format, v.begun[n].h.format)
 	}
 	old, r := &Recovery{}, &Recovery{}
 	for _, s := range v.old {

@@ -3,6 +3,7 @@ package store_test
 import (
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -79,7 +80,10 @@ func TestEveryBitMatters(t *testing.T) {
 		t.Fatalf("the store to be damaged has\n%s\ndamaged: %v", whole, bad)
 	}
 	step := 8
-	if testing.Short() || raceDetector {
+	switch {
+	case os.Getenv("EDGEBROKER_THOROUGH") != "": // scripts/crash.sh --damage
+		step = 1
+	case testing.Short() || raceDetector:
 		step = 67
 	}
 	flipped, told := 0, 0
@@ -92,7 +96,7 @@ func TestEveryBitMatters(t *testing.T) {
 		for bit := 0; bit < 8*end; bit += step {
 			broken := disk.Clone()
 			data := broken.Get(name)
-			data[bit/8] ^= 1 << ((bit + bit/8) % 8)
+			data[bit/8] ^= 1 << ((bit + bit/8) % 8) // at step 8 another bit of each byte
 			broken.Put(name, data)
 			found, bad := reopen(t, broken)
 			flipped++

@@ -63,12 +63,15 @@ func (c *Contents) read() (err error) {
 	if c.Log, err = journal.Verify(c.disk, func(f journal.Finding) { c.Damage = append(c.Damage, f) }); err != nil {
 		return err
 	}
+	if err := checkFormat(c.Log); err != nil {
+		return err
+	}
 	r := newReplay()
 	sum, err := journal.Scan(c.disk, func(rec journal.Record) error {
 		if rec.Pos.Segment() < c.Log.Root { // it is there for those who refer to it
 			return nil
 		}
-		return r.take(relay.Ref(rec.Pos), rec.Type, rec.Data)
+		return r.record(rec)
 	})
 	if err != nil {
 		return err
@@ -114,7 +117,9 @@ func find(disk journal.Disk, refs []relay.Ref, found func(ref relay.Ref, typ byt
 		_, err = journal.Scan(disk, func(rec journal.Record) error {
 			if ref := relay.Ref(rec.Pos); left[ref] {
 				delete(left, ref)
-				found(ref, rec.Type, rec.Data)
+				if typ, data, err := upgraded(rec.Format, rec.Type, rec.Data); err == nil {
+					found(ref, typ, data)
+				}
 			}
 			if len(left) == 0 {
 				return errDone

@@ -57,8 +57,8 @@ func Open(opts Options) (*Store, relay.Recovered, *Report, error) {
 	r := newReplay()
 	log, found, err := journal.Open(journal.Options{
 		Disk: opts.Disk, SegmentSize: opts.SegmentSize, MaxBytes: opts.MaxBytes, MaxDelay: opts.MaxDelay,
-		FlushInterval: opts.FlushInterval, Log: opts.Log, OnState: s.changed,
-	}, func(rec journal.Record) error { return r.take(relay.Ref(rec.Pos), rec.Type, rec.Data) })
+		FlushInterval: opts.FlushInterval, Format: Format, Log: opts.Log, OnState: s.changed,
+	}, r.record)
 	if err != nil {
 		return nil, relay.Recovered{}, nil, fmt.Errorf("open store: %w", err)
 	}
@@ -242,9 +242,18 @@ func (s *Store) Load(ref relay.Ref) ([]relay.Entry, error) {
 	return left, errors.Join(errs...)
 }
 
+// read reads a record, as one of this format. The data is appended to buf.
+func (s *Store) read(ref relay.Ref, buf []byte) (typ byte, data []byte, err error) {
+	pos := journal.Pos(ref)
+	if typ, data, err = s.journal.Read(pos, buf); err != nil {
+		return typ, data, err
+	}
+	return upgraded(s.journal.Format(pos), typ, data)
+}
+
 // chunk reads the entries of a chunk.
 func (s *Store) chunk(ref relay.Ref) ([]relay.Entry, error) {
-	typ, data, err := s.journal.Read(journal.Pos(ref), nil)
+	typ, data, err := s.read(ref, nil)
 	if err != nil {
 		return nil, fmt.Errorf("read chunk: %w", err)
 	}
@@ -259,7 +268,7 @@ func (s *Store) chunk(ref relay.Ref) ([]relay.Entry, error) {
 func (s *Store) message(ref relay.Ref) (*relay.Message, error) {
 	buf := s.scratch.Get().(*[]byte)
 	defer s.scratch.Put(buf)
-	typ, data, err := s.journal.Read(journal.Pos(ref), (*buf)[:0])
+	typ, data, err := s.read(ref, (*buf)[:0])
 	if err != nil {
 		return nil, fmt.Errorf("read message: %w", err)
 	}
