@@ -5,10 +5,12 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/eclipse/paho.golang/packets"
 	"github.com/eclipse/paho.golang/paho"
 	"github.com/xdg-go/scram"
 
 	"github.com/synthetism/edgebroker/appliance"
+	brokerdial "github.com/synthetism/edgebroker/internal/dial"
 	"github.com/synthetism/edgebroker/wire"
 )
 
@@ -66,25 +68,35 @@ func (a *scramAuther) final(data []byte) {
 }
 
 // TestScramWithPaho logs in with SCRAM-SHA-256, subscribes, publishes and logs
-// in again, as a program on paho.golang does.
+// in again, as a program on paho.golang does, over TCP and WebSocket.
 func TestScramWithPaho(t *testing.T) {
+	t.Run("tcp", func(t *testing.T) { scramWithPaho(t, func(b *broker) string { return b.addr }) })
+	t.Run("websocket", func(t *testing.T) { scramWithPaho(t, webURL) })
+}
+
+func scramWithPaho(t *testing.T, address func(*broker) string) {
 	keys, err := appliance.NewScramKeys("pencil", appliance.MinScramIterations)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := start(t, func(c *appliance.Config) { c.Listeners[0].AllowAnonymous = new(bool) },
+	b := start(t, func(c *appliance.Config) {
+		withWebSocket(c)
+		for i := range c.Listeners {
+			c.Listeners[i].AllowAnonymous = new(bool)
+		}
+	},
 		appliance.WithAuthMethod(appliance.ScramSHA256(userStore{"ann": keys})))
 
 	connect := func(user, password string) (*paho.Client, *scramAuther, *paho.Connack, chan string, error) {
 		t.Helper()
-		conn, err := dial(b.addr)
+		conn, err := brokerdial.Broker(t.Context(), address(b), patience)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { conn.Close() })
 		got := make(chan string, 10)
 		a := &scramAuther{TB: t, done: make(chan struct{}, 1)}
-		c := paho.NewClient(paho.ClientConfig{ClientID: "c", Conn: conn, PacketTimeout: patience, AuthHandler: a,
+		c := paho.NewClient(paho.ClientConfig{ClientID: "c", Conn: packets.NewThreadSafeConn(conn), PacketTimeout: patience, AuthHandler: a,
 			OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(p paho.PublishReceived) (bool, error) {
 				got <- string(p.Packet.Payload)
 				return true, nil

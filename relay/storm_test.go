@@ -14,7 +14,7 @@ import (
 )
 
 // patience is how long a test waits for what must come.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // storm is many publishers and subscribers at once, each with a goroutine of
 // its own, over links that take what they like when they like it. Message k of

@@ -160,6 +160,7 @@ func dialMQTT(ctx context.Context, address string, cp *paho.Connect, wait time.D
 	if err != nil {
 		return nil, nil, unreachableBroker(address, err)
 	}
+	conn = wholePackets(conn)
 	m := &mqttConn{address: address, pings: newPinger(conn)}
 	m.up, m.lost = context.WithCancelCause(context.Background())
 	config := paho.ClientConfig{
@@ -190,6 +191,16 @@ func dialMQTT(ctx context.Context, address string, cp *paho.Connect, wait time.D
 		return nil, nil, unreachableBroker(address, errors.New("connection closed without an answer to CONNECT"))
 	}
 	return nil, nil, fmt.Errorf("connect to broker %s: %w", address, err)
+}
+
+// wholePackets lets several goroutines write packets to conn. paho writes each
+// in pieces, which only a plain socket takes as one.
+func wholePackets(conn net.Conn) net.Conn {
+	switch conn.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		return conn
+	}
+	return packets.NewThreadSafeConn(conn)
 }
 
 // errInterrupted ends a command that the user stopped before it was done.

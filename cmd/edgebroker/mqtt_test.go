@@ -3,12 +3,18 @@ package main
 import (
 	"bytes"
 	"context"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
+	"github.com/eclipse/paho.golang/paho"
+
+	"github.com/synthetism/edgebroker/appliance"
 	"github.com/synthetism/edgebroker/wire"
 )
 
@@ -261,4 +267,41 @@ func TestPubLinesInterrupted(t *testing.T) {
 	if code := run(ctx, []string{program, "pub", "--address", address, "--lines", "t"}, stdin, &out, &errs); code != exitError || errs.String() != "edgebroker: error: interrupted\n" {
 		t.Errorf("code %d, stderr %q", code, errs.String())
 	}
+}
+
+// What several goroutines send over one WebSocket must not get mixed up.
+func TestWholePackets(t *testing.T) {
+	cfg := appliance.DefaultConfig()
+	cfg.Listeners = []appliance.ListenerConfig{{Name: "web", Type: appliance.ListenWebSocket, Address: "127.0.0.1:0"}}
+	cfg.Control.Socket = filepath.Join(t.TempDir(), "s")
+	b, err := appliance.New(cfg, appliance.WithLogger(slog.New(slog.DiscardHandler)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer b.Stop(context.Background())
+	cp := &paho.Connect{ClientID: "c", CleanStart: true, KeepAlive: 60}
+	m, _, err := dialMQTT(t.Context(), "ws://"+b.Addr("web")+"/mqtt", cp, time.Minute, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.client.Disconnect(&paho.Disconnect{})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 100 {
+				if _, err := m.pings.ping(); err != nil {
+					t.Error(err)
+					return
+				}
+				if _, err := m.client.Publish(t.Context(), &paho.Publish{Topic: "t", QoS: 1, Payload: []byte("x")}); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
