@@ -71,6 +71,8 @@ func randomBytes(n int) []byte {
 // parseHash reads a hash. Its errors say how to mend it and contain none of it.
 func parseHash(s string, limit int64) (hash, error) {
 	switch {
+	case strings.ContainsAny(s, "\r\n"): // base64 skips them
+		return nil, errors.New("hash is not on one line")
 	case strings.HasPrefix(s, "$argon2id$"):
 		return parseArgon(s, limit)
 	case strings.HasPrefix(s, "$2a$"), strings.HasPrefix(s, "$2b$"), strings.HasPrefix(s, "$2y$"):

@@ -12,23 +12,24 @@ const redacted = "[redacted]"
 // "[redacted]", also from within other values. The zero Secret is absent, which
 // is not the same as present and empty.
 type Secret struct {
-	// A pointer, because fmt prints unexported fields of other types without
-	// asking their methods: it then shows an address.
-	value *[]byte
+	// A function, because fmt prints unexported fields of other types without
+	// asking their methods, and follows pointers: of a function it shows an
+	// address.
+	reveal func() []byte
 }
 
 // NewSecret returns a Secret of b, which belongs to it from now on.
-func NewSecret(b []byte) Secret { return Secret{&b} }
+func NewSecret(b []byte) Secret { return Secret{func() []byte { return b }} }
 
 // Present reports whether there is a secret, be it empty.
-func (s Secret) Present() bool { return s.value != nil }
+func (s Secret) Present() bool { return s.reveal != nil }
 
 // Reveal returns the bytes, which must not be changed; nil if absent.
 func (s Secret) Reveal() []byte {
-	if s.value == nil {
+	if s.reveal == nil {
 		return nil
 	}
-	return *s.value
+	return s.reveal()
 }
 
 // String implements [fmt.Stringer].
