@@ -37,6 +37,7 @@ type Verifier struct {
 	limits VerifierLimits
 	seed   maphash.Seed // which kind an unknown user looks like
 	gate   *gate
+	left   garbage
 }
 
 // NewVerifier returns a Verifier; each limit must be at least 1, HashMemory at
@@ -50,7 +51,7 @@ func NewVerifier(limits VerifierLimits) (*Verifier, error) {
 	case limits.HashMemory < newMemory<<10:
 		return nil, errors.New("memory of a hash: must be at least 7 MiB, which new passwords use")
 	}
-	return &Verifier{limits, maphash.MakeSeed(), newGate(limits.Parallel, limits.Waiting)}, nil
+	return &Verifier{limits: limits, seed: maphash.MakeSeed(), gate: newGate(limits.Parallel, limits.Waiting)}, nil
 }
 
 // Stats returns the counters of verifications at one instant.
@@ -63,5 +64,7 @@ func (v *Verifier) verify(ctx context.Context, addr netip.Addr, h hash, password
 		return false, err
 	}
 	defer v.gate.leave()
-	return h.matches(password), nil
+	match := h.matches(password)
+	v.left.add(h.memory())
+	return match, nil
 }
