@@ -12,21 +12,32 @@ import (
 	"time"
 )
 
-// slow is a hash that takes a second and counts how many run at once.
-type slow struct{ now, peak, done *atomic.Int64 }
-
-func (h slow) matches([]byte) bool {
-	n := h.now.Add(1)
-	for p := h.peak.Load(); n > p && !h.peak.CompareAndSwap(p, n); p = h.peak.Load() {
-	}
-	time.Sleep(time.Second)
-	h.now.Add(-1)
-	h.done.Add(1)
-	return true
+// slow is a hash that takes a second of simulated time and counts how many run
+// at once.
+type slow struct {
+	run        func([]byte) bool
+	peak, done *atomic.Int64
 }
-func (h slow) kind() string  { return "slow" }
-func (h slow) memory() int64 { return 1 }
-func (h slow) dummy() hash   { return h }
+
+func newSlow() slow {
+	h := slow{peak: new(atomic.Int64), done: new(atomic.Int64)}
+	var now atomic.Int64
+	h.run = func([]byte) bool {
+		n := now.Add(1)
+		for p := h.peak.Load(); n > p && !h.peak.CompareAndSwap(p, n); p = h.peak.Load() {
+		}
+		time.Sleep(time.Second)
+		now.Add(-1)
+		h.done.Add(1)
+		return true
+	}
+	return h
+}
+
+func (h slow) matches(password []byte) bool { return h.run(password) }
+func (h slow) kind() string                 { return "slow" }
+func (h slow) memory() int64                { return 1 }
+func (h slow) dummy() hash                  { return h }
 
 // TestVerifierStorm: under a storm from many addresses no more run at once
 // than allowed, everybody is answered, and as many wait as may.
@@ -37,7 +48,7 @@ func TestVerifierStorm(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		h := slow{new(atomic.Int64), new(atomic.Int64), new(atomic.Int64)}
+		h := newSlow()
 		var in, busy, ended atomic.Int64
 		var wg sync.WaitGroup
 		begun := time.Now()
@@ -100,7 +111,7 @@ func TestVerifierKeepsPlaces(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				h := slow{new(atomic.Int64), new(atomic.Int64), new(atomic.Int64)}
+				h := newSlow()
 				var busy atomic.Int64
 				var wg sync.WaitGroup
 				for i := range 100 {
@@ -130,7 +141,7 @@ func TestVerifierFirstComeFirstServed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		h := slow{new(atomic.Int64), new(atomic.Int64), new(atomic.Int64)}
+		h := newSlow()
 		var mu sync.Mutex
 		var order []int
 		var wg sync.WaitGroup
