@@ -133,7 +133,8 @@ func unique(names []string) []string {
 }
 
 // Chain asks sources in order until one does not pass. If all pass the client
-// is refused; so is everybody by a chain of nothing. An identity that breaks the
+// is refused, one that is [Attempt.Anonymous] with [ErrStale]: showing nothing is
+// no guess. A chain of nothing refuses everybody. An identity that breaks the
 // rules of [Identity] is a failure.
 func Chain(sources ...Source) Source { return chain(slices.Clone(sources)) }
 
@@ -154,6 +155,9 @@ func (c chain) Authenticate(ctx context.Context, a *Attempt) (Identity, error) {
 		case !errors.Is(err, ErrPass):
 			return Identity{}, err
 		}
+	}
+	if a.Anonymous() {
+		return Identity{}, fmt.Errorf("%w: the client shows neither password nor certificate", ErrStale)
 	}
 	return Identity{}, fmt.Errorf("%w: no source knows this client", ErrRefused)
 }

@@ -73,6 +73,8 @@ func TestChain(t *testing.T) {
 			}
 		})
 	}
+	_, err := auth.Chain(out(auth.ErrPass)).Authenticate(t.Context(), &auth.Attempt{ClientID: "c"})
+	want(t, "who shows nothing", outcome(err), "stale")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	s := in()

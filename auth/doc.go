@@ -28,7 +28,9 @@
 //
 // A [Verifier] bounds how much memory and how many processors hashing may use;
 // [Lockout] bounds guessing. Both outlive the sources, which are immutable: to
-// reload, load a new one, and keep the old one if that is an error.
+// reload, load a new one, and keep the old one if that is an error. Put together:
+//
+//	lockout.Guard(auth.Floor(300*time.Millisecond, auth.Chain(tokens, passwords, http)))
 //
 // # Secrets
 //

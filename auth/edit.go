@@ -157,8 +157,9 @@ func (e *PasswordEdit) bytes() []byte {
 }
 
 // EditPasswordFile changes the password file at path, which it makes (with mode
-// 0600) if there is none. fn changes the edit; if it returns an error nothing
-// changes.
+// 0600, and owned by who runs this) if there is none. fn changes the edit; if it
+// returns an error nothing changes. A file whose mode [LoadPasswordFile] refuses
+// is refused here too.
 //
 // The change is atomic: whoever reads the file, also after a crash, finds what
 // was there or what is there now. nil means that it is on stable storage. Mode

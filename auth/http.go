@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"mime"
+	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -266,14 +267,28 @@ func (s *HTTPSource) post(ctx context.Context, body []byte) (answer, error) {
 	}
 	resp, err := s.client.Do(req)
 	if err != nil {
-		var wrapped *url.Error // names the URL, which may contain a token
-		if errors.As(err, &wrapped) {
-			err = wrapped.Err
-		}
-		return answer{}, fmt.Errorf("ask %s: %w", s.host, err)
+		return answer{}, fmt.Errorf("ask %s: %w", s.host, unreached(err))
 	}
 	defer resp.Body.Close()
 	return s.read(resp)
+}
+
+// unreached is err without the URL, which may contain a token, and without what
+// the server has sent.
+func unreached(err error) error {
+	var network *net.OpError
+	var certificate *tls.CertificateVerificationError
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("no answer in time: %w", context.DeadlineExceeded)
+	case errors.Is(err, context.Canceled):
+		return context.Canceled
+	case errors.As(err, &network):
+		return network
+	case errors.As(err, &certificate):
+		return certificate
+	}
+	return errors.New("connection broke, or what answers does not speak HTTP")
 }
 
 func (s *HTTPSource) read(resp *http.Response) (answer, error) {
@@ -287,7 +302,7 @@ func (s *HTTPSource) read(resp *http.Response) (answer, error) {
 	}
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
-		return answer{}, fmt.Errorf("ask %s: read the answer: %w", s.host, err)
+		return answer{}, fmt.Errorf("ask %s: read the answer: %w", s.host, unreached(err))
 	}
 	if len(data) > maxAnswer {
 		return answer{}, fmt.Errorf("ask %s: answer is longer than %d KiB", s.host, maxAnswer>>10)

@@ -136,6 +136,13 @@ func TestHTTPFailsClosed(t *testing.T) {
 		"text":         {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"result":"allow"}`) }, "failure"},
 		"large":        {text(`{"result":"allow","x":"` + strings.Repeat("x", 64<<10) + `"}`), "failure"},
 		"hangs up":     {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "failure"},
+		"no HTTP": {func(w http.ResponseWriter, _ *http.Request) {
+			conn, _, err := w.(http.Hijacker).Hijack()
+			if err == nil {
+				_, _ = io.WriteString(conn, "xxxx hunter2\r\n\r\n")
+				_ = conn.Close()
+			}
+		}, "failure"},
 		"never ends": {func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
 			for r.Context().Err() == nil {

@@ -342,7 +342,7 @@ func TestTokenClaims(t *testing.T) {
 		"expiry null":           {auth.TokenConfig{NoExpiry: true}, jwt.MapClaims{"sub": "ann", "exp": json.RawMessage("null")}, "stale"},
 		"expiry text":           {auth.TokenConfig{NoExpiry: true}, claims(jwt.MapClaims{"exp": "tomorrow"}), "stale"},
 		"expiry huge":           {auth.TokenConfig{}, claims(jwt.MapClaims{"exp": 1e300}), "stale"},
-		"expiry year 20000":     {auth.TokenConfig{}, claims(jwt.MapClaims{"exp": 568971820800}), "stale"},
+		"expiry year 20000":     {auth.TokenConfig{}, claims(jwt.MapClaims{"exp": int64(568971820800)}), "stale"},
 		"expiry negative":       {auth.TokenConfig{}, claims(jwt.MapClaims{"exp": -1e18}), "stale"},
 		"no name":               {auth.TokenConfig{}, jwt.MapClaims{"exp": in(time.Hour)}, "stale"},
 		"empty name":            {auth.TokenConfig{}, claims(jwt.MapClaims{"sub": ""}), "stale"},
