@@ -137,7 +137,7 @@ func (l *Lockout) Guard(s Source) Source {
 		}
 		switch {
 		case err == nil:
-			l.succeeded(k)
+			l.succeeded(k, ticket)
 		case errors.Is(err, ErrRefused) && !errors.Is(err, ErrStale):
 			l.failed(k)
 		default:
@@ -231,11 +231,12 @@ func (l *Lockout) failed(k keys) {
 	l.users.fail(k.user, now)
 }
 
-func (l *Lockout) succeeded(k keys) {
+func (l *Lockout) succeeded(k keys, t ticket) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Since(l.start)
 	n := l.pairs.reset(k.pair, now)
+	l.addrs.refund(k.addr, t.addr, now)
 	l.addrs.forgive(k.addr, min(n, l.config.Failures), now)
 	l.users.forgive(k.user, n, now)
 	l.proven.add(k.pair)

@@ -171,6 +171,9 @@ func TestLockoutOfAddress(t *testing.T) {
 		want(t, "without a name", outcome(err), "locked")
 		time.Sleep(2 * time.Second)
 		s.expect(addr, "bob", "good", "in")
+		s.expect(addr, "carl", "good", "in") // bob's success did not cost the turn
+		s.expect(addr, "guess", "bad", "refused")
+		s.expect(addr, "dora", "good", "locked")
 	})
 }
 

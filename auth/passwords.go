@@ -13,7 +13,7 @@ import (
 // Sizes of a password file.
 const (
 	MaxPasswordFile = 4 << 20 // bytes
-	maxProblems     = 10      // reported of one file
+	maxProblems     = 10      // of one file, after which no more is read
 )
 
 // PasswordFile is the users of a password file, as they were when it was
@@ -71,12 +71,11 @@ func LoadPasswordFile(path string, v *Verifier) (*PasswordFile, error) {
 		return f, nil
 	}
 	var errs []error
-	for i, p := range problems {
-		if i == maxProblems {
-			errs = append(errs, fmt.Errorf("%s: and %d more problems", path, len(problems)-i))
-			break
-		}
+	for _, p := range problems {
 		errs = append(errs, fmt.Errorf("%s:%d: %w", path, p.line, p.err))
+	}
+	if len(problems) == maxProblems {
+		errs = append(errs, fmt.Errorf("%s: has %d problems up to there; what follows was not read", path, maxProblems))
 	}
 	return nil, errors.Join(errs...)
 }
@@ -89,9 +88,9 @@ type problem struct {
 func parsePasswords(data []byte, v *Verifier) (*PasswordFile, []problem) {
 	f := &PasswordFile{verifier: v, users: map[string]*user{}}
 	var problems []problem
-	entries := 0
-	lines := strings.Split(string(data), "\n")
-	for i, text := range lines {
+	entries, line := 0, 0
+	for text := range strings.SplitSeq(string(data), "\n") {
+		line++
 		name, rest, ok := splitLine(text)
 		if !ok {
 			if strings.TrimSpace(text) != "" {
@@ -105,10 +104,12 @@ func parsePasswords(data []byte, v *Verifier) (*PasswordFile, []problem) {
 			err = fmt.Errorf("user is already in line %d; remove one of the two lines", first.line)
 		}
 		if err != nil {
-			problems = append(problems, problem{i + 1, err})
+			if problems = append(problems, problem{line, err}); len(problems) == maxProblems {
+				break
+			}
 			continue
 		}
-		u.line = i + 1
+		u.line = line
 		f.users[name] = u
 		f.order = append(f.order, u)
 	}
