@@ -18,16 +18,18 @@ func arrows() map[string][]string {
 		// The command line is also a client of the control socket, whose
 		// protocol is statsd's, and speaks MQTT for pub, sub and bench. It reads
 		// and copies stores that no broker has open.
-		"cmd":       {"appliance", "statsd", "store", "journal", "systemd", "bench", "wire", "events", "internal/dial"},
-		"appliance": {"listen", "hooks", "relay", "store", "journal", "statsd", "bridge", "systemd", "wire", "events", "internal/unixsocket"},
+		"cmd":       {"appliance", "statsd", "store", "journal", "systemd", "bench", "wire", "events", "auth", "internal/dial"},
+		"appliance": {"auth", "listen", "hooks", "relay", "store", "journal", "statsd", "bridge", "systemd", "wire", "events", "internal/unixsocket"},
 		// hooks binds what listen accepts to what relay keeps.
-		"hooks":  {"listen", "relay", "wire", "events"},
+		"hooks":  {"auth", "listen", "relay", "wire", "events"},
 		"listen": {"wire", "events", "internal/unixsocket"},
 		"relay":  {"wire", "events"},
 		"statsd": {"events", "internal/unixsocket"},
 		"bridge": {"wire", "events"},
 		// bench loads any broker over the network, so it knows only the wire.
 		"bench": {"wire", "internal/dial"},
+		// auth knows who somebody is, and nothing of what they then do.
+		"auth": {},
 		// store puts relay's changes into the journal's records.
 		"store":   {"relay", "journal", "wire"},
 		"journal": {},
@@ -119,6 +121,28 @@ func checkStdOnly(parts ...string) func(tree) []violation {
 				host, _, _ := strings.Cut(imp.path, "/")
 				if strings.Contains(host, ".") && !within(imp.path, module) {
 					found = append(found, f.at(imp.pos, "%s imports %s", f.part(), imp.path))
+				}
+			}
+		}
+		return found
+	}
+}
+
+// checkModules allows a part to import the standard library, this module and
+// the modules named, and nobody else those of them that are its own.
+func checkModules(part string, own []string, also ...string) func(tree) []violation {
+	return func(t tree) (found []violation) {
+		for _, f := range t.goFiles() {
+			for _, imp := range f.imports() {
+				host, _, _ := strings.Cut(imp.path, "/")
+				allowed := !strings.Contains(host, ".") || within(imp.path, module)
+				isOwn := slices.ContainsFunc(own, func(m string) bool { return within(imp.path, m) })
+				allowed = allowed || isOwn || slices.ContainsFunc(also, func(m string) bool { return within(imp.path, m) })
+				switch {
+				case f.part() == part && !allowed && !f.isTest():
+					found = append(found, f.at(imp.pos, "%s imports %s", part, imp.path))
+				case f.part() != part && isOwn:
+					found = append(found, f.at(imp.pos, "%s imports %s, which is for %s alone", f.part(), imp.path, part))
 				}
 			}
 		}

@@ -4,7 +4,10 @@ import "strings"
 
 // rules is the policy. Their checks are in policy_checks_test.go.
 func rules() []rule {
-	const mochi = "github.com/mochi-mqtt/server/v2"
+	const (
+		mochi = "github.com/mochi-mqtt/server/v2"
+		jwt   = "github.com/golang-jwt/jwt/v5"
+	)
 	return []rule{
 		{
 			name:   "imports follow the arrows",
@@ -16,6 +19,8 @@ func rules() []rule {
 				{"listen/a.go": imports("listen", module+"/relay")},
 				{"statsd/web/a.go": imports("web", module+"/relay")},
 				{"events/a.go": imports("events", module+"/wire")},
+				{"auth/a.go": imports("auth", module+"/events")},
+				{"relay/a.go": imports("relay", module+"/auth")},
 				{"appliance/a.go": imports("appliance", module+"/cmd/edgebroker")},
 				{"relay/a_test.go": imports("relay", module+"/cmd/edgebroker")},
 				{"internal/newcomer/a.go": imports("newcomer")},
@@ -55,6 +60,23 @@ func rules() []rule {
 				{"wire/a.go": imports("wire", "unicode/utf8")},
 				{"wire/a_test.go": imports("wire", "pgregory.net/rapid")},
 				{"listen/a.go": imports("listen", "golang.org/x/sys/unix")},
+			},
+		},
+		{
+			name:   "who gets in depends on little",
+			reason: "a dependency of auth can let anybody in; and tokens are judged in one place, so that nobody else does it with less care",
+			check:  checkModules("auth", []string{jwt}, "golang.org/x/crypto"),
+			breaks: []files{
+				{"auth/a.go": imports("auth", "github.com/rs/xid")},
+				{"auth/a.go": imports("auth", "golang.org/x/sys/unix")},
+				{"auth/a.go": imports("auth", jwt+"x")},
+				{"hooks/a.go": imports("hooks", jwt)},
+				{"e2e/a_test.go": imports("e2e", jwt+"/request")},
+			},
+			holds: []files{
+				{"auth/a.go": imports("auth", "crypto/x509", "golang.org/x/crypto/argon2", jwt)},
+				{"auth/a_test.go": imports("auth_test", "pgregory.net/rapid", module+"/auth", jwt)},
+				{"hooks/a.go": imports("hooks", "golang.org/x/crypto/argon2", jwt+"x")},
 			},
 		},
 		{
