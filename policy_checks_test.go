@@ -31,6 +31,8 @@ func arrows() map[string][]string {
 		// store puts relay's changes into the journal's records.
 		"store":   {"relay", "journal", "wire"},
 		"journal": {},
+		// acl judges topics by names; whoever has both asks it.
+		"acl":     {"wire"},
 		"systemd": {},
 		"wire":    {},
 		"events":  {},
