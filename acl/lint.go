@@ -50,7 +50,7 @@ func (p *Policy) Lint() []Finding {
 		add := func(format string, args ...any) {
 			found = append(found, Finding{r.File, r.Line, fmt.Sprintf(format, args...)})
 		}
-		if r.Allow && c.anybody() && slices.ContainsFunc(c.filters, (*filter).coversMost) {
+		if r.Allow && len(c.who) == 0 && slices.ContainsFunc(c.filters, (*filter).coversMost) {
 			add("lets every client %s; name who may, or narrow the topics", openly(r.Action))
 		}
 		if r.Allow && c.onlyClient() {
@@ -82,15 +82,10 @@ func openly(a Action) string {
 	return "publish on and read every topic that does not begin with $"
 }
 
-// anybody says that c is for every subject.
-func (c *compiled) anybody() bool {
-	return !slices.ContainsFunc(c.who[:], func(p pattern) bool { return p.set() })
-}
-
 // onlyClient says that of what a subject has proven to be, c asks nothing.
 func (c *compiled) onlyClient() bool {
-	return c.who[byClient].set() && !c.who[byClient].everyName() &&
-		!c.who[byUser].set() && !c.who[byGroup].set() && !c.who[byCert].set()
+	w := c.condition(byClient)
+	return w != nil && !w.everyName() && c.condition(byUser) == nil && c.condition(byGroup) == nil && c.condition(byCert) == nil
 }
 
 // coversMost says that f is #, or as good as that.
@@ -114,8 +109,8 @@ func (p *Policy) shadow(i int, left *int) []int32 {
 	}
 	look(p.rest)
 	for _, s := range [...]selector{byUser, byClient, byCert, byGroup} {
-		if name, ok := c.who[s].literal(); ok {
-			look(p.byName[anchor{s, name}])
+		if w := c.condition(s); w != nil && w.literal() {
+			look(p.byName[anchor{s, w.flat}])
 		}
 	}
 	slices.Sort(before)
@@ -143,8 +138,8 @@ func (p *Policy) shadow(i int, left *int) []int32 {
 
 // wider reports whether every subject that d is for, c is for too.
 func (c *compiled) wider(d *compiled) bool {
-	for s := range selectors {
-		if !c.who[s].covers(&d.who[s]) {
+	for i := range c.who {
+		if w := d.condition(c.who[i].by); w == nil || !c.who[i].covers(&w.pattern) {
 			return false
 		}
 	}

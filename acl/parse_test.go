@@ -160,23 +160,30 @@ func TestNewCopies(t *testing.T) {
 }
 
 func TestLiterals(t *testing.T) {
-	for _, name := range []string{"*", `\`, `a"b`, "%u", "a b", "#", "x=y", `\*`, "%%c"} {
-		r := acl.Rule{Allow: true, User: acl.Literal(name), Action: acl.Publish, Filters: []string{"up/" + acl.LiteralTopic(strings.Trim(name, "#+"))}}
+	for _, name := range []string{"*", `\`, `a"b`, "%u", "a b", "x=y", `\*`, "%%c", "x$"} {
+		level, err := acl.LiteralTopic(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := acl.Rule{Allow: true, User: acl.Literal(name), Action: acl.Publish, Filters: []string{"up/" + level, level}}
 		rules, err := acl.Parse("f", []byte(r.String()))
 		if err != nil {
 			t.Errorf("%q: %v", name, err)
 			continue
 		}
-		p, err := acl.New(rules)
-		if err != nil {
-			t.Fatal(err)
+		p := mustNew(t, rules)
+		for _, topic := range []string{"up/" + name, name} {
+			if !p.Resolve(acl.Subject{User: name}).Publish(topic).Allow {
+				t.Errorf("%q is not matched by %v", name, &r)
+			}
+			if p.Resolve(acl.Subject{User: name + "x"}).Publish(topic).Allow || p.Resolve(acl.Subject{User: name}).Publish(topic+"x").Allow {
+				t.Errorf("%v matches more than %q", &r, name)
+			}
 		}
-		topic := "up/" + strings.Trim(name, "#+")
-		if !p.Resolve(acl.Subject{User: name}).Publish(topic).Allow {
-			t.Errorf("%q is not matched by %v", name, &r)
-		}
-		if p.Resolve(acl.Subject{User: name + "x"}).Publish(topic).Allow || p.Resolve(acl.Subject{User: name}).Publish(topic+"x").Allow {
-			t.Errorf("%v matches more than %q", &r, name)
+	}
+	for _, name := range []string{"", "+", "a#", "a/b", "$SYS", "a\x00"} {
+		if got, err := acl.LiteralTopic(name); err == nil {
+			t.Errorf("%q became %q", name, got)
 		}
 	}
 }
@@ -194,6 +201,16 @@ func TestDocument(t *testing.T) {
 	for _, e := range examples {
 		for _, f := range policy(t, string(e[1])).Lint() {
 			t.Errorf("%v\nin\n%s", f, e[1])
+		}
+	}
+	_, err = acl.Parse("acl.conf", []byte("\n\nalow any all x\n\n\n\nallow user=alice publish   plant/*\n\nallow user=a publish x # all\n"))
+	var lines acl.Errors
+	if !errors.As(err, &lines) || len(lines) != 3 {
+		t.Fatal(err)
+	}
+	for _, l := range lines {
+		if !strings.Contains(string(text), "    "+l.Error()+"\n") {
+			t.Errorf("the document does not have this error as it is: %v", l)
 		}
 	}
 }

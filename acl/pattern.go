@@ -13,14 +13,10 @@ import (
 const star = "\xff"
 
 // pattern is what a name is compared with: pieces with anything between them.
-// The zero pattern fits every name.
 type pattern struct {
-	flat   string   // with star in it; empty in the zero pattern only
+	flat   string   // with star in it, not empty
 	pieces []string // flat without its stars
 }
-
-// set says that p is not the zero pattern.
-func (p *pattern) set() bool { return p.flat != "" }
 
 // unescape gives text in the notation of rules to plain and, where * stands
 // alone, to wild.
@@ -50,11 +46,8 @@ func unescape(text string, plain func(rune), wild func() error) error {
 	return nil
 }
 
-// compilePattern reads a pattern; the empty text is the pattern for every name.
+// compilePattern reads a pattern, which is not empty.
 func compilePattern(text string) (pattern, error) {
-	if text == "" {
-		return pattern{}, nil
-	}
 	if len(text) > MaxLineBytes {
 		return pattern{}, fmt.Errorf("is longer than %d bytes", MaxLineBytes)
 	}
@@ -63,25 +56,16 @@ func compilePattern(text string) (pattern, error) {
 	return pattern{flat.String(), strings.Split(flat.String(), star)}, err
 }
 
-// literal is the one name that p fits, if there is just one.
-func (p *pattern) literal() (string, bool) {
-	if len(p.pieces) != 1 {
-		return "", false
-	}
-	return p.pieces[0], true
-}
+// literal says that only one name fits p, which is p.flat.
+func (p *pattern) literal() bool { return len(p.pieces) == 1 }
 
 // everyName says that p fits whatever is not empty.
 func (p *pattern) everyName() bool {
-	return p.set() && strings.Count(p.flat, star) == len(p.flat)
+	return strings.Count(p.flat, star) == len(p.flat)
 }
 
-// fits reports whether name has the pattern's form. No name fits nothing but
-// the zero pattern.
+// fits reports whether name has the pattern's form. No name fits none.
 func (p *pattern) fits(name string) bool {
-	if !p.set() {
-		return true
-	}
 	if name == "" {
 		return false
 	}
@@ -105,11 +89,5 @@ func (p *pattern) fits(name string) bool {
 
 // covers reports whether p fits every name that q fits.
 func (p *pattern) covers(q *pattern) bool {
-	switch {
-	case !p.set():
-		return true
-	case !q.set():
-		return false
-	}
 	return p.everyName() || p.fits(q.flat)
 }

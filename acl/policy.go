@@ -3,8 +3,10 @@ package acl
 import (
 	"encoding/binary"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
+	"weak"
 )
 
 // Policy is an ordered list of rules.
@@ -17,9 +19,10 @@ type Policy struct {
 	user     bool // a filter has %u
 	client   bool // a filter has %c
 
-	mu    sync.Mutex
-	broad map[string]*extract // those in use for subjects, as far as kept
-	own   map[string]*extract
+	none extract // of no rules
+
+	mu     sync.Mutex
+	shared map[string]weak.Pointer[extract] // those in use for subjects
 }
 
 // source is a file that a policy was read from.
@@ -30,9 +33,25 @@ type source struct {
 
 // compiled is what a rule's text comes to.
 type compiled struct {
-	who     [selectors]pattern
+	who     []condition // in the order of their selectors; none for any subject
 	filters []*filter
 	own     bool // for subjects by their own names, not for a group or listener
+}
+
+// condition is a selector with its pattern.
+type condition struct {
+	by selector
+	pattern
+}
+
+// condition is what c asks of its subjects by s, or nil.
+func (c *compiled) condition(s selector) *condition {
+	for i := range c.who {
+		if c.who[i].by == s {
+			return &c.who[i]
+		}
+	}
+	return nil
 }
 
 // anchor is a name that a subject must have.
@@ -40,10 +59,6 @@ type anchor struct {
 	by   selector
 	name string
 }
-
-// kept is how many extracts of each kind a policy remembers, so that subjects
-// with the same ones share them.
-const kept = 1024
 
 // New is the policy of rules, in their order. It keeps copies. Rules without a
 // File are numbered by their place in the list.
@@ -55,8 +70,7 @@ func New(rules []Rule) (*Policy, error) {
 		rules:    slices.Clone(rules),
 		compiled: make([]compiled, len(rules)),
 		byName:   map[anchor][]int32{},
-		broad:    map[string]*extract{},
-		own:      map[string]*extract{},
+		shared:   map[string]weak.Pointer[extract]{},
 	}
 	var bad Errors
 	for i := range p.rules {
@@ -90,15 +104,23 @@ func New(rules []Rule) (*Policy, error) {
 func (p *Policy) Rules() []Rule { return slices.Clone(p.rules) }
 
 // compile checks a rule and takes it apart.
-func compile(r *Rule) (c compiled, err error) {
+func compile(r *Rule) (compiled, error) {
+	var c compiled
 	for s := range selectors {
-		if c.who[s], err = compilePattern(*r.field(s)); err != nil {
-			return c, fmt.Errorf("%v=%q %w", s, *r.field(s), err)
+		text := *r.field(s)
+		if text == "" {
+			continue
+		}
+		p, err := compilePattern(text)
+		if err != nil {
+			return c, fmt.Errorf("%v=%q %w", s, text, err)
+		}
+		c.who = append(c.who, condition{s, p})
+		if s == byUser || s == byClient || s == byCert {
+			c.own = c.own || !p.everyName()
 		}
 	}
-	c.own = c.who[byUser].set() && !c.who[byUser].everyName() ||
-		c.who[byClient].set() && !c.who[byClient].everyName() ||
-		c.who[byCert].set() && !c.who[byCert].everyName()
+	c.who = slices.Clip(c.who)
 	switch {
 	case r.Action == 0 || r.Action&^All != 0:
 		return c, fmt.Errorf("%v is none that there is", r.Action)
@@ -120,8 +142,8 @@ func compile(r *Rule) (c compiled, err error) {
 // anchor is a name without which no subject fits c, if there is one.
 func (c *compiled) anchor() (anchor, bool) {
 	for _, s := range [...]selector{byUser, byClient, byCert, byGroup} {
-		if name, ok := c.who[s].literal(); ok {
-			return anchor{s, name}, true
+		if w := c.condition(s); w != nil && w.literal() {
+			return anchor{s, w.flat}, true
 		}
 	}
 	return anchor{}, false
@@ -129,20 +151,21 @@ func (c *compiled) anchor() (anchor, bool) {
 
 // misfit is the first selector that s does not fit, or selectors if it fits all.
 func (c *compiled) misfit(s *Subject) selector {
-	for sel := range selectors {
-		p := &c.who[sel]
-		if sel == byGroup && p.set() {
-			if !slices.ContainsFunc(s.Groups, p.fits) {
-				return sel
+	for i := range c.who {
+		w := &c.who[i]
+		if w.by == byGroup {
+			if !slices.ContainsFunc(s.Groups, w.fits) {
+				return w.by
 			}
-		} else if !p.fits(s.has(sel)) {
-			return sel
+		} else if !w.fits(s.has(w.by)) {
+			return w.by
 		}
 	}
 	return selectors
 }
 
-// extract is those of a policy's rules that are for certain subjects.
+// extract is those of a policy's rules that are for certain subjects. It does
+// not change.
 type extract struct{ publish, subscribe entries }
 
 // Resolve is what s may do. The rights keep the strings of s, and share with
@@ -177,33 +200,61 @@ func (p *Policy) Resolve(s Subject) *Rights {
 			consider(p.byName[anchor{byGroup, g}])
 		}
 	}
-	return &Rights{
-		policy: p,
-		broad:  p.extract(p.broad, broad, state),
-		own:    p.extract(p.own, own, state),
-		names:  names{s.User, s.ClientID},
+	r := &Rights{policy: p, broad: p.share(broad, state), names: names{s.User, s.ClientID}}
+	switch {
+	case len(own) == 0:
+		r.own = &p.none
+	case len(own) < indexed: // sharing would cost more than it saves
+		slices.Sort(own)
+		r.own = p.extract(own, state)
+	default:
+		r.own = p.share(own, state)
 	}
+	return r
 }
 
-// extract is the rules of the given indices for names in the given state,
-// shared with whoever has the same ones.
-func (p *Policy) extract(known map[string]*extract, rules []int32, state [2]fitness) *extract {
+// share is the extract of the given rules for names in the given state, the
+// same one for all who ask for it at a time.
+func (p *Policy) share(rules []int32, state [2]fitness) *extract {
 	slices.Sort(rules)
-	key := make([]byte, 0, 2+4*len(rules))
-	key = append(key, byte(state[0]), byte(state[1]))
+	b := make([]byte, 0, 2+4*len(rules))
+	b = append(b, byte(state[0]), byte(state[1]))
 	for _, i := range rules {
-		key = binary.NativeEndian.AppendUint32(key, uint32(i))
+		b = binary.NativeEndian.AppendUint32(b, uint32(i))
 	}
 	p.mu.Lock()
-	x := known[string(key)]
+	x := p.shared[string(b)].Value()
 	p.mu.Unlock()
 	if x != nil {
 		return x
 	}
-	x = &extract{}
+	x = p.extract(rules, state)
+	key := string(b)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if other := p.shared[key].Value(); other != nil {
+		return other
+	}
+	p.shared[key] = weak.Make(x)
+	runtime.AddCleanup(x, p.forget, key)
+	return x
+}
+
+// forget takes out what nobody uses any more, unless it has been made again.
+func (p *Policy) forget(key string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.shared[key].Value() == nil {
+		delete(p.shared, key)
+	}
+}
+
+// extract is the given rules, which are in order, for names in the given state.
+func (p *Policy) extract(rules []int32, state [2]fitness) *extract {
+	x := &extract{}
 	for _, i := range rules {
+		r := &p.rules[i]
 		for _, f := range p.compiled[i].filters {
-			r := &p.rules[i]
 			if f = f.reduce(r.Allow, state[0], state[1]); f == nil {
 				continue
 			}
@@ -216,15 +267,10 @@ func (p *Policy) extract(known map[string]*extract, rules []int32, state [2]fitn
 		}
 	}
 	x.publish.finish()
-	x.subscribe.finish()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if other := known[string(key)]; other != nil {
-		return other
+	if slices.Equal(x.publish.list, x.subscribe.list) {
+		x.subscribe = x.publish
+	} else {
+		x.subscribe.finish()
 	}
-	if len(known) >= kept {
-		clear(known)
-	}
-	known[string(key)] = x
 	return x
 }

@@ -59,12 +59,17 @@ func (r *Rights) verdict(rule int32) Verdict {
 	return Verdict{d.Allow, d}
 }
 
+// tries is how many topics Subscribe asks Receive about.
+const tries = 1000
+
 // Subscribe decides whether filter, which may be a shared one, is worth
 // subscribing to: it is denied if and only if Receive denies every topic that
-// filter covers. Messages still have to pass Receive one by one. The verdict
-// names a rule that allows one of the topics or, if it is deny, the rule that
-// denies a topic which filter covers and no rule spells out. An invalid filter
-// is denied.
+// filter covers. Messages still have to pass Receive one by one. To find out
+// costs as much as a call of Receive for each rule that might allow something;
+// after a thousand that do not the answer is to allow, so that subscriptions
+// which ask for the costliest cannot keep the broker busy. The verdict names a
+// rule that allows one of the topics or, if it is deny, the rule that denies a
+// topic which filter covers and no rule spells out. An invalid filter is denied.
 func (r *Rights) Subscribe(filter string) Verdict {
 	if r.policy == nil || wire.ValidFilter(filter) != nil {
 		return Verdict{}
@@ -74,6 +79,7 @@ func (r *Rights) Subscribe(filter string) Verdict {
 		return r.Receive(filter)
 	}
 	levels, hash := splitFilter(filter)
+	left := tries
 	depth := max(r.own.subscribe.depth, r.broad.subscribe.depth)
 	for _, e := range [...]*entries{&r.own.subscribe, &r.broad.subscribe} {
 		for i := range e.list {
@@ -88,8 +94,12 @@ func (r *Rights) Subscribe(filter string) Verdict {
 			// the fewest rules cover. Beyond depth further levels make no
 			// difference to any deny rule.
 			for {
-				if v := r.Receive(topic); v.Allow {
+				v := r.Receive(topic)
+				if v.Allow {
 					return v
+				}
+				if left--; left == 0 {
+					return r.verdict(e.list[i].rule)
 				}
 				if !open || n > depth {
 					break

@@ -156,11 +156,14 @@ func Literal(name string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`).Replace(name)
 }
 
-// LiteralTopic is name for use in a rule's filter, with nothing in it that
-// stands for something else. Wildcards and slashes of MQTT cannot be made
-// plain: a name that holds one must not become part of a filter.
-func LiteralTopic(name string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `%`, `%%`).Replace(name)
+// LiteralTopic is name as a level of a rule's filter, or part of one, with
+// nothing in it that stands for something else. There is none for names that
+// are empty, hold +, # or /, or begin with $.
+func LiteralTopic(name string) (string, error) {
+	if fitnessOf(name) != fit {
+		return "", fmt.Errorf("the name %s cannot be part of a topic: it is empty, holds +, # or /, or begins with $", inWords(name))
+	}
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `%`, `%%`).Replace(name), nil
 }
 
 // quote is word as it stands in a file.
