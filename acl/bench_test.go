@@ -83,6 +83,15 @@ func fleet(devices int) []acl.Rule {
 	return rules
 }
 
+// groups is a policy of shared rules, and two for each of many groups.
+func groups(n int) []acl.Rule {
+	rules := fleet(n)
+	for i := range rules {
+		rules[i].Group, rules[i].User = rules[i].User, ""
+	}
+	return rules
+}
+
 func BenchmarkResolve(b *testing.B) {
 	p := mustNew(b, fleet(10000))
 	i := 0
@@ -147,6 +156,7 @@ func TestMemoryOfSubjects(t *testing.T) {
 		most  uint64 // bytes for each subject
 	}{
 		{"shared rules with %u", plant(1000), 200},
+		{"a group of its own each", groups(2000), 700},
 		{"two own rules each", fleet(10000), 400},
 		{"shared rules and an own one", append(plant(1000), acl.Rule{Allow: true, User: "device*", Action: acl.All, Filters: []string{"x/%u"}}), 300},
 	} {
@@ -156,7 +166,7 @@ func TestMemoryOfSubjects(t *testing.T) {
 		per, all := heap(func() []*acl.Rights {
 			all := make([]*acl.Rights, clients)
 			for i, u := range users {
-				all[i] = p.Resolve(acl.Subject{User: u, ClientID: u})
+				all[i] = p.Resolve(acl.Subject{User: u, ClientID: u, Groups: users[i : i+1]})
 			}
 			return all
 		})

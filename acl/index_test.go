@@ -2,6 +2,7 @@ package acl
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -47,6 +48,37 @@ func TestIndexIsTheList(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What no subject uses any more is given back.
+func TestSharedIsForgotten(t *testing.T) {
+	var rules []Rule
+	for i := range 100 {
+		rules = append(rules, Rule{Allow: true, Group: fmt.Sprint(i), Action: All, Filters: []string{"x"}})
+	}
+	p, err := New(rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	size := func() int {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return len(p.shared)
+	}
+	kept := p.Resolve(Subject{Groups: []string{"1", "2"}})
+	for i := range 100 {
+		p.Resolve(Subject{Groups: []string{fmt.Sprint(i)}})
+	}
+	for left := 1000; size() > 1; left-- {
+		if left == 0 {
+			t.Fatalf("%d extracts are kept, for one subject", size())
+		}
+		runtime.GC()
+	}
+	if again := p.Resolve(Subject{Groups: []string{"2", "1"}}); again.parts != kept.parts || size() != 1 {
+		t.Error("two subjects of the same groups do not share")
+	}
+	runtime.KeepAlive(kept)
 }
 
 // covers is exact: with levels for every literal and one that no filter has,

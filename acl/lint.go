@@ -146,13 +146,13 @@ func (c *compiled) wider(d *compiled) bool {
 	return true
 }
 
-// coversAlways reports whether, for all names alike, one filter of rule e
+// coversAlways reports whether, whatever names there are, one filter of rule e
 // covers what f of rule i comes to.
 func (p *Policy) coversAlways(e, i int32, f *filter) bool {
-	states := [...]fitness{fit, unfit}
+	states := [...]fitness{fit, unfit, absent}
 	for _, user := range states {
 		for _, client := range states {
-			if user == unfit && !p.user || client == unfit && !p.client {
+			if user != fit && !p.user || client != fit && !p.client {
 				continue
 			}
 			g := f.reduce(p.rules[i].Allow, user, client)

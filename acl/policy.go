@@ -35,8 +35,19 @@ type source struct {
 type compiled struct {
 	who     []condition // in the order of their selectors; none for any subject
 	filters []*filter
-	own     bool // for subjects by their own names, not for a group or listener
+	reach   reach
 }
+
+// reach is how many subjects a rule is meant for. Each kind is kept apart, so
+// that those with a wide reach are shared by subjects that differ in others.
+type reach uint8
+
+const (
+	forAll    reach = iota // by listener, or not being nameless
+	forGroups              // by group
+	forNames               // by names of their own
+	reaches
+)
 
 // condition is a selector with its pattern.
 type condition struct {
@@ -101,7 +112,13 @@ func New(rules []Rule) (*Policy, error) {
 }
 
 // Rules is a copy of the policy's rules.
-func (p *Policy) Rules() []Rule { return slices.Clone(p.rules) }
+func (p *Policy) Rules() []Rule {
+	rules := slices.Clone(p.rules)
+	for i := range rules {
+		rules[i].Filters = slices.Clone(rules[i].Filters)
+	}
+	return rules
+}
 
 // compile checks a rule and takes it apart.
 func compile(r *Rule) (compiled, error) {
@@ -116,8 +133,11 @@ func compile(r *Rule) (compiled, error) {
 			return c, fmt.Errorf("%v=%q %w", s, text, err)
 		}
 		c.who = append(c.who, condition{s, p})
-		if s == byUser || s == byClient || s == byCert {
-			c.own = c.own || !p.everyName()
+		switch {
+		case s == byGroup:
+			c.reach = max(c.reach, forGroups)
+		case s != byListener && !p.everyName():
+			c.reach = forNames
 		}
 	}
 	c.who = slices.Clip(c.who)
@@ -178,16 +198,11 @@ func (p *Policy) Resolve(s Subject) *Rights {
 	if p.client {
 		state[1] = fitnessOf(s.ClientID)
 	}
-	var broad, own []int32
+	var mine [reaches][]int32
 	consider := func(rules []int32) {
 		for _, i := range rules {
-			c := &p.compiled[i]
-			switch {
-			case c.misfit(&s) != selectors:
-			case c.own:
-				own = append(own, i)
-			default:
-				broad = append(broad, i)
+			if c := &p.compiled[i]; c.misfit(&s) == selectors {
+				mine[c.reach] = append(mine[c.reach], i)
 			}
 		}
 	}
@@ -200,23 +215,24 @@ func (p *Policy) Resolve(s Subject) *Rights {
 			consider(p.byName[anchor{byGroup, g}])
 		}
 	}
-	r := &Rights{policy: p, broad: p.share(broad, state), names: names{s.User, s.ClientID}}
-	switch {
-	case len(own) == 0:
-		r.own = &p.none
-	case len(own) < indexed: // sharing would cost more than it saves
-		slices.Sort(own)
-		r.own = p.extract(own, state)
-	default:
-		r.own = p.share(own, state)
+	r := &Rights{policy: p, names: names{s.User, s.ClientID}}
+	for i, rules := range mine {
+		slices.Sort(rules)
+		switch {
+		case len(rules) == 0:
+			r.parts[i] = &p.none
+		case reach(i) == forNames && len(rules) < indexed: // sharing would cost more than it saves
+			r.parts[i] = p.extract(rules, state)
+		default:
+			r.parts[i] = p.share(rules, state)
+		}
 	}
 	return r
 }
 
-// share is the extract of the given rules for names in the given state, the
+// share is the extract of the given rules, which are in order, for names in the given state, the
 // same one for all who ask for it at a time.
 func (p *Policy) share(rules []int32, state [2]fitness) *extract {
-	slices.Sort(rules)
 	b := make([]byte, 0, 2+4*len(rules))
 	b = append(b, byte(state[0]), byte(state[1]))
 	for _, i := range rules {

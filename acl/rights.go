@@ -8,9 +8,8 @@ import (
 
 // Rights is what one subject may do. The zero Rights may do nothing.
 type Rights struct {
-	policy *Policy
-	broad  *extract // rules for groups, listeners and everybody
-	own    *extract // rules for the subject's own names
+	policy *Policy // nil in the zero Rights
+	parts  [reaches]*extract
 	names  names
 }
 
@@ -37,8 +36,11 @@ func (r *Rights) Publish(topic string) Verdict {
 	if r.policy == nil {
 		return Verdict{}
 	}
-	best := r.own.publish.first(topic, &r.names, never)
-	return r.verdict(r.broad.publish.first(topic, &r.names, best))
+	best := int32(never)
+	for _, x := range r.parts {
+		best = x.publish.first(topic, &r.names, best)
+	}
+	return r.verdict(best)
 }
 
 // Receive decides whether the subject may be sent a message on topic, which
@@ -47,8 +49,11 @@ func (r *Rights) Receive(topic string) Verdict {
 	if r.policy == nil {
 		return Verdict{}
 	}
-	best := r.own.subscribe.first(topic, &r.names, never)
-	return r.verdict(r.broad.subscribe.first(topic, &r.names, best))
+	best := int32(never)
+	for _, x := range r.parts {
+		best = x.subscribe.first(topic, &r.names, best)
+	}
+	return r.verdict(best)
 }
 
 func (r *Rights) verdict(rule int32) Verdict {
@@ -80,8 +85,12 @@ func (r *Rights) Subscribe(filter string) Verdict {
 	}
 	levels, hash := splitFilter(filter)
 	left := tries
-	depth := max(r.own.subscribe.depth, r.broad.subscribe.depth)
-	for _, e := range [...]*entries{&r.own.subscribe, &r.broad.subscribe} {
+	depth := 0
+	for _, x := range r.parts {
+		depth = max(depth, x.subscribe.depth)
+	}
+	for _, x := range r.parts {
+		e := &x.subscribe
 		for i := range e.list {
 			if !r.policy.rules[e.list[i].rule].Allow {
 				continue

@@ -213,6 +213,12 @@ allow any        subscribe x/#
 			t.Errorf("%.60q: %v", c.filter, v)
 		}
 	}
+	below := policy(t, "deny any subscribe /+\nallow any subscribe /#").Resolve(acl.Subject{})
+	for filter, want := range map[string]bool{"/#": true, "/+": false, "/": false, "+/#": true, "/+/#": true, "//": true} {
+		if v := below.Subscribe(filter); v.Allow != want {
+			t.Errorf("%q: %v", filter, v)
+		}
+	}
 	if v := p.Resolve(acl.Subject{Groups: []string{"ops"}}).Subscribe("$SYS/#"); !v.Allow || v.Rule.Line != 5 {
 		t.Errorf("$SYS/# for ops: %v", v)
 	}
