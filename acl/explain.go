@@ -103,7 +103,8 @@ func missing(sign, what string, state fitness) string {
 	return fmt.Sprintf("has %s, and this client's %s begins with $ or holds +, # or /", sign, what)
 }
 
-// has says what s has where sel looks.
+// has says what s has where sel looks. Names are the client's own choice, so
+// they are quoted in a way that a terminal can be shown.
 func has(s *Subject, sel selector) string {
 	if sel == byGroup {
 		if len(s.Groups) == 0 {
@@ -111,12 +112,12 @@ func has(s *Subject, sel selector) string {
 		}
 		var groups []string
 		for _, g := range s.Groups {
-			groups = append(groups, quote(Literal(g)))
+			groups = append(groups, inWords(g))
 		}
 		return "is in " + strings.Join(groups, ", ")
 	}
 	if s.has(sel) == "" {
 		return "has none"
 	}
-	return "has " + quote(Literal(s.has(sel)))
+	return "has " + inWords(s.has(sel))
 }

@@ -25,9 +25,9 @@ allow any subscribe home/#
 		t.Fatal(err)
 	}
 	const want = `acl.conf:1: allow user=bob all #
-	is for user=bob; this client has a/b
+	is for user=bob; this client has "a/b"
 acl.conf:2: allow group=ops all #
-	is for group=ops; this client is in dev, "qa team"
+	is for group=ops; this client is in "dev", "qa team"
 acl.conf:3: allow cert=* all #
 	is for cert=*; this client has none
 acl.conf:4: allow any subscribe x
@@ -58,6 +58,9 @@ denied by default: no rule fits`
 		}
 	}
 	if got, err = p.Explain(acl.Subject{}, acl.Publish, "a/x"); err != nil || !strings.Contains(got.String(), "acl.conf:7: allow any publish home/%u/x\n\thas %u, and this client has no user name") {
+		t.Error(got, err)
+	}
+	if got, err = p.Explain(acl.Subject{User: "\x1b[2J\n"}, acl.Publish, "a/x"); err != nil || !strings.Contains(got.String(), `this client has "\x1b[2J\n"`) {
 		t.Error(got, err)
 	}
 	for _, bad := range []struct {

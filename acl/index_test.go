@@ -75,7 +75,7 @@ func TestSharedIsForgotten(t *testing.T) {
 		}
 		runtime.GC()
 	}
-	if again := p.Resolve(Subject{Groups: []string{"2", "1"}}); again.parts != kept.parts || size() != 1 {
+	if again := p.Resolve(Subject{Groups: []string{"2", "1", "2"}}); again.parts != kept.parts || size() != 1 {
 		t.Error("two subjects of the same groups do not share")
 	}
 	runtime.KeepAlive(kept)

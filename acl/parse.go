@@ -9,8 +9,12 @@ import (
 	"unicode/utf8"
 )
 
+// most is how many wrong lines are one too many to go on reading.
+const most = 100
+
 // Parse reads rules as they stand in a file called file. The error is of type
-// [Errors] and has every line that is wrong; there are no rules then.
+// [Errors] and has the lines that are wrong, the first hundred at least; there
+// are no rules then.
 func Parse(file string, text []byte) ([]Rule, error) {
 	if len(text) > MaxFileBytes {
 		return nil, Errors{{File: file, Problem: fmt.Sprintf("is larger than %d bytes, more than a file of rules may be; use groups, globs, %%u and %%c", MaxFileBytes)}}
@@ -28,6 +32,10 @@ func Parse(file string, text []byte) ([]Rule, error) {
 		case err != nil:
 			err.File, err.Line = file, line
 			bad = append(bad, err)
+			if len(bad) == most {
+				bad = append(bad, &Error{File: file, Line: line, Problem: "is as far as the file was read; mend what is wrong up to here"})
+				return nil, bad
+			}
 		case ok:
 			r.File, r.Line = file, line
 			rules = append(rules, r)

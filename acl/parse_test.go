@@ -121,6 +121,11 @@ func TestParseBounds(t *testing.T) {
 	if err == nil || strings.Count(err.Error(), "\n") != 20 || !strings.HasSuffix(err.Error(), "and 30 more") {
 		t.Error(err)
 	}
+	_, err = acl.Parse("f", []byte(strings.Repeat("x\n", acl.MaxFileBytes/2)))
+	var bad acl.Errors
+	if !errors.As(err, &bad) || len(bad) != 101 || !strings.HasPrefix(bad[100].Error(), "f:100: is as far as") {
+		t.Error(err)
+	}
 }
 
 func TestNewRefusesBadRules(t *testing.T) {

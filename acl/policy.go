@@ -210,14 +210,13 @@ func (p *Policy) Resolve(s Subject) *Rights {
 	consider(p.byName[anchor{byUser, s.User}])
 	consider(p.byName[anchor{byClient, s.ClientID}])
 	consider(p.byName[anchor{byCert, s.CertName}])
-	for i, g := range s.Groups {
-		if !slices.Contains(s.Groups[:i], g) {
-			consider(p.byName[anchor{byGroup, g}])
-		}
+	for _, g := range s.Groups {
+		consider(p.byName[anchor{byGroup, g}])
 	}
 	r := &Rights{policy: p, names: names{s.User, s.ClientID}}
 	for i, rules := range mine {
 		slices.Sort(rules)
+		rules = slices.Compact(rules) // a group may be named twice
 		switch {
 		case len(rules) == 0:
 			r.parts[i] = &p.none
