@@ -88,9 +88,12 @@ func TestLintIsCertain(t *testing.T) {
 		if len(never) == 0 {
 			return
 		}
-		for range 10 {
+		for range 4 {
 			r := p.Resolve(worldSubject().Draw(t, "subject"))
-			for _, topic := range topics {
+			for i, topic := range topics {
+				if len(topic) == worldDepth && i%7 != 0 {
+					continue
+				}
 				name := strings.Join(topic, "/")
 				for _, v := range []acl.Verdict{r.Publish(name), r.Receive(name)} {
 					if v.Rule != nil && never[v.Rule.Line] {

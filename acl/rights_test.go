@@ -28,7 +28,7 @@ func policy(t testing.TB, text string) *acl.Policy {
 func TestRightsAreTheReference(t *testing.T) {
 	topics := worldTopics()
 	forCases(t, func(t *rapid.T) {
-		rules := rapid.SliceOfN(worldRule(), 0, 24).Draw(t, "rules")
+		rules := rapid.SliceOfN(worldRule(), 0, 16).Draw(t, "rules")
 		p, err := acl.New(rules)
 		if err != nil {
 			t.Fatal(err)
