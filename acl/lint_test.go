@@ -29,7 +29,7 @@ func TestLint(t *testing.T) {
 		{"allow any all x/%u\ndeny user=a publish x/%u", nil},
 		{"deny any all x/%u/y\nallow user=a publish x/%u/y", []string{never + "1;"}},
 		{"allow any all x/%c\nallow user=a publish x/%u", nil},
-		{"allow any all x/%u\nallow user=a all x/%%u", nil},
+		{"allow any all %u/%u\nallow user=a all %u/%%u", nil},
 		{"deny any subscribe \"#\" %c/%u\ndeny any subscribe %c", nil}, // a client id that does not fit, and no user
 		{"allow any publish x\nallow any subscribe x\ndeny user=* all x", []string{never + "1 and acl.conf:2;"}},
 		{"allow any publish x\ndeny user=a all x", nil},

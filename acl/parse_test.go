@@ -166,7 +166,7 @@ func TestNewCopies(t *testing.T) {
 }
 
 func TestLiterals(t *testing.T) {
-	for _, name := range []string{"*", `\`, `a"b`, "%u", "a b", "x=y", `\*`, "%%c", "x$"} {
+	for _, name := range []string{"*", `\`, `a"b`, "%u", "a b", "x=y", `\*`, "%%c", "x$", `a \`, `a \"`} {
 		level, err := acl.LiteralTopic(name)
 		if err != nil {
 			t.Fatal(err)
