@@ -18,10 +18,10 @@ func arrows() map[string][]string {
 		// The command line is also a client of the control socket, whose
 		// protocol is statsd's, and speaks MQTT for pub, sub and bench. It reads
 		// and copies stores that no broker has open.
-		"cmd":       {"appliance", "statsd", "store", "journal", "systemd", "bench", "wire", "events", "auth", "internal/dial"},
-		"appliance": {"auth", "listen", "hooks", "relay", "store", "journal", "statsd", "bridge", "systemd", "wire", "events", "internal/unixsocket"},
+		"cmd":       {"appliance", "statsd", "store", "journal", "systemd", "bench", "wire", "events", "auth", "acl", "internal/dial"},
+		"appliance": {"auth", "acl", "listen", "hooks", "relay", "store", "journal", "statsd", "bridge", "systemd", "wire", "events", "internal/unixsocket"},
 		// hooks binds what listen accepts to what relay keeps.
-		"hooks":  {"auth", "listen", "relay", "wire", "events"},
+		"hooks":  {"auth", "acl", "listen", "relay", "wire", "events"},
 		"listen": {"wire", "events", "internal/unixsocket"},
 		"relay":  {"wire", "events"},
 		"statsd": {"events", "internal/unixsocket"},
@@ -33,6 +33,8 @@ func arrows() map[string][]string {
 		// store puts relay's changes into the journal's records.
 		"store":   {"relay", "journal", "wire"},
 		"journal": {},
+		// acl judges topics by names; whoever has both asks it.
+		"acl":     {"wire"},
 		"systemd": {},
 		"wire":    {},
 		"events":  {},
@@ -309,6 +311,29 @@ func checkDocuments(t tree) (found []violation) {
 				continue
 			}
 			found = append(found, violation{f.path, f.lineAt(m[0]), name + " is not in the repository"})
+		}
+	}
+	return found
+}
+
+// checkNamedTests finds tests that a document names and nobody has written.
+func checkNamedTests(t tree) (found []violation) {
+	have := map[string]bool{}
+	written := regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+	for _, f := range t {
+		for _, m := range written.FindAllStringSubmatch(f.text, -1) {
+			have[m[1]] = true
+		}
+	}
+	named := regexp.MustCompile("`(Test[A-Z]\\w*)`")
+	for _, f := range t {
+		if path.Ext(f.path) != ".md" {
+			continue
+		}
+		for _, m := range named.FindAllStringSubmatchIndex(f.text, -1) {
+			if name := f.text[m[2]:m[3]]; !have[name] {
+				found = append(found, violation{f.path, f.lineAt(m[0]), name + " is no test"})
+			}
 		}
 	}
 	return found

@@ -21,6 +21,7 @@ func rules() []rule {
 				{"events/a.go": imports("events", module+"/wire")},
 				{"auth/a.go": imports("auth", module+"/events")},
 				{"relay/a.go": imports("relay", module+"/auth")},
+				{"acl/a.go": imports("acl", module+"/relay")},
 				{"appliance/a.go": imports("appliance", module+"/cmd/edgebroker")},
 				{"relay/a_test.go": imports("relay", module+"/cmd/edgebroker")},
 				{"internal/newcomer/a.go": imports("newcomer")},
@@ -28,6 +29,7 @@ func rules() []rule {
 			},
 			holds: []files{
 				{"hooks/a.go": imports("hooks", module+"/relay", module+"/listen", module+"/wire")},
+				{"acl/a.go": imports("acl", module+"/wire")},
 				{"statsd/web/a.go": imports("web", module+"/statsd", module+"/events", "net/http")},
 				{"relay/a_test.go": imports("relay_test", module+"/internal/brokertest")},
 				{"cmd/edgebroker/main.go": imports("main", module+"/appliance")},
@@ -50,10 +52,11 @@ func rules() []rule {
 		},
 		{
 			name:   "the ground floor is std only",
-			reason: "what parses untrusted bytes, keeps data or talks to the service manager must not change because a dependency did",
-			check:  checkStdOnly("wire", "journal", "systemd"),
+			reason: "what parses untrusted bytes, decides who may do what, keeps data or talks to the service manager must not change because a dependency did",
+			check:  checkStdOnly("wire", "journal", "acl", "systemd"),
 			breaks: []files{
 				{"wire/a.go": imports("wire", "github.com/rs/xid")},
+				{"acl/a.go": imports("acl", "github.com/goccy/go-yaml")},
 				{"systemd/a.go": imports("systemd", "golang.org/x/sys/unix")},
 			},
 			holds: []files{
@@ -200,6 +203,18 @@ func rules() []rule {
 				{"scripts/a.sh": "cd \"${TMPDIR:-/tmp}\"\n"},
 				{"relay/a.go": "package relay\nconst p = \"site/tmp/x\"\n"},
 				{"appliance/a.go": "package appliance\nconst p = \"/tm" + "p/edgebroker-1000/control.sock\"\n"},
+			},
+		},
+		{
+			name:   "tests that are named exist",
+			reason: "a document that says a test shows something must not outlive the test",
+			check:  checkNamedTests,
+			breaks: []files{
+				{"docs/A.md": "shown by `TestNothing`\n"},
+				{"docs/A.md": "`TestA`", "relay/a_test.go": "package relay\n\n// TestA is\nfunc TestAB(t *testing.T) {}\n"},
+			},
+			holds: []files{
+				{"docs/A.md": "shown by `TestA`\n", "relay/a_test.go": "package relay\n\nfunc TestA(t *testing.T) {}\n"},
 			},
 		},
 		{
