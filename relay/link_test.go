@@ -72,6 +72,13 @@ func (l *link) appendLocked(p []byte) int {
 	return len(l.pending)
 }
 
+// kickedBy is how often the link was kicked, and why at first.
+func (l *link) kickedBy() (int, string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.kicks, l.why
+}
+
 func (l *link) Pending() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
