@@ -39,6 +39,7 @@ type Broker struct {
 	control bool
 
 	authMethods  []AuthMethod
+	authSources  []AuthSource
 	authByName   map[string]AuthMethod
 	responseInfo func(client string) string // nil: none
 
@@ -48,11 +49,15 @@ type Broker struct {
 	relay     *relay.Relay
 	gate      *listen.Gate
 	access    *hooks.Access
+	guards    guards
 	sessions  *hooks.Sessions
 	server    *mqtt.Server
 	listeners []*listen.Listener
 	sampler   *statsd.Sampler
 	stats     *statsd.Server
+
+	reloading sync.Mutex // held by Reload
+	files     *accessFiles
 
 	mu      sync.Mutex // guards everything that follows
 	state   state
@@ -91,7 +96,7 @@ func New(cfg Config, opts ...Option) (*Broker, error) {
 	for _, o := range opts {
 		o(b)
 	}
-	if err := cfg.validate(len(b.authMethods) > 0); err != nil {
+	if err := cfg.validate(len(b.authMethods)+len(b.authSources) > 0); err != nil {
 		return nil, err
 	}
 	var err error
@@ -115,8 +120,17 @@ func (b *Broker) Start(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
+	b.guards = newGuards()
+	files, err := b.cfg.Access.load(b.guards, b.authSources)
+	if err != nil {
+		b.state = stopping
+		close(b.stopped)
+		return fmt.Errorf("start: %w", err)
+	}
+	b.files = files
 	rec, err := b.openStore()
 	if err != nil {
+		files.close()
 		b.state = stopping
 		close(b.stopped)
 		return fmt.Errorf("start: %w", err)
@@ -149,12 +163,15 @@ func (b *Broker) Start(ctx context.Context) error {
 
 // assemble makes the parts.
 func (b *Broker) assemble(rec relay.Recovered) {
+	b.access = hooks.NewAccess(b.rulesOf(b.files), b.authByName, b.bus, b.log.With("component", "access"))
+	config := relayConfig(b.cfg)
+	config.AccessOf = b.access.Recovered
 	if b.store != nil {
-		b.relay = relay.New(relayConfig(b.cfg), b.store, b.bus, b.log.With("component", "relay"))
+		b.relay = relay.New(config, b.store, b.bus, b.log.With("component", "relay"))
 		b.relay.Restore(rec)
 		b.store.Run(b.relay)
 	} else {
-		b.relay = relay.New(relayConfig(b.cfg), nil, b.bus, b.log.With("component", "relay"))
+		b.relay = relay.New(config, nil, b.bus, b.log.With("component", "relay"))
 	}
 	b.sessions = hooks.NewSessions(b.relay, b.bus, hooks.Limits{
 		ReceiveMaximum: uint16(b.cfg.Limits.ReceiveMaximum),
@@ -179,16 +196,13 @@ func (b *Broker) assemble(rec relay.Recovered) {
 		OnRefuse:    b.refused,
 	})
 	b.server = newServer(b.log)
-	anonymous := make(map[string]bool)
 	for i, l := range b.cfg.Listeners {
-		anonymous[l.Name] = l.Anonymous()
 		b.listeners = append(b.listeners, listen.New(listen.Config{
 			ID: l.Name, Type: l.Type, Address: l.Address, Mode: l.Mode, Origins: l.AllowedOrigins, Key: fmt.Sprintf("listeners[%d].address", i),
 		}, b.gate))
 	}
-	b.access = hooks.NewAccess(anonymous, b.authByName, b.bus)
 	for _, h := range []mqtt.Hook{
-		b.access, b.sessions, hooks.NewSubscriptions(b.sessions),
+		b.access, b.sessions, hooks.NewSubscriptions(b.access, b.sessions),
 	} {
 		if err := b.server.AddHook(h, nil); err != nil {
 			panic(fmt.Sprintf("add hook %s: %v", h.ID(), err)) // our hooks take no configuration that could be wrong
@@ -220,6 +234,7 @@ func (b *Broker) unbind(ctx context.Context) {
 	_ = b.stats.Close(context.Background()) // nobody has been served
 	b.relay.Close()
 	_ = b.closeStore() // nothing has changed
+	b.files.close()
 	b.stopErr = b.bus.Close(ctx)
 	b.state = stopping
 	close(b.stopped)
@@ -265,6 +280,9 @@ func (b *Broker) Stop(ctx context.Context) error {
 	errs = append(errs, b.closeStore())
 	errs = append(errs, b.bus.Close(ctx))
 	errs = append(errs, b.stats.Close(ctx))
+	b.reloading.Lock()
+	b.files.close()
+	b.reloading.Unlock()
 	b.cancel()
 	b.running.Wait()
 	b.stopErr = errors.Join(errs...)

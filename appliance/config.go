@@ -13,6 +13,7 @@ import (
 type Config struct {
 	Listeners []ListenerConfig `yaml:"listeners"`
 	Control   ControlConfig    `yaml:"control"`
+	Access    AccessConfig     `yaml:"access"`
 	Limits    LimitsConfig     `yaml:"limits"`
 	Sessions  SessionsConfig   `yaml:"sessions"`
 	Retained  RetainedConfig   `yaml:"retained"`
@@ -39,9 +40,10 @@ type ListenerConfig struct {
 	Name    string `yaml:"name"`
 	Type    string `yaml:"type"` // ListenTCP (also when empty), ListenWebSocket or ListenUnix
 	Address string `yaml:"address"`
-	// AllowAnonymous lets clients in without a password. Nil means: yes where
-	// only this machine can reach the listener (loopback and unix), else no.
-	// Read it with Anonymous.
+	// AllowAnonymous lets clients in that do not say who they are. Nil means:
+	// yes where only this machine can reach the listener (loopback and unix)
+	// and AccessConfig names no way to sign in, else no. Read it with
+	// Config.Anonymous.
 	AllowAnonymous *bool `yaml:"allow_anonymous"`
 	// Mode is the mode of a unix socket, 0 for DefaultSocketMode.
 	Mode fs.FileMode `yaml:"mode"`
@@ -176,6 +178,7 @@ func DefaultConfig() Config {
 		},
 		Retained: RetainedConfig{MaxMessages: 100000, MaxBytes: 32 * MiB},
 		Storage:  defaultStorage(),
+		Access:   defaultAccess(),
 		Events:   EventsConfig{Queue: 1024},
 		Log:      LogConfig{Level: slog.LevelInfo, Format: LogText},
 	}

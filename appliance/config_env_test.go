@@ -23,7 +23,7 @@ func TestConfigApplyEnv(t *testing.T) {
 			c.Listeners[0].Type, c.Listeners[0].Address = ListenUnix, "/x/mqtt.sock"
 		}},
 		{name: "open address", env: map[string]string{EnvListen: "0.0.0.0:1883"},
-			err: "EDGEBROKER_LISTEN: listeners[0].address: 0.0.0.0:1883 can be reached from other machines, and clients cannot sign in yet; listen on 127.0.0.1, or let everybody in with allow_anonymous: true"},
+			err: "EDGEBROKER_LISTEN: listeners[0].address: 0.0.0.0:1883 can be reached from other machines, and there is no way to sign in; name a file of users in access.passwords, listen on 127.0.0.1, or let everybody in with allow_anonymous: true"},
 		{name: "all wrong", env: map[string]string{EnvListen: "1883", EnvSocket: "c.sock", EnvLogLevel: "infos", EnvData: "data"},
 			err: "EDGEBROKER_LOG_LEVEL: log.level: \"infos\" is not a log level; did you mean info?\n" +
 				"EDGEBROKER_LISTEN: listeners[0].address: \"1883\" is not host:port; write it like 127.0.0.1:1883 or \"[::1]:1883\"\n" +
@@ -105,7 +105,7 @@ func TestConfigApplyFlags(t *testing.T) {
 	c := DefaultConfig()
 	flags := map[string]string{FlagListen: ":1883", FlagSocket: "/ok.sock"}
 	err := c.ApplyFlags(func(name string) string { return flags[name] })
-	want := "--listen: listeners[0].address: :1883 can be reached from other machines, and clients cannot sign in yet; listen on 127.0.0.1, or let everybody in with allow_anonymous: true"
+	want := "--listen: listeners[0].address: :1883 can be reached from other machines, and there is no way to sign in; name a file of users in access.passwords, listen on 127.0.0.1, or let everybody in with allow_anonymous: true"
 	if err == nil || err.Error() != want {
 		t.Errorf("got:\n%v\nwant:\n%s", err, want)
 	}

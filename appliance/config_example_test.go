@@ -58,8 +58,8 @@ func TestConfigExample(t *testing.T) {
 	})
 	t.Run("says the defaults of the commented keys", func(t *testing.T) {
 		said, is := cfg.Listeners[0], DefaultConfig().Listeners[0]
-		if said.Anonymous() != is.Anonymous() || said.Mode != is.SocketMode() {
-			t.Errorf("says %v and %o, is %v and %o", said.Anonymous(), said.Mode, is.Anonymous(), is.SocketMode())
+		if cfg.Anonymous(said) != DefaultConfig().Anonymous(is) || said.Mode != is.SocketMode() {
+			t.Errorf("says %v and %o, is %v and %o", cfg.Anonymous(said), said.Mode, DefaultConfig().Anonymous(is), is.SocketMode())
 		}
 	})
 	t.Run("belongs to the caller", func(t *testing.T) {

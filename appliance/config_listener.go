@@ -41,11 +41,16 @@ func (l ListenerConfig) SocketMode() fs.FileMode {
 	return l.Mode
 }
 
-// Anonymous tells whether clients come in without a password: as
-// AllowAnonymous says or, when that is nil, if the listener is Local.
-func (l ListenerConfig) Anonymous() bool {
+// Anonymous tells whether clients come in at l that do not say who they are: as
+// AllowAnonymous says or, when that is nil, if l is Local and there is no way to
+// sign in.
+func (c Config) Anonymous(l ListenerConfig) bool { return c.anonymous(l, false) }
+
+// anonymous is Anonymous of a broker to which its program may have given a way
+// to sign in.
+func (c Config) anonymous(l ListenerConfig, sources bool) bool {
 	if l.AllowAnonymous == nil {
-		return l.Local()
+		return l.Local() && !sources && !c.Access.authenticates()
 	}
 	return *l.AllowAnonymous
 }
@@ -76,7 +81,8 @@ func listenerItem(i int) string { return fmt.Sprintf("listeners[%d]", i) }
 
 func listenerPath(i int, key string) string { return listenerItem(i) + "." + key }
 
-func listenerFindings(listeners []ListenerConfig) []finding {
+func (c Config) listenerFindings() []finding {
+	listeners := c.Listeners
 	if len(listeners) == 0 {
 		return []finding{{path: "listeners", what: "the list is empty, so no client could connect", mend: "add a listener, or remove the key for the default one"}}
 	}
@@ -89,6 +95,7 @@ func listenerFindings(listeners []ListenerConfig) []finding {
 		switch l.Type {
 		case ListenTCP, ListenWebSocket, "":
 			out = append(out, tcpFindings(i, l)...)
+			out = append(out, c.openFindings(i)...)
 		case ListenUnix:
 			out = append(out, unixFindings(i, l)...)
 		default:
@@ -96,11 +103,11 @@ func listenerFindings(listeners []ListenerConfig) []finding {
 			continue
 		}
 		out = append(out, originFindings(i, l)...)
-		if l.AllowAnonymous != nil && !*l.AllowAnonymous {
+		if l.AllowAnonymous != nil && !*l.AllowAnonymous && !c.Access.authenticates() {
 			out = append(out, finding{
 				path: listenerPath(i, "allow_anonymous"),
-				what: "false would refuse every client, because there is no other way to sign in yet",
-				mend: "set it to true, or remove the listener",
+				what: "false would refuse every client, because there is no way to sign in",
+				mend: "name a file of users in access.passwords, set this to true, or remove the listener",
 
 				noMethods: true,
 			})
@@ -147,14 +154,22 @@ func tcpFindings(i int, l ListenerConfig) []finding {
 	if l.Mode != 0 {
 		return []finding{{path: listenerPath(i, "mode"), what: "a " + cmp.Or(l.Type, ListenTCP) + " listener has no file mode", mend: "remove it"}}
 	}
-	if l.AllowAnonymous == nil && !l.Local() {
-		return []finding{{
-			path: path,
-			what: l.Address + " can be reached from other machines, and clients cannot sign in yet",
-			mend: "listen on 127.0.0.1, or let everybody in with allow_anonymous: true",
-		}}
-	}
 	return nil
+}
+
+// openFindings checks that nobody lets the network in by accident.
+func (c Config) openFindings(i int) []finding {
+	l := c.Listeners[i]
+	if _, _, err := net.SplitHostPort(l.Address); err != nil || l.AllowAnonymous != nil || l.Local() || c.Access.authenticates() {
+		return nil
+	}
+	return []finding{{
+		path: listenerPath(i, "address"),
+		what: l.Address + " can be reached from other machines, and there is no way to sign in",
+		mend: "name a file of users in access.passwords, listen on 127.0.0.1, or let everybody in with allow_anonymous: true",
+
+		noMethods: true,
+	}}
 }
 
 // originFindings checks that every origin is one as browsers write it, so that

@@ -55,11 +55,12 @@ func (f finding) message(line func(path string) int) string {
 }
 
 func (c Config) findings() []finding {
-	out := listenerFindings(c.Listeners)
+	out := c.listenerFindings()
 	out = append(out, c.controlFindings()...)
 	out = append(out, c.sizeFindings()...)
 	out = append(out, oneOf("sessions.when_full", c.FullQueue(), DropOldest, DropNewest, Refuse)...)
 	out = append(out, c.classFindings()...)
+	out = append(out, c.Access.findings()...)
 	out = append(out, c.Storage.findings()...)
 	out = append(out, oneOf("log.format", c.Log.Format, LogText, LogJSON)...)
 	return out

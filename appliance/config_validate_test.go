@@ -31,7 +31,7 @@ func TestConfigValidate(t *testing.T) {
 			"listeners[1].address: port 1883 is taken by listeners[0]; pick another",
 		}},
 		{"open to all by default", func(c *Config) { c.Listeners[0].Address = "[::]:1883" }, []string{
-			"listeners[0].address: [::]:1883 can be reached from other machines, and clients cannot sign in yet; listen on 127.0.0.1, or let everybody in with allow_anonymous: true",
+			"listeners[0].address: [::]:1883 can be reached from other machines, and there is no way to sign in; name a file of users in access.passwords, listen on 127.0.0.1, or let everybody in with allow_anonymous: true",
 		}},
 		{"modes beyond permissions", func(c *Config) {
 			c.Listeners[0] = ListenerConfig{Name: "u", Type: ListenUnix, Address: "/x", Mode: 0o1777}
@@ -101,8 +101,17 @@ func TestListenerConfig(t *testing.T) {
 		{ListenerConfig{Type: ListenUnix, Address: "/run/mqtt.sock"}, true, true},
 		{ListenerConfig{Type: ListenUnix, Address: "/run/mqtt.sock", AllowAnonymous: &no}, true, false},
 	} {
-		if tt.l.Local() != tt.local || tt.l.Anonymous() != tt.anonymous {
-			t.Errorf("%+v: local %v, anonymous %v; want %v, %v", tt.l, tt.l.Local(), tt.l.Anonymous(), tt.local, tt.anonymous)
+		c := DefaultConfig()
+		if tt.l.Local() != tt.local || c.Anonymous(tt.l) != tt.anonymous {
+			t.Errorf("%+v: local %v, anonymous %v; want %v, %v", tt.l, tt.l.Local(), c.Anonymous(tt.l), tt.local, tt.anonymous)
+		}
+		said := tt.l.AllowAnonymous != nil && *tt.l.AllowAnonymous
+		for _, name := range []*string{&c.Access.Passwords, &c.Access.Tokens.KeyFile, &c.Access.HTTP.URL} {
+			*name = "/x"
+			if c.Anonymous(tt.l) != said {
+				t.Errorf("%+v: anonymous %v where clients sign in", tt.l, c.Anonymous(tt.l))
+			}
+			*name = ""
 		}
 	}
 }

@@ -143,6 +143,8 @@ func (k backend) Clients() []statsd.Client               { return k.b.Clients() 
 func (k backend) Client(id string) (statsd.Client, bool) { return k.b.Client(id) }
 func (k backend) Kick(id string) bool                    { return k.b.Kick(id) }
 
+func (k backend) Reload(ctx context.Context) (statsd.Reloaded, error) { return k.b.Reload(ctx) }
+
 func (k backend) Backup(ctx context.Context, w io.Writer) error { return k.b.Backup(ctx, w) }
 
 func (k backend) Events(f events.Filter, queue int, fn func(events.Event)) (func(), func() uint64) {

@@ -6,31 +6,61 @@ import (
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 
+	"github.com/synthetism/edgebroker/acl"
+	"github.com/synthetism/edgebroker/auth"
 	"github.com/synthetism/edgebroker/events"
 	"github.com/synthetism/edgebroker/listen"
 	"github.com/synthetism/edgebroker/wire"
 )
 
-// Access decides who may connect. A listener lets everybody in or nobody (see
-// its allow_anonymous), except for clients whose CONNECT names an [AuthMethod]:
-// the method decides about them.
+// Rules are what Access decides by. They must not be changed once they are in
+// force.
+type Rules struct {
+	// Anonymous names the listeners that let in clients which show nothing of
+	// themselves.
+	Anonymous map[string]bool
+	// Source tells who a client is; nil: nobody is asked, and what clients say
+	// of themselves counts for nothing.
+	Source auth.Source
+	// Policy is what clients may do; nil: everything.
+	Policy *acl.Policy
+}
+
+// Access decides who may connect, as whom, and what they may do. About clients
+// whose CONNECT names an [AuthMethod] the method decides, on any listener.
 type Access struct {
 	mqtt.HookBase
-	bus       *events.Bus
-	anonymous map[string]bool       // by listener
-	methods   map[string]AuthMethod // by name
-	refused   atomic.Uint64
+	bus     *events.Bus
+	log     Warner
+	rules   atomic.Pointer[Rules]
+	methods map[string]AuthMethod // by name
+	refused atomic.Uint64
+	denied  atomic.Uint64
+}
+
+// Warner is the part of a *slog.Logger that Access needs.
+type Warner interface {
+	Warn(msg string, args ...any)
 }
 
 // Refused is how many clients have been turned away.
 func (h *Access) Refused() uint64 { return h.refused.Load() }
 
-// NewAccess returns an Access that lets clients in on the listeners that
-// anonymous names, offers methods by their names, and reports whom it turns
-// away to bus as refusals. The maps must not be changed afterwards.
-func NewAccess(anonymous map[string]bool, methods map[string]AuthMethod, bus *events.Bus) *Access {
-	return &Access{anonymous: anonymous, methods: methods, bus: bus}
+// Denied is how many subscriptions have been denied.
+func (h *Access) Denied() uint64 { return h.denied.Load() }
+
+// NewAccess returns an Access that goes by rules, offers methods by their
+// names, which must not be changed afterwards, reports whom it turns away to bus
+// as refusals, and sources that fail to log.
+func NewAccess(rules *Rules, methods map[string]AuthMethod, bus *events.Bus, log Warner) *Access {
+	h := &Access{methods: methods, bus: bus, log: log}
+	h.rules.Store(rules)
+	return h
 }
+
+// SetRules puts other rules in force. The relay is to be told by its
+// AccessChanged.
+func (h *Access) SetRules(rules *Rules) { h.rules.Store(rules) }
 
 // ID implements mqtt.Hook.
 func (h *Access) ID() string { return "access" }
@@ -54,26 +84,40 @@ func (h *Access) OnConnect(cl *mqtt.Client, _ packets.Packet) error {
 // OnConnectAuthenticate implements mqtt.Hook.
 func (h *Access) OnConnectAuthenticate(cl *mqtt.Client, _ packets.Packet) bool {
 	conn := connOf(cl)
-	if conn != nil && conn.Connect().HasAuthMethod {
-		return h.authenticate(conn, cl.ID)
+	if conn == nil {
+		return false
 	}
-	if conn != nil && h.anonymous[conn.Listener()] {
-		return true
+	g := &grant{}
+	if con := conn.Connect(); con.HasAuthMethod {
+		if !h.authenticate(conn, cl.ID) {
+			return false
+		}
+		g.identity = auth.Identity{Name: conn.Username(), Source: con.AuthMethod}
+	} else if !h.identify(conn, cl.ID, g) {
+		return false
 	}
-	if conn != nil {
-		h.refuse(conn, cl.ID, "connect", wire.NotAuthorized)
-		conn.RefuseWith(wire.NotAuthorized, "this listener lets nobody in without a password, and there are none yet")
-	}
-	return false
+	g.rights = h.rightsOf(acl.Subject{User: g.identity.Name, ClientID: cl.ID, Groups: g.identity.Groups, Listener: conn.Listener()})
+	conn.Note = g
+	return true
 }
 
 // refuse counts and reports a client that is turned away: in the course of
 // what, and with which reason.
 func (h *Access) refuse(conn *listen.Conn, client, what string, reason wire.Reason) {
 	h.refused.Add(1)
+	h.report(conn, client, events.RefusalData{What: what, Reason: reason.String()})
+}
+
+// refuseFilter counts and reports a subscription that is denied.
+func (h *Access) refuseFilter(conn *listen.Conn, client, filter string) {
+	h.denied.Add(1)
+	h.report(conn, client, events.RefusalData{What: "subscribe", Topic: filter, Reason: wire.NotAuthorized.String()})
+}
+
+func (h *Access) report(conn *listen.Conn, client string, d events.RefusalData) {
 	if h.bus.Wants(events.Refusal) {
-		h.bus.Publish(events.New(events.Refusal, client, events.RefusalData{
-			ClientID: client, Remote: conn.Remote(), What: what, Reason: reason.String()}))
+		d.ClientID, d.Remote = client, conn.Remote()
+		h.bus.Publish(events.New(events.Refusal, client, d))
 	}
 }
 

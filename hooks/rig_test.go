@@ -53,10 +53,10 @@ func newRig(t *testing.T, anonymous bool, first, last []mqtt.Hook) *rig {
 			r.server.Clients.Delete(client)
 		}
 	})
-	r.access = hooks.NewAccess(map[string]bool{"tcp": anonymous}, nil, bus)
+	r.access = hooks.NewAccess(&hooks.Rules{Anonymous: map[string]bool{"tcp": anonymous}}, nil, bus, log)
 	r.gate = listen.NewGate(listen.Options{OnEnd: r.sessions.Ended})
 	r.server = mqtt.New(&mqtt.Options{Logger: log, SysTopicResendInterval: math.MaxInt32})
-	ours := []mqtt.Hook{r.access, r.sessions, hooks.NewSubscriptions(r.sessions)}
+	ours := []mqtt.Hook{r.access, r.sessions, hooks.NewSubscriptions(r.access, r.sessions)}
 	for _, list := range [][]mqtt.Hook{first, ours, last} {
 		for _, h := range list {
 			if err := r.server.AddHook(h, nil); err != nil {

@@ -1,12 +1,15 @@
 package hooks
 
 import (
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 
+	"github.com/synthetism/edgebroker/auth"
 	"github.com/synthetism/edgebroker/events"
 	"github.com/synthetism/edgebroker/listen"
 	"github.com/synthetism/edgebroker/relay"
@@ -38,13 +41,15 @@ type Sessions struct {
 	byConn   map[*listen.Conn]*binding
 	last     map[string]*binding // by client identifier: the last to arrive
 	counters Counters
+
+	strangers uint64 // that were kept off the sessions of others
 }
 
 // Counters are what Sessions has counted since it was made.
 type Counters struct {
 	Connections    uint64            // connection events
 	Connected      int               // of these, how many are not over
-	Refused        uint64            // for want of room for another session
+	Refused        uint64            // for want of room for another session, or because it is another's
 	MaxConnected   int               // the most there have been at once
 	Disconnections map[string]uint64 // by reason word
 }
@@ -53,7 +58,9 @@ type Counters struct {
 type binding struct {
 	conn      *listen.Conn
 	id        string
-	port      *relay.Port // nil until the session is its own
+	identity  auth.Identity // who its client has proven to be; the zero Identity if nothing
+	port      *relay.Port   // nil until the session is its own
+	expiry    *time.Timer   // ends it when its client's credentials do; nil if they do not
 	granted   []relay.Granted
 	connected time.Time // of the connection event; zero if there was none
 	before    relay.PortTraffic
@@ -87,9 +94,24 @@ func (h *Sessions) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 		return
 	}
 	conn.SetID(cl.ID)
-	b := &binding{conn: conn, id: cl.ID}
+	g := grantOf(conn)
+	if g == nil { // nobody has let it in
+		conn.Kick(wire.NotAuthorized, listen.EndNotAuthorized)
+		return
+	}
+	b := &binding{conn: conn, id: cl.ID, identity: g.identity}
 	h.mu.Lock()
 	earlier := h.last[cl.ID]
+	if earlier != nil && earlier.identity.Name != "" && earlier.identity.Name != b.identity.Name {
+		// The server would disconnect whom it knows by this name.
+		h.strangers++
+		b.id = fmt.Sprintf("\x00stranger %d", h.strangers)
+		h.byConn[conn] = b
+		h.mu.Unlock()
+		h.refuse(conn, cl.ID, relay.ErrNotOwner)
+		cl.ID = b.id
+		return
+	}
 	h.last[cl.ID], h.byConn[conn] = b, b
 	h.mu.Unlock()
 	if earlier != nil {
@@ -100,13 +122,14 @@ func (h *Sessions) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 		return // over already, perhaps taken over in its turn: the session stays as it is
 	}
 	c := conn.Connect()
-	port := h.relay.Open(relay.Connect{
+	port, err := h.relay.Open(relay.Connect{
 		ClientID: cl.ID, Username: conn.Username(), Version: c.Version, CleanStart: c.CleanStart,
 		Expiry: c.SessionExpiry, ReceiveMaximum: c.ReceiveMaximum, MaxPacket: c.MaximumPacketSize,
 		TopicAliasMaximum: c.TopicAliasMaximum, Will: c.Will,
+		Owner: b.identity.Name, Access: g.rights, Subject: g.rights.stored(),
 	})
-	if port == nil {
-		h.refuse(conn, cl.ID)
+	if err != nil {
+		h.refuse(conn, cl.ID, err)
 		return
 	}
 	conn.OnConnack = func(ack *wire.Connack) { h.complete(ack, cl.ID, c, port) }
@@ -115,17 +138,21 @@ func (h *Sessions) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 	h.mu.Unlock()
 }
 
-// refuse ends a connection for whose session there is no room, which is told
-// in its CONNACK.
-func (h *Sessions) refuse(conn *listen.Conn, client string) {
+// refuse ends a connection that does not get its session, because of err, which
+// is told in its CONNACK.
+func (h *Sessions) refuse(conn *listen.Conn, client string, err error) {
+	reason, word := wire.QuotaExceeded, listen.EndRefused
+	if errors.Is(err, relay.ErrNotOwner) {
+		reason, word = wire.NotAuthorized, listen.EndNotAuthorized
+	}
 	h.mu.Lock()
 	h.counters.Refused++
 	h.mu.Unlock()
 	if h.bus.Wants(events.Refusal) {
 		h.bus.Publish(events.New(events.Refusal, client, events.RefusalData{
-			ClientID: client, Remote: conn.Remote(), What: "connect", Reason: wire.QuotaExceeded.String()}))
+			ClientID: client, Remote: conn.Remote(), What: "connect", Reason: reason.String()}))
 	}
-	conn.Kick(wire.QuotaExceeded, listen.EndRefused)
+	conn.Kick(reason, word)
 }
 
 // complete makes a CONNACK tell the truth: about the session, which is
@@ -173,6 +200,11 @@ func (h *Sessions) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	}
 	conn.Bind(b.port, c.Version)
 	b.port.Attach(conn)
+	if end := b.identity.NotAfter; !end.IsZero() {
+		h.mu.Lock()
+		b.expiry = time.AfterFunc(time.Until(end), func() { conn.Kick(wire.NotAuthorized, listen.EndNotAuthorized) })
+		h.mu.Unlock()
+	}
 }
 
 // Ended gives up what conn held. It is the listener's OnEnd: called once for
@@ -186,6 +218,9 @@ func (h *Sessions) Ended(conn *listen.Conn, _ error) {
 		return
 	}
 	delete(h.byConn, conn)
+	if b.expiry != nil {
+		b.expiry.Stop()
+	}
 	if h.last[b.id] == b {
 		delete(h.last, b.id)
 	}
@@ -240,6 +275,23 @@ func (h *Sessions) Kick(client string) bool {
 	}
 	conn.Kick(wire.AdministrativeAction, listen.EndKicked)
 	return true
+}
+
+// KickWhere disconnects the clients whose identities gone names, with "not
+// authorized", and returns how many they are.
+func (h *Sessions) KickWhere(gone func(auth.Identity) bool) (n int) {
+	h.mu.Lock()
+	var conns []*listen.Conn
+	for conn, b := range h.byConn {
+		if gone(b.identity) {
+			conns = append(conns, conn)
+		}
+	}
+	h.mu.Unlock()
+	for _, conn := range conns {
+		conn.Kick(wire.NotAuthorized, listen.EndNotAuthorized)
+	}
+	return len(conns)
 }
 
 // Conn returns the client's connection, nil if it has none.

@@ -14,13 +14,14 @@ import (
 // puts in the reason codes.
 type Subscriptions struct {
 	mqtt.HookBase
+	access   *Access
 	sessions *Sessions
 }
 
-// NewSubscriptions returns a Subscriptions for the connections that sessions
-// has bound.
-func NewSubscriptions(sessions *Sessions) *Subscriptions {
-	return &Subscriptions{sessions: sessions}
+// NewSubscriptions returns a Subscriptions for the connections that access has
+// let in and sessions has bound.
+func NewSubscriptions(access *Access, sessions *Sessions) *Subscriptions {
+	return &Subscriptions{access: access, sessions: sessions}
 }
 
 // ID implements mqtt.Hook.
@@ -42,12 +43,22 @@ func (h *Subscriptions) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.
 	if !ok {
 		return pk
 	}
-	subs := make([]relay.Subscription, len(asked.Filters))
+	codes := make([]wire.Reason, len(asked.Filters))
+	subs, places, may := make([]relay.Subscription, 0, len(codes)), make([]int, 0, len(codes)), grantOf(conn).rights
 	for i, f := range asked.Filters {
-		subs[i] = relay.Subscription{Filter: f.Filter, QoS: f.QoS, NoLocal: f.NoLocal,
-			RetainAsPublished: f.RetainAsPublished, RetainHandling: f.RetainHandling, ID: asked.SubscriptionID}
+		if wire.ValidFilter(f.Filter) == nil && !may.canSubscribe(f.Filter) {
+			codes[i] = wire.NotAuthorized
+			h.access.refuseFilter(conn, b.id, f.Filter)
+			continue
+		}
+		places = append(places, i)
+		subs = append(subs, relay.Subscription{Filter: f.Filter, QoS: f.QoS, NoLocal: f.NoLocal,
+			RetainAsPublished: f.RetainAsPublished, RetainHandling: f.RetainHandling, ID: asked.SubscriptionID})
 	}
-	codes, granted := b.port.Subscribe(subs, answerWhenStored(conn))
+	given, granted := b.port.Subscribe(subs, answerWhenStored(conn))
+	for i, code := range given {
+		codes[places[i]] = code
+	}
 	b.granted = granted
 	conn.AnswerWith(codes)
 	return pk

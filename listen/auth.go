@@ -62,6 +62,28 @@ func (c *Conn) Authenticate(step AuthStep) error {
 	}
 }
 
+// Consult runs decide, which may wait for others before it lets the client in.
+// It must return soon after ctx ends, which it does with the connection or when
+// Limits.ConnectTimeout is over; then the error is not decide's, and the
+// connection has ended. Only for the reader's goroutine, before the server
+// answers CONNECT.
+func (c *Conn) Consult(decide func(ctx context.Context) error) error {
+	limit := c.gate.opts.Limits.ConnectTimeout
+	if !c.charge(c.connectSize) {
+		return c.tooMuchHeld()
+	}
+	ctx, done := c.authContext(c.connected, limit)
+	defer done()
+	err := decide(ctx)
+	switch {
+	case c.closed.Load():
+		return errEnded
+	case err != nil && ctx.Err() != nil:
+		return c.authLate(limit)
+	}
+	return err
+}
+
 // authContext is what a step may take: until limit after start, 0 for ever,
 // and no longer than the connection. Call done in the end.
 func (c *Conn) authContext(start time.Time, limit time.Duration) (ctx context.Context, done func()) {

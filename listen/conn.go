@@ -59,6 +59,10 @@ type Conn struct {
 	// leaves. Set it, in the reader's goroutine, before the server answers.
 	OnConnack func(*wire.Connack)
 
+	// Note is what the server's hooks remember of the connection, which does
+	// not look at it. Only for the reader's goroutine and OnEnd.
+	Note any
+
 	connect    atomic.Pointer[wire.Connect]
 	disconnect atomic.Pointer[wire.Disconnect]
 	id         atomic.Pointer[string]

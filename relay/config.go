@@ -35,6 +35,10 @@ type Config struct {
 	MaxRetainedBytes  int64         // their size
 	RouteCacheEntries int           // topics whose targets are remembered
 
+	// AccessOf, if not nil, makes an Access for a session that was recovered,
+	// until its client connects.
+	AccessOf func(Terms) Access
+
 	// QueueFor, if not nil, is asked for the rules of a session whenever its
 	// client connects. It must be cheap and safe for concurrent use, and what
 	// it returns must not change afterwards.

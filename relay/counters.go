@@ -18,12 +18,13 @@ const (
 	DropNotStored                         // it could not be stored; its publisher was not told that it was
 	DropStoreFull                         // the store was full, and the session's policy is to drop
 	DropDamaged                           // what was stored of it cannot be read any more
+	DropNotAuthorized                     // the client may not have it any more
 	dropReasons
 )
 
 var dropWords = [dropReasons]string{
 	"no_subscribers", "queue_full", "qos0_msg", "slow_consumer", "expired", "packet_too_large", "discarded", "refused_by_client",
-	"not_stored", "store_full", "store_damaged",
+	"not_stored", "store_full", "store_damaged", "not_authorized",
 }
 
 func (r DropReason) String() string { return dropWords[r] }

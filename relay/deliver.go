@@ -229,18 +229,28 @@ func (s *Session) resendLocked(w *writer, l *live) bool {
 		return true
 	}
 	remaining, alive := e.msg.remaining(s.relay.now())
+	if s.deniedLocked(&e.delivery) {
+		s.forgetResentLocked(e, DropNotAuthorized)
+		return false
+	}
 	if !alive { // its delivery has begun, so it may still be completed [MQTT-3.3.2-5]
 		remaining = 1
 	}
 	if !s.encodeLocked(w, l, &e.delivery, e.id, true, remaining) {
-		s.drop(DropTooLarge, e.msg.origin(e.qos), 1)
-		s.relay.queuedBytes.Add(-e.size)
-		s.settledLocked(&e.delivery)
-		s.window.remove(s.window.current)
+		s.forgetResentLocked(e, DropTooLarge)
 		return false
 	}
 	s.window.current++
 	return true
+}
+
+// forgetResentLocked drops e, the first entry of the window that this
+// connection has not seen.
+func (s *Session) forgetResentLocked(e *sent, why DropReason) {
+	s.drop(why, e.msg.origin(e.qos), 1)
+	s.relay.queuedBytes.Add(-e.size)
+	s.settledLocked(&e.delivery)
+	s.window.remove(s.window.current)
 }
 
 // sendNextLocked takes the front of the queue and sends it.
@@ -282,6 +292,8 @@ func (s *Session) unfitLocked(l *live, d *delivery, remaining uint32, alive bool
 		return DropExpired, true
 	case s.voidLocked(d):
 		return DropNotStored, true
+	case s.deniedLocked(d):
+		return DropNotAuthorized, true
 	case l.maxPacket > 0 && s.frameSize(l, d, remaining) > l.maxPacket: // [MQTT-3.1.2-24]
 		return DropTooLarge, true
 	}

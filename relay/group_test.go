@@ -11,11 +11,11 @@ func TestEndedSessionIsNotPicked(t *testing.T) {
 	g.add(&subscription{Subscription: Subscription{QoS: 1}, session: gone}, nil)
 	g.add(&subscription{Subscription: Subscription{QoS: 1}, session: live}, nil)
 	for range 3 {
-		if sub := g.pick(1, nil); sub == nil || sub.session != live {
+		if sub := g.pick("t", 1, nil); sub == nil || sub.session != live {
 			t.Fatal("picked a session that has ended")
 		}
 	}
-	if sub := g.pick(1, live); sub != nil {
+	if sub := g.pick("t", 1, live); sub != nil {
 		t.Error("picked somebody when nobody was left")
 	}
 }

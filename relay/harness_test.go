@@ -78,7 +78,8 @@ func (b *broker) open(id string, opts ...option) *client {
 	}
 	l := newLink(b.cfg.MaxOutbound / 4)
 	l.aliasMaximum = c.TopicAliasMaximum
-	return &client{tb: b.tb, b: b, id: id, v: c.Version, port: b.Open(c), link: l}
+	port, _ := b.Open(c) // nil if it is refused
+	return &client{tb: b.tb, b: b, id: id, v: c.Version, port: port, link: l}
 }
 
 func (b *broker) connect(id string, opts ...option) *client {

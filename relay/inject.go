@@ -9,11 +9,10 @@ import (
 
 // publishWill publishes a client's will, if it may publish that at all.
 // [MQTT-3.1.2-8]
-func (r *Relay) publishWill(client string, w *wire.Will, access Access) {
+func (r *Relay) publishWill(client string, w *wire.Will, by access) {
 	pub := &wire.Publish{QoS: w.QoS, Retain: w.Retain, Topic: []byte(w.Topic), Payload: w.Payload,
 		Props: w.Props, AliasAt: -1, ExpiryAt: -1, HasExpiry: w.HasExpiry, Expiry: w.Expiry}
-	allowed := access == nil || access.CanPublish(w.Topic)
-	if reason := r.check(pub, r.routes.lookup(pub.Topic), allowed); reason != wire.Success {
+	if reason := r.check(pub, r.routes.lookup(pub.Topic), by.publish(w.Topic)); reason != wire.Success {
 		r.refused.Add(1)
 		r.reportRefusal(client, w.Topic, reason)
 		return
@@ -78,7 +77,7 @@ func (r *Relay) Publish(o Outgoing, done Done) error {
 // its shared subscription. It reports false when there is none.
 func (r *Relay) redispatch(d delivery, from *Session) bool {
 	for {
-		sub := d.group.pick(d.qos, from)
+		sub := d.group.pick(d.msg.Topic, d.qos, from)
 		if sub == nil {
 			return false
 		}

@@ -30,13 +30,6 @@ type Link interface {
 	Kick(r wire.Reason, why string)
 }
 
-// Access decides what a session may publish. It is asked when a topic is new
-// to a connection and the answer is remembered for that connection's busiest
-// topics, so it must be cheap, safe for concurrent use, and stable.
-type Access interface {
-	CanPublish(topic string) bool
-}
-
 // sharedBodyMin is the payload size from which a frame's payload is
 // referenced instead of copied into each outbound buffer. Below it a copy is
 // cheaper than one more element in a vectored write.

@@ -22,7 +22,15 @@ type Connect struct {
 	// for fewer bytes, not for less work.
 	TopicAliasMaximum uint16
 	Will              *wire.Will
-	Access            Access // nil allows everything
+
+	// Owner is who the client has proven to be, "" if nothing: no other owner
+	// gets the session as long as it is there.
+	Owner string
+	// Access is what the client may do; nil allows everything.
+	Access Access
+	// Subject is kept with the session, for Config.AccessOf to make an Access
+	// of after a restart.
+	Subject string
 }
 
 // Port is one network connection's hold on a session: made by Relay.Open,

@@ -19,7 +19,7 @@ type publisher struct {
 	session *Session // nil when the broker publishes
 	id      string   // client identifier, "" for the broker
 	version wire.Version
-	access  Access
+	access  access
 
 	recent  [4]recent // routes of the last topics, by hash
 	run     run
@@ -60,11 +60,12 @@ func (p *publisher) route(topic []byte) (*route, bool) {
 	if c.rt != nil && c.rt.topic == string(topic) {
 		if c.rt.epoch != p.relay.subs.epoch.Load() {
 			c.rt = p.relay.routes.lookup(topic)
+			c.allowed = p.access.publish(c.rt.topic)
 		}
 		return c.rt, c.allowed
 	}
 	rt := p.relay.routes.lookup(topic)
-	allowed := p.access == nil || p.access.CanPublish(rt.topic)
+	allowed := p.access.publish(rt.topic)
 	if len(topic) <= maxCachedTopic {
 		*c = recent{rt, allowed}
 	}
@@ -299,7 +300,7 @@ func (p *publisher) deliverGroups(rt *route, msgs []*Message) {
 	for _, g := range rt.groups {
 		for _, m := range msgs {
 			for taken := false; !taken; { // a member picked may have ended since
-				s := g.pick(m.QoS, nil)
+				s := g.pick(m.Topic, m.QoS, nil)
 				if s == nil {
 					p.relay.drop("", DropQoS0, m.origin(m.QoS), 1)
 					break

@@ -29,7 +29,7 @@ func (s *Session) termsLocked(attached bool) {
 }
 
 func (s *Session) termLocked() Terms {
-	return Terms{ClientID: s.id, Username: s.username, Expiry: s.expiry.Load()}
+	return Terms{ClientID: s.id, Username: s.username, Owner: s.owner, Subject: s.subject, Expiry: s.expiry.Load()}
 }
 
 // unrecordLocked makes the store forget the session.

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -123,21 +124,23 @@ func (r *Relay) Close() {
 // session of that client identifier if there is one and the client wants it
 // to go on, else on a new one. The earlier connection of the same client must
 // have ended; Ports of one client identifier are opened one after the other.
-// It returns nil if the session would be new and kept, and there are
-// Config.MaxSessions already: sessions that end with their connection take a
-// connection's place only.
-func (r *Relay) Open(c Connect) *Port {
+// The error is ErrSessions or ErrNotOwner, and then nothing has changed.
+func (r *Relay) Open(c Connect) (*Port, error) {
 	if limit := r.cfg.MaxSessionExpiry; limit > 0 {
 		c.Expiry = min(c.Expiry, uint32(min(limit/time.Second, never)))
 	}
 	p := &Port{connect: c}
-	p.publisher = publisher{relay: r, id: c.ClientID, version: c.Version, access: c.Access}
+	p.publisher = publisher{relay: r, id: c.ClientID, version: c.Version, access: access{c.Access}}
 
 	r.mu.Lock()
 	s := r.sessions[c.ClientID]
+	if s != nil && !s.belongsTo(c.Owner) {
+		r.mu.Unlock()
+		return nil, ErrNotOwner
+	}
 	if most := r.cfg.MaxSessions; s == nil && c.Expiry > 0 && most > 0 && len(r.sessions) >= most {
 		r.mu.Unlock()
-		return nil
+		return nil, ErrSessions
 	}
 	var old *Session
 	if s != nil && c.CleanStart { // [MQTT-3.1.2-4]
@@ -160,7 +163,8 @@ func (r *Relay) Open(c Connect) *Port {
 	s.window.current = 0
 	s.starved.Store(false)
 	s.holding = false
-	s.username = c.Username
+	s.username, s.owner, s.subject = c.Username, c.Owner, c.Subject
+	moved := s.setAccessLocked(c.Access)
 	s.rules.Store(r.rulesFor(c.ClientID, c.Username))
 	s.weighLocked()
 	s.expiry.Store(c.Expiry)
@@ -169,6 +173,9 @@ func (r *Relay) Open(c Connect) *Port {
 	catchUp := s.catchUpLocked()
 	s.mu.Unlock()
 	r.mu.Unlock()
+	if moved {
+		r.subs.moved()
+	}
 	if catchUp != nil {
 		r.store.Commit(r.store.Level(""), catchUp)
 	}
@@ -180,7 +187,25 @@ func (r *Relay) Open(c Connect) *Port {
 			r.await()
 		}
 	}
-	return p
+	return p, nil
+}
+
+// Why Open refuses.
+var (
+	// ErrSessions: the session would be new and kept, and there are
+	// Config.MaxSessions already. Sessions that end with their connection take
+	// a connection's place only.
+	ErrSessions = errors.New("no room for another kept session")
+	// ErrNotOwner: the session belongs to another identity.
+	ErrNotOwner = errors.New("the client identifier is another identity's")
+)
+
+// belongsTo reports whether owner may have the session. One that nobody has
+// proven to own may be claimed.
+func (s *Session) belongsTo(owner string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.owner == "" || s.owner == owner
 }
 
 // await waits until what has been recorded is as safe as sessions are, or the
@@ -277,7 +302,7 @@ func (p *Port) cap() uint32 {
 func (s *Session) publishDelayed(last uint64) {
 	s.mu.Lock()
 	var will *wire.Will
-	access := s.willAccess
+	by := s.willAccess
 	if s.opened == last {
 		will, s.will = s.will, nil
 	}
@@ -285,7 +310,7 @@ func (s *Session) publishDelayed(last uint64) {
 	if will == nil {
 		return
 	}
-	s.relay.publishWill(s.id, will, access)
+	s.relay.publishWill(s.id, will, by)
 	s.mu.Lock()
 	if s.will == nil { // not before it is recorded what became of it
 		s.recordLocked(Change{Kind: WillGone})

@@ -41,9 +41,14 @@ func (r *Relay) adopt(m *Message) {
 }
 
 func (r *Relay) restoreSession(st *SessionState) {
-	s := &Session{relay: r, id: st.Terms.ClientID, username: st.Terms.Username, created: time.Now(),
+	s := &Session{relay: r, id: st.Terms.ClientID, username: st.Terms.Username, owner: st.Terms.Owner, subject: st.Terms.Subject, created: time.Now(),
 		seq: st.NextSeq, seen: st.Sent, will: st.Will, willDue: st.WillDue, detached: st.Detached}
 	s.rules.Store(r.rulesFor(s.id, s.username))
+	if r.cfg.AccessOf != nil {
+		s.willAccess = access{r.cfg.AccessOf(st.Terms)}
+		s.access.Store(&s.willAccess)
+	}
+	s.unchecked = st.NextSeq + 1 // rights may have changed meanwhile
 	s.recorded.Store(st.ID)
 	s.expiry.Store(st.Terms.Expiry)
 	if st.Attached {

@@ -1,6 +1,9 @@
 package relay
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // route is where messages on one topic go. It is computed once from the
 // subscriptions and never changes; it is stale when their epoch has moved on.
@@ -98,6 +101,7 @@ func (t *subscriptions) resolve(topic string) *route {
 	}, func(g *group) {
 		rt.groups = append(rt.groups, g)
 	})
+	rt.targets = slices.DeleteFunc(rt.targets, func(tg target) bool { return !tg.session.mayReceive(topic) })
 	for i := range rt.targets {
 		if !rt.targets[i].noLocal {
 			rt.targets[i].subs = nil

@@ -28,28 +28,32 @@ type Session struct {
 	dropped  atomic.Uint64
 	expiry   atomic.Uint32 // seconds the session is kept without a connection [MQTT-3.1.2-23]
 	rules    atomic.Pointer[QueueRules]
+	access   atomic.Pointer[access]
 
-	mu       sync.Mutex // guards everything that follows
-	port     *Port      // the current owner, attached or about to be
-	opened   uint64     // Ports so far
-	username string
-	created  time.Time
-	subs     map[string]*subscription // by filter as sent
-	filters  int64                    // bytes that subs cost
-	queue    queue
-	spill    spilled // waits behind queue
-	window   window
-	seq      uint64             // of the last QoS>0 message that was put in the queue
-	seen     uint64             // the greatest seq that has been sent, as recorded
-	catching *gate              // holds PUBRELs back at the beginning of a connection; nil if there are none
-	holding  bool               // pump stopped at a gate, whose lifting will resume it
-	inbound  map[uint16]inbound // QoS 2 identifiers received and not released [MQTT-4.3.3-10]
-	detached time.Duration      // when its last connection ended
-	expiring *time.Timer        // ends the session
-	ended    atomic.Bool        // changes only under mu
+	mu        sync.Mutex // guards everything that follows
+	port      *Port      // the current owner, attached or about to be
+	opened    uint64     // Ports so far
+	username  string
+	owner     string // the identity that it belongs to; "" if none was proven
+	subject   string // see Connect.Subject
+	created   time.Time
+	subs      map[string]*subscription // by filter as sent
+	filters   int64                    // bytes that subs cost
+	queue     queue
+	spill     spilled // waits behind queue
+	window    window
+	seq       uint64             // of the last QoS>0 message that was put in the queue
+	seen      uint64             // the greatest seq that has been sent, as recorded
+	unchecked uint64             // messages with a lower seq were let in under earlier rights; 0 if there are none
+	catching  *gate              // holds PUBRELs back at the beginning of a connection; nil if there are none
+	holding   bool               // pump stopped at a gate, whose lifting will resume it
+	inbound   map[uint16]inbound // QoS 2 identifiers received and not released [MQTT-4.3.3-10]
+	detached  time.Duration      // when its last connection ended
+	expiring  *time.Timer        // ends the session
+	ended     atomic.Bool        // changes only under mu
 
 	will       *wire.Will // waits for its delay
-	willAccess Access     // what its client may publish
+	willAccess access     // what its client may publish
 	willDue    time.Duration
 	willing    *time.Timer // publishes will
 }
@@ -113,7 +117,7 @@ func (s *Session) end() {
 	}
 	s.ended.Store(true)
 	s.live.Store(nil)
-	subs, waiting, unacked, spill, will, access := s.subs, s.queue, s.window, s.spill, s.will, s.willAccess
+	subs, waiting, unacked, spill, will, by := s.subs, s.queue, s.window, s.spill, s.will, s.willAccess
 	s.subs, s.inbound, s.will = nil, nil, nil
 	s.queue, s.window, s.spill = queue{}, window{}, spilled{loading: spill.loading}
 	s.weighLocked()
@@ -148,7 +152,7 @@ func (s *Session) end() {
 	}
 	s.handOn(again)
 	if will != nil {
-		s.relay.publishWill(s.id, will, access)
+		s.relay.publishWill(s.id, will, by)
 	}
 	// Not before what has become of its messages and its will is recorded.
 	s.mu.Lock()

@@ -39,8 +39,9 @@ func (g *group) size() int {
 // pick returns the member that gets the next message: in turn among those
 // that are connected and keep up, else among those that are connected, else,
 // for QoS>0, a kept session that will read it later; nil when there is none.
-// not is a session that must not be chosen, or nil.
-func (g *group) pick(qos byte, not *Session) *subscription {
+// not is a session that must not be chosen, or nil; nor may one be that may not
+// receive topic.
+func (g *group) pick(topic string, qos byte, not *Session) *subscription {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	n := len(g.members)
@@ -49,7 +50,7 @@ func (g *group) pick(qos byte, not *Session) *subscription {
 	for i := range n {
 		at := (g.next + i) % n
 		m := g.members[at]
-		if m.session == not || m.session.ended.Load() {
+		if m.session == not || m.session.ended.Load() || !m.session.mayReceive(topic) {
 			continue
 		}
 		l, stuffed := m.session.live.Load(), m.session.stuffed.Load()

@@ -153,6 +153,8 @@ type Change struct {
 type Terms struct {
 	ClientID string
 	Username string
+	Owner    string // see Connect
+	Subject  string
 	Expiry   uint32 // seconds
 }
 

@@ -176,6 +176,9 @@ func (p *Port) sendRetained(sub *Subscription) (visited int, owned bool) {
 		ids = []uint32{sub.ID}
 	}
 	visited = p.relay.retained.match(sub.Filter, func(m *Message) {
+		if !s.mayReceive(m.Topic) {
+			return
+		}
 		s.pushLocked(delivery{msg: m, ids: ids, qos: min(m.QoS, sub.QoS), retain: true})
 	})
 	s.pumpLocked()

@@ -13,7 +13,8 @@ func TestLateTimers(t *testing.T) {
 	r := New(DefaultConfig(), nil, events.NewBus(nil, wire.MatchTopic), slog.New(slog.DiscardHandler))
 	defer r.Close()
 	open := func() *Port {
-		return r.Open(Connect{ClientID: "c", Version: wire.V5, Expiry: 100, Will: &wire.Will{Topic: "w", Delay: 50, Retain: true, Payload: []byte("x")}})
+		p, _ := r.Open(Connect{ClientID: "c", Version: wire.V5, Expiry: 100, Will: &wire.Will{Topic: "w", Delay: 50, Retain: true, Payload: []byte("x")}})
+		return p
 	}
 	first := open()
 	first.End(End{Will: true})

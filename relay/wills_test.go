@@ -12,6 +12,8 @@ import (
 type denies string
 
 func (d denies) CanPublish(topic string) bool { return topic != string(d) }
+func (denies) CanReceive(string) bool         { return true }
+func (d denies) Same(other relay.Access) bool { return d == other }
 
 func after(seconds uint32, topic string) option {
 	return lastWill(wire.Will{Topic: topic, Payload: []byte("gone"), Delay: seconds})

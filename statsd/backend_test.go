@@ -20,6 +20,7 @@ type fakeBackend struct {
 
 	mu      sync.Mutex
 	clients map[string]statsd.Client
+	broken  error // what Reload fails with
 	kicked  []string
 	health  statsd.Health
 }
@@ -69,6 +70,15 @@ func (f *fakeBackend) Kick(id string) bool {
 	}
 	f.kicked = append(f.kicked, id)
 	return true
+}
+
+func (f *fakeBackend) Reload(context.Context) (statsd.Reloaded, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.broken != nil {
+		return statsd.Reloaded{}, f.broken
+	}
+	return statsd.Reloaded{Users: 3, Rules: 20, Disconnected: 1}, nil
 }
 
 func (f *fakeBackend) Events(filter events.Filter, queue int, fn func(events.Event)) (func(), func() uint64) {

@@ -122,6 +122,11 @@ func (c *ControlClient) Kick(ctx context.Context, id string) error {
 	return body.Close()
 }
 
+// Reload makes the broker read its files of users and rules again.
+func (c *ControlClient) Reload(ctx context.Context) (Reloaded, error) {
+	return read[Reloaded](ctx, c, http.MethodPost, "/v1/reload", nil)
+}
+
 // Events calls fn for the events that f lets through, from the moment the
 // broker has said yes, which calls ready if that is not nil. It returns fn's
 // error, or nil when the broker ends the stream. When this side is too slow, a
@@ -173,8 +178,13 @@ func (c *ControlClient) Health(ctx context.Context) (Health, error) {
 
 // get asks for one JSON value.
 func get[T any](ctx context.Context, c *ControlClient, path string, q url.Values) (T, error) {
+	return read[T](ctx, c, http.MethodGet, path, q)
+}
+
+// read sends a request and decodes the JSON of its answer.
+func read[T any](ctx context.Context, c *ControlClient, method, path string, q url.Values) (T, error) {
 	var v T
-	body, err := c.do(ctx, http.MethodGet, path, q)
+	body, err := c.do(ctx, method, path, q)
 	if err != nil {
 		return v, err
 	}

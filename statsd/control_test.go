@@ -14,6 +14,23 @@ import (
 	"github.com/synthetism/edgebroker/statsd"
 )
 
+// A reload says what is in force now or, when nothing has changed, why.
+func TestReload(t *testing.T) {
+	backend := newFakeBackend()
+	r := start(t, backend, statsd.Options{}, nil)
+	got, err := r.control.Reload(t.Context())
+	if want := (statsd.Reloaded{Users: 3, Rules: 20, Disconnected: 1}); err != nil || got != want {
+		t.Errorf("got %+v, %v; want %+v", got, err, want)
+	}
+	backend.mu.Lock()
+	backend.broken = errors.New("rules:3: no filter")
+	backend.mu.Unlock()
+	var refused *statsd.APIError
+	if _, err := r.control.Reload(t.Context()); !errors.As(err, &refused) || refused.Message != "rules:3: no filter" || refused.Hint == "" {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestControlClient(t *testing.T) {
 	dev1 := statsd.Client{ID: "dev1", Connected: true, ConnectedAt: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), Received: statsd.Count{Messages: 5}, Filters: []statsd.ClientFilter{{Filter: "a/#", QoS: 1}}}
 	dev2 := statsd.Client{ID: "dev2", Received: statsd.Count{Messages: 9}}

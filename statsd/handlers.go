@@ -74,6 +74,15 @@ func (s *Server) postKick(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, kicked{Kicked: id})
 }
 
+func (s *Server) postReload(w http.ResponseWriter, r *http.Request) {
+	changed, err := s.backend.Reload(r.Context())
+	if err != nil {
+		writeError(w, http.StatusConflict, err.Error(), "nothing has changed; mend that and reload again")
+		return
+	}
+	writeJSON(w, http.StatusOK, changed)
+}
+
 func (s *Server) getLive(w http.ResponseWriter, _ *http.Request) {
 	h := s.backend.Health()
 	writeJSON(w, healthStatus(h.Live), h)

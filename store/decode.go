@@ -161,7 +161,7 @@ func decodeBody(data []byte, level func(topic string) relay.Level, ref relay.Ref
 }
 
 func (r *reader) terms() relay.Terms {
-	return relay.Terms{Expiry: uint32(r.below(math.MaxUint32)), ClientID: r.string(), Username: r.string()}
+	return relay.Terms{Expiry: uint32(r.below(math.MaxUint32)), ClientID: r.string(), Username: r.string(), Owner: r.string(), Subject: r.string()}
 }
 
 func (r *reader) subscription() relay.Subscription {

@@ -95,7 +95,10 @@ func (d *device) connected() bool { return d.port != nil }
 func (d *device) connect() {
 	d.note("%s connects", d.id)
 	d.link = &pipe{}
-	port := d.relay.Open(relay.Connect{ClientID: d.id, Version: wire.V5, Expiry: 3600, ReceiveMaximum: uint16(1 + d.rng.IntN(8))})
+	port, err := d.relay.Open(relay.Connect{ClientID: d.id, Version: wire.V5, Expiry: 3600, ReceiveMaximum: uint16(1 + d.rng.IntN(8))})
+	if err != nil {
+		d.fail("%s: %v", d.id, err)
+	}
 	if d.promise && !port.SessionPresent() && !d.crashed() {
 		d.fail("%s: its session is gone", d.id)
 	}

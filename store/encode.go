@@ -87,7 +87,10 @@ func appendBody(b []byte, m *relay.Message) []byte {
 
 func appendTerms(b []byte, t *relay.Terms) []byte {
 	b = binary.AppendUvarint(b, uint64(t.Expiry))
-	return appendText(appendText(b, t.ClientID), t.Username)
+	for _, text := range []string{t.ClientID, t.Username, t.Owner, t.Subject} {
+		b = appendText(b, text)
+	}
+	return b
 }
 
 func appendSubscription(b []byte, s *relay.Subscription) []byte {

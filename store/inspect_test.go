@@ -30,7 +30,7 @@ func stocked(t *testing.T, disk journal.Disk, n int) *keeper {
 	k.retain(t, "state/a", 5)
 	k.retain(t, "state/b", 6)
 	for _, id := range []string{"away", "there"} {
-		p := k.relay.Open(relay.Connect{ClientID: id, Version: wire.V5, Expiry: 3600, Username: "user-" + id})
+		p, _ := k.relay.Open(relay.Connect{ClientID: id, Version: wire.V5, Expiry: 3600, Username: "user-" + id})
 		p.Attach(&pipe{})
 		_, granted := p.Subscribe([]relay.Subscription{{Filter: "q/#", QoS: 1, RetainHandling: 2}, {Filter: "other", QoS: 2}}, &confirmed{})
 		p.SendRetained(granted)

@@ -25,7 +25,7 @@ func (w *world) client(c relay.Connect) *client {
 	w.t.Helper()
 	c.Version = wire.V5
 	k := &client{w: w, id: c.ClientID, link: &pipe{}}
-	k.port = w.relay.Open(c)
+	k.port, _ = w.relay.Open(c)
 	k.port.Attach(k.link)
 	k.port.Flush()
 	w.settle()

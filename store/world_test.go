@@ -284,7 +284,7 @@ func (w *world) checkOrder(d *device) {
 func (w *world) checkRetained() {
 	w.note("somebody asks for the retained messages")
 	link := &pipe{}
-	port := w.relay.Open(relay.Connect{ClientID: "observer", Version: wire.V5, CleanStart: true})
+	port, _ := w.relay.Open(relay.Connect{ClientID: "observer", Version: wire.V5, CleanStart: true})
 	port.Attach(link)
 	_, granted := port.Subscribe([]relay.Subscription{{Filter: "state/#"}}, &confirmed{})
 	port.SendRetained(granted)

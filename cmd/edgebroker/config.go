@@ -19,13 +19,20 @@ func configCommand(e *env) *cli.Command {
 				Name:        "check",
 				Usage:       "say what is wrong with a config file",
 				ArgsUsage:   "FILE",
-				Description: "Exit code 0 and no output: `edgebroker serve --config FILE` will accept it.\nAll problems are reported at once, with line and column.",
+				Description: "Exit code 0 and no output: `edgebroker serve --config FILE` will accept it.\nThe files of users, keys and rules that it names are read as well. All problems are reported at once, with line and column.",
 				Action: func(c *cli.Context) error {
 					args, err := e.positionals(c, 1, 1, "the config file")
 					if err != nil {
 						return err
 					}
-					_, err = appliance.LoadConfig(args[0])
+					cfg, err := appliance.LoadConfig(args[0])
+					if err != nil {
+						return configFailure(err)
+					}
+					warnings, err := cfg.CheckFiles()
+					for _, w := range warnings {
+						e.notef("%s", w)
+					}
 					return configFailure(err)
 				},
 			},
@@ -57,7 +64,7 @@ func configFailure(err error) error {
 	switch {
 	case errors.As(err, &problems):
 		f.hint = "`edgebroker config example` explains every key"
-	case errors.Is(err, fs.ErrPermission):
+	case errors.Is(err, fs.ErrPermission): // of the file, or of one that it names
 		f.hint = "make the file readable for user " + userName() + ", who runs this"
 	}
 	return f

@@ -33,6 +33,10 @@ func (f *fakeBroker) Snapshot() statsd.Snapshot { return f.snapshot }
 func (f *fakeBroker) Health() statsd.Health     { return f.health }
 func (f *fakeBroker) Clients() []statsd.Client  { return slices.Clone(f.clients) }
 
+func (f *fakeBroker) Reload(context.Context) (statsd.Reloaded, error) {
+	return statsd.Reloaded{Users: 2, Rules: 7, Disconnected: 1}, nil
+}
+
 func (f *fakeBroker) Backup(context.Context, io.Writer) error { return statsd.ErrNoStore }
 
 func (f *fakeBroker) Client(id string) (statsd.Client, bool) {

@@ -23,6 +23,8 @@ type failure struct {
 	code int
 	err  error
 	hint string // one line, or empty
+
+	quiet bool // what the command has printed says it all
 }
 
 func (f *failure) Error() string { return f.err.Error() }
@@ -55,6 +57,9 @@ func report(w io.Writer, err error) int {
 	}
 	code, hint := exitError, ""
 	if f := (*failure)(nil); errors.As(err, &f) {
+		if f.quiet {
+			return f.code
+		}
 		code, hint = f.code, f.hint
 	} else if coder := cli.ExitCoder(nil); errors.As(err, &coder) {
 		code = coder.ExitCode()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -125,24 +126,33 @@ func connectPacket(e *env, c *cli.Context) (*paho.Connect, error) {
 // readPassword takes the password from the file or the environment, never from
 // the command line, where other users see it. Nil means none.
 func readPassword(c *cli.Context) ([]byte, error) {
-	const longest = 65535 // bytes MQTT can carry
 	if name := c.String("password-file"); name != "" {
 		f, err := os.Open(name)
 		if err != nil {
 			return nil, &failure{code: exitUsage, err: fmt.Errorf("read password: %w", err), hint: "--password-file names a file whose first line is the password"}
 		}
 		defer f.Close()
-		text, err := io.ReadAll(io.LimitReader(f, longest+2))
+		password, err := firstLine(f)
 		if err != nil {
 			return nil, fmt.Errorf("read password: %w", err)
 		}
-		line, _, _ := strings.Cut(string(text), "\n")
-		return []byte(strings.TrimSuffix(line, "\r")), nil
+		return password, nil
 	}
 	if password := os.Getenv("EDGEBROKER_PASSWORD"); password != "" {
 		return []byte(password), nil
 	}
 	return nil, nil
+}
+
+// firstLine is a password in the first line of r, without its end.
+func firstLine(r io.Reader) ([]byte, error) {
+	const longest = 65535 // bytes MQTT can carry
+	text, err := io.ReadAll(io.LimitReader(r, longest+2))
+	if err != nil {
+		return nil, err
+	}
+	line, _, _ := bytes.Cut(text, []byte("\n"))
+	return bytes.TrimSuffix(line, []byte("\r")), nil
 }
 
 // qosFlag is the value of the flag name, which must be 0, 1 or 2.

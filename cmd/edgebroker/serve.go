@@ -66,7 +66,7 @@ func runServe(e *env, c *cli.Context) error {
 	tell(log, systemd.Ready())
 	stopWatchdog := feedWatchdog(log, func() { b.Stats() })
 
-	stopHangups := surviveHangups(log)
+	stopHangups := onHangup(func() { _, _ = b.Reload(context.Background()) }) // it logs how that went
 	<-c.Context.Done()
 	stopHangups()
 	log.Info("stopping")
@@ -119,11 +119,11 @@ func announce(log *slog.Logger, cfg appliance.Config, addr func(listener string)
 	for _, l := range cfg.Listeners {
 		log := log.With("listener", l.Name, "address", l.ForClients(addr(l.Name)))
 		switch {
-		case l.Local() && l.Anonymous():
+		case l.Local() && cfg.Anonymous(l):
 			log.Info("listening for this machine only, no password asked; to let devices in, see `edgebroker config example`")
 		case l.Local():
 			log.Info("listening for this machine only, clients without a password are refused")
-		case l.Anonymous():
+		case cfg.Anonymous(l):
 			log.Warn("listening for the network, no password asked: whoever reaches this address can read and write everything")
 		default:
 			log.Info("listening for the network, clients without a password are refused")
@@ -137,10 +137,9 @@ func announce(log *slog.Logger, cfg appliance.Config, addr func(listener string)
 	log.Info("ready; watch with `edgebroker stats` and `edgebroker events`", "control", cfg.Control.Path(), "version", readBuildInfo().Version)
 }
 
-// surviveHangups makes SIGHUP, by which other brokers are told to read their
-// configuration again, say that this one does not, instead of ending it. It
-// leaves a SIGHUP that is ignored, as by nohup, alone.
-func surviveHangups(log *slog.Logger) (stop func()) {
+// onHangup calls reload for every SIGHUP. It leaves one that is ignored, as by
+// nohup, alone.
+func onHangup(reload func()) (stop func()) {
 	if signal.Ignored(syscall.SIGHUP) {
 		return func() {}
 	}
@@ -149,7 +148,7 @@ func surviveHangups(log *slog.Logger) (stop func()) {
 	var done sync.WaitGroup
 	done.Go(func() {
 		for range hangups {
-			log.Warn("SIGHUP: configuration is read at the start only; restart to apply changes")
+			reload()
 		}
 	})
 	return func() {

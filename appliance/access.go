@@ -1,0 +1,216 @@
+package appliance
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/synthetism/edgebroker/acl"
+	"github.com/synthetism/edgebroker/auth"
+	"github.com/synthetism/edgebroker/hooks"
+	"github.com/synthetism/edgebroker/statsd"
+)
+
+// What a program needs to tell the broker who its clients are.
+type (
+	AuthSource   = auth.Source
+	AuthAttempt  = auth.Attempt
+	AuthIdentity = auth.Identity
+)
+
+// ErrAccess is wrapped by the errors of Start, Reload and CheckFiles when what
+// the access section names cannot be used.
+var ErrAccess = errors.New("access files cannot be used")
+
+// WithAuthSource has source asked who a client is, before the sources of the
+// configuration; of several, in their order. See [auth.Source].
+func WithAuthSource(source AuthSource) Option {
+	return func(b *Broker) { b.authSources = append(b.authSources, source) }
+}
+
+// guards are what outlives the files that they guard.
+type guards struct {
+	verifier *auth.Verifier
+	lockout  *auth.Lockout
+}
+
+func newGuards() guards {
+	v, err := auth.NewVerifier(auth.DefaultVerifierLimits())
+	l, err2 := auth.NewLockout(auth.DefaultLockoutConfig())
+	if err := errors.Join(err, err2); err != nil {
+		panic(fmt.Sprintf("default limits of logins: %v", err)) // they are good
+	}
+	return guards{v, l}
+}
+
+// accessFiles is what the access section has led to.
+type accessFiles struct {
+	source auth.Source // nil: nobody is asked who they are
+	policy *acl.Policy // nil: everything is allowed
+	users  map[string]bool
+	rules  int
+	close  func()
+}
+
+// load reads the files of c. It opens no connection.
+func (c AccessConfig) load(g guards, before []auth.Source) (_ *accessFiles, err error) {
+	a := &accessFiles{close: func() {}}
+	defer func() {
+		if err != nil {
+			a.close()
+			err = fmt.Errorf("%w: %w", ErrAccess, err)
+		}
+	}()
+	sources := before
+	if c.Tokens.KeyFile != "" {
+		s, err := c.Tokens.source()
+		if err != nil {
+			return nil, fmt.Errorf("access.tokens: %w", err)
+		}
+		sources = append(sources, s)
+	}
+	if c.Passwords != "" {
+		f, err := auth.LoadPasswordFile(c.Passwords, g.verifier)
+		if err != nil {
+			return nil, fmt.Errorf("access.passwords: %w", err)
+		}
+		a.users = make(map[string]bool)
+		for _, u := range f.Users() {
+			a.users[u.Name] = true
+		}
+		sources = append(sources, f)
+	}
+	if c.HTTP.URL != "" {
+		s, err := c.HTTP.source()
+		if err != nil {
+			return nil, fmt.Errorf("access.http: %w", err)
+		}
+		a.close = s.Close
+		sources = append(sources, s)
+	}
+	if len(c.Rules) > 0 {
+		if a.policy, err = acl.Load(c.Rules...); err != nil {
+			return nil, fmt.Errorf("access.rules: %w", err)
+		}
+		a.rules = len(a.policy.Rules())
+	}
+	if len(sources) > 0 {
+		a.source = g.lockout.Guard(auth.Chain(sources...))
+	}
+	return a, nil
+}
+
+func (c TokenConfig) source() (*auth.TokenSource, error) {
+	load := auth.LoadPublicKey
+	if strings.HasSuffix(c.KeyFile, ".json") || strings.HasSuffix(c.KeyFile, ".jwks") {
+		load = auth.LoadKeySet
+	}
+	keys, err := load(c.KeyFile)
+	if err != nil {
+		return nil, err
+	}
+	config := auth.TokenConfig{Issuers: c.Issuers, Audiences: c.Audiences, Leeway: c.Leeway, UsernameClaim: strings.Split(c.UsernameClaim, ".")}
+	if c.GroupsClaim != "" {
+		config.GroupsClaim = strings.Split(c.GroupsClaim, ".")
+	}
+	return auth.NewTokenSource(keys, config)
+}
+
+func (c HTTPAuthConfig) source() (*auth.HTTPSource, error) {
+	config := auth.DefaultHTTPConfig()
+	config.URL, config.Timeout, config.AllowedFor, config.DeniedFor = c.URL, c.Timeout, c.AllowedFor, c.DeniedFor
+	if c.AuthorizationFile != "" {
+		secret, err := readSecret(c.AuthorizationFile)
+		if err != nil {
+			return nil, fmt.Errorf("read authorization_file: %w", err)
+		}
+		config.Authorization = secret
+	}
+	return auth.NewHTTPSource(config)
+}
+
+// readSecret is the first line of a file.
+func readSecret(path string) (auth.Secret, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return auth.Secret{}, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, 64<<10))
+	if err != nil {
+		return auth.Secret{}, err
+	}
+	line, _, _ := bytes.Cut(b, []byte("\n"))
+	if line = bytes.TrimSpace(line); len(line) == 0 {
+		return auth.Secret{}, fmt.Errorf("%s: its first line is empty", path)
+	}
+	return auth.NewSecret(line), nil
+}
+
+// CheckFiles reads the files that the access section names, as Start will, and
+// tells what is wrong with them. The warnings are about rules that can hardly
+// be meant.
+func (c Config) CheckFiles() (warnings []string, err error) {
+	a, err := c.Access.load(newGuards(), nil)
+	if err != nil {
+		return nil, err
+	}
+	a.close()
+	if a.policy != nil {
+		for _, f := range a.policy.Lint() {
+			warnings = append(warnings, f.String())
+		}
+	}
+	return warnings, nil
+}
+
+// rulesOf are the hooks' rules that a and the listeners make.
+func (b *Broker) rulesOf(a *accessFiles) *hooks.Rules {
+	r := &hooks.Rules{Anonymous: make(map[string]bool), Source: a.source, Policy: a.policy}
+	for _, l := range b.cfg.Listeners {
+		r.Anonymous[l.Name] = b.cfg.anonymous(l, len(b.authSources) > 0)
+	}
+	return r
+}
+
+// ReloadReport is what a Reload has put in force.
+type ReloadReport = statsd.Reloaded
+
+// Reload reads the files of the access section again. All of it is put in
+// force or, with an error, nothing. What is no longer allowed ends at once: for
+// live subscriptions, for messages that wait, and for clients whose user is no
+// longer in the password file.
+func (b *Broker) Reload(context.Context) (ReloadReport, error) {
+	b.reloading.Lock()
+	defer b.reloading.Unlock()
+	b.mu.Lock()
+	running := b.state == started
+	b.mu.Unlock()
+	if !running {
+		return ReloadReport{}, fmt.Errorf("reload: %w: the broker does not run", ErrState)
+	}
+	a, err := b.cfg.Access.load(b.guards, b.authSources)
+	if err != nil {
+		b.log.Error("reload failed, everything stays as it was", "error", err)
+		return ReloadReport{}, fmt.Errorf("reload: %w", err)
+	}
+	old := b.files
+	b.files = a
+	b.access.SetRules(b.rulesOf(a))
+	b.relay.AccessChanged()
+	old.close()
+	r := ReloadReport{Users: len(a.users), Rules: a.rules}
+	if b.cfg.Access.Passwords != "" {
+		r.Disconnected = b.sessions.KickWhere(func(id auth.Identity) bool { return id.Source == passwordSource && !a.users[id.Name] })
+	}
+	b.system("reloaded", fmt.Sprintf("%d users, %d rules, %d clients disconnected", r.Users, r.Rules, r.Disconnected))
+	b.log.Info("reloaded", "users", r.Users, "rules", r.Rules, "disconnected", r.Disconnected)
+	return r, nil
+}
+
+// passwordSource is what auth calls the password file.
+const passwordSource = "password"

@@ -1,0 +1,287 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/synthetism/edgebroker/appliance"
+	"github.com/synthetism/edgebroker/auth"
+	"github.com/synthetism/edgebroker/statsd"
+)
+
+// packagedConfig is where the package puts the config file.
+const packagedConfig = "/etc/edgebroker/edgebroker.yml"
+
+func usersCommand(e *env) *cli.Command {
+	password := &cli.PathFlag{Name: "password-file", Usage: "take the password from the first line of `FILE`, - for standard input; default: make one and print it", TakesFile: true}
+	groups := &cli.StringSliceFlag{Name: "group", Aliases: []string{"g"}, Usage: "put the user into group `NAME`; may be given more than once"}
+	output := outputFlag("table", "json", "jsonl")
+	return &cli.Command{
+		Name:  "users",
+		Usage: "add, change, list and delete users and their passwords",
+		Description: `The file of users is the one that access.passwords of the config names. A daemon
+that runs reads it again at once.`,
+		Subcommands: []*cli.Command{
+			{
+				Name: "add", Usage: "add a user", ArgsUsage: "NAME",
+				UsageText: "edgebroker users add --group devices pump-7",
+				Flags:     append([]cli.Flag{groups, password}, usersFlags()...),
+				Action:    func(c *cli.Context) error { return addUser(e, c) },
+			},
+			{
+				Name: "passwd", Usage: "give a user another password", ArgsUsage: "NAME",
+				Flags:  append([]cli.Flag{password}, usersFlags()...),
+				Action: func(c *cli.Context) error { return setPassword(e, c) },
+			},
+			{
+				Name: "groups", Usage: "put a user into other groups, or into none", ArgsUsage: "NAME",
+				UsageText: "edgebroker users groups --group ops --group devices ann",
+				Flags:     append([]cli.Flag{groups}, usersFlags()...),
+				Action:    func(c *cli.Context) error { return setGroups(e, c) },
+			},
+			{
+				Name: "del", Usage: "delete users; their clients are disconnected", ArgsUsage: "NAME...",
+				Flags:  usersFlags(),
+				Action: func(c *cli.Context) error { return deleteUsers(e, c) },
+			},
+			{
+				Name: "list", Usage: "list the users, without anything secret",
+				Flags:  append([]cli.Flag{output}, usersFlags()...),
+				Action: func(c *cli.Context) error { return listUsers(e, c) },
+			},
+		},
+	}
+}
+
+func usersFlags() []cli.Flag {
+	return append([]cli.Flag{
+		&cli.PathFlag{Name: "config", Aliases: []string{"c"}, Usage: "the config `FILE` that names the file of users", Value: packagedConfig, TakesFile: true},
+		&cli.PathFlag{Name: "file", Aliases: []string{"f"}, Usage: "the `FILE` of users itself", TakesFile: true},
+	}, controlFlags()...)
+}
+
+// usersFile is the file of users that the flags lead to.
+func usersFile(c *cli.Context) (string, error) {
+	if path := c.Path("file"); path != "" {
+		return path, nil
+	}
+	cfg, err := appliance.LoadConfig(c.Path("config"))
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !c.IsSet("config"):
+		return "", usageError(commandPath(c), "there is no %s; name another config file with --config, or the file of users with --file", packagedConfig)
+	case err != nil:
+		return "", configFailure(err)
+	case cfg.Access.Passwords == "":
+		return "", &failure{code: exitUsage, err: fmt.Errorf("%s names no file of users", c.Path("config")),
+			hint: "set access.passwords to the path of one, such as /etc/edgebroker/passwords; it need not exist yet"}
+	}
+	return cfg.Access.Passwords, nil
+}
+
+// editUsers changes the file of users and has a daemon that runs read it.
+func editUsers(e *env, c *cli.Context, change func(*auth.PasswordEdit) error) error {
+	path, err := usersFile(c)
+	if err != nil {
+		return err
+	}
+	_, before := os.Stat(path)
+	if err := auth.EditPasswordFile(c.Context, path, change); err != nil {
+		return err
+	}
+	if errors.Is(before, fs.ErrNotExist) {
+		if err := giveToOwner(path); err != nil {
+			return fmt.Errorf("%s is written, but the daemon may not be able to read it: %w", path, err)
+		}
+	}
+	daemon, err := openControl(c)
+	if err != nil {
+		return err
+	}
+	var r statsd.Reloaded
+	err = daemon.ask(c.Context, func(ctx context.Context) (err error) {
+		r, err = daemon.client.Reload(ctx)
+		return err
+	})
+	unreachable := (*statsd.ErrUnreachable)(nil)
+	switch {
+	case errors.As(err, &unreachable):
+		e.notef("no daemon answers on %s; the change counts from its start on", daemon.path)
+		return nil
+	case err != nil:
+		return fmt.Errorf("%s is changed, but the daemon goes on as before: %w", path, err)
+	}
+	e.notef("the daemon has read it: %s", reloadedWords(r))
+	return nil
+}
+
+// giveToOwner gives a new file that root has made to the owner of its folder,
+// as whom the daemon runs if that is its own.
+func giveToOwner(path string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	info, err := os.Stat(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	if s, ok := info.Sys().(*syscall.Stat_t); ok {
+		return os.Chown(path, int(s.Uid), int(s.Gid))
+	}
+	return nil
+}
+
+// newPassword is the password that the flags give, or one made now.
+func newPassword(e *env, c *cli.Context) (password auth.Secret, made bool, err error) {
+	from, path := e.stdin, c.Path("password-file")
+	switch path {
+	case "":
+		return auth.GeneratePassword(), true, nil
+	case "-":
+	default:
+		f, err := os.Open(path)
+		if err != nil {
+			return password, false, fmt.Errorf("read password: %w", err)
+		}
+		defer f.Close()
+		from = f
+	}
+	line, err := firstLine(from)
+	if err != nil {
+		return password, false, fmt.Errorf("read password: %w", err)
+	}
+	return auth.NewSecret(line), false, nil
+}
+
+func addUser(e *env, c *cli.Context) error {
+	return withPassword(e, c, "the name of the user", func(edit *auth.PasswordEdit, name, hash string) error {
+		return edit.Add(name, hash, c.StringSlice("group"))
+	})
+}
+
+func setPassword(e *env, c *cli.Context) error {
+	return withPassword(e, c, "the name of the user", func(edit *auth.PasswordEdit, name, hash string) error {
+		return edit.SetHash(name, hash)
+	})
+}
+
+// withPassword makes a change that needs the hash of a new password, and prints
+// that if it was made here.
+func withPassword(e *env, c *cli.Context, what string, change func(edit *auth.PasswordEdit, name, hash string) error) error {
+	args, err := e.positionals(c, 1, 1, what)
+	if err != nil {
+		return err
+	}
+	if err := auth.CheckName(args[0]); err != nil {
+		return usageError(commandPath(c), "%v", err)
+	}
+	password, made, err := newPassword(e, c)
+	if err != nil {
+		return err
+	}
+	hash, err := auth.HashPassword(password)
+	if err != nil {
+		return err
+	}
+	if err := editUsers(e, c, func(edit *auth.PasswordEdit) error { return change(edit, args[0], hash) }); err != nil {
+		return userFailure(err)
+	}
+	if made {
+		_, err = fmt.Fprintf(e.stdout, "user:     %s\npassword: %s\n", printable(args[0]), password.Reveal())
+	}
+	return err
+}
+
+func setGroups(e *env, c *cli.Context) error {
+	args, err := e.positionals(c, 1, 1, "the name of the user")
+	if err != nil {
+		return err
+	}
+	return userFailure(editUsers(e, c, func(edit *auth.PasswordEdit) error { return edit.SetGroups(args[0], c.StringSlice("group")) }))
+}
+
+func deleteUsers(e *env, c *cli.Context) error {
+	args, err := e.positionals(c, 1, -1, "the name of the user")
+	if err != nil {
+		return err
+	}
+	return userFailure(editUsers(e, c, func(edit *auth.PasswordEdit) error {
+		for _, name := range args {
+			if err := edit.Delete(name); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+}
+
+// userFailure adds to an error of an edit what the user can do about it.
+func userFailure(err error) error {
+	switch {
+	case errors.Is(err, auth.ErrUserExists):
+		return &failure{code: exitError, err: err, hint: "`edgebroker users passwd` gives it another password"}
+	case errors.Is(err, auth.ErrNoUser):
+		return &failure{code: exitError, err: err, hint: "`edgebroker users list` names those that are"}
+	case errors.Is(err, fs.ErrPermission):
+		return &failure{code: exitError, err: err, hint: "try it as root, or as the owner of the file"}
+	}
+	return err
+}
+
+// listedUser is the JSON of one user.
+type listedUser struct {
+	Name   string   `json:"name"`
+	Groups []string `json:"groups"`
+	Hash   string   `json:"hash"` // its kind and parameters
+}
+
+func listUsers(e *env, c *cli.Context) error {
+	if _, err := e.positionals(c, 0, 0); err != nil {
+		return err
+	}
+	format, err := outputFormat(c, "table", "json", "jsonl")
+	if err != nil {
+		return err
+	}
+	path, err := usersFile(c)
+	if err != nil {
+		return err
+	}
+	v, err := auth.NewVerifier(auth.DefaultVerifierLimits())
+	if err != nil {
+		return err
+	}
+	f, err := auth.LoadPasswordFile(path, v)
+	if err != nil {
+		return userFailure(err)
+	}
+	list := []listedUser{}
+	for _, u := range f.Users() {
+		list = append(list, listedUser{u.Name, append([]string{}, u.Groups...), u.Kind})
+	}
+	switch format {
+	case "json":
+		return writeJSON(e.stdout, list, true)
+	case "jsonl":
+		for _, u := range list {
+			if err := writeJSON(e.stdout, u, false); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	tw := tabwriter.NewWriter(e.stdout, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(tw, "USER\tGROUPS\tHASH")
+	for _, u := range list {
+		fmt.Fprintf(tw, "%s\t%s\t%s\n", printable(u.Name), printable(strings.Join(u.Groups, " ")), u.Hash)
+	}
+	return tw.Flush()
+}

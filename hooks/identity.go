@@ -1,0 +1,93 @@
+package hooks
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"slices"
+
+	"github.com/synthetism/edgebroker/auth"
+	"github.com/synthetism/edgebroker/listen"
+	"github.com/synthetism/edgebroker/wire"
+)
+
+// grant is with what a connection was let in. It is the connection's Note.
+type grant struct {
+	identity auth.Identity // the zero Identity: none was proven
+	rights   *rights
+}
+
+func grantOf(conn *listen.Conn) *grant {
+	g, _ := conn.Note.(*grant)
+	return g
+}
+
+// identify finds out who the client is, puts that into g, and reports whether
+// it is let in. A client that shows nothing is nobody, and comes in where nobody
+// may.
+func (h *Access) identify(conn *listen.Conn, client string, g *grant) bool {
+	rules := h.rules.Load()
+	a := attempt(conn, client)
+	if rules.Source == nil || a.Anonymous() {
+		if rules.Anonymous[conn.Listener()] {
+			return true
+		}
+		h.refuse(conn, client, "connect", wire.NotAuthorized)
+		conn.RefuseWith(wire.NotAuthorized, "this listener lets nobody in who does not say who they are")
+		return false
+	}
+	err := conn.Consult(func(ctx context.Context) (err error) {
+		g.identity, err = rules.Source.Authenticate(ctx, &a)
+		return err
+	})
+	if err == nil && len(g.identity.ClientIDs) > 0 && !slices.Contains(g.identity.ClientIDs, client) {
+		h.refuse(conn, client, "connect", wire.ClientIDNotValid)
+		conn.RefuseWith(wire.ClientIDNotValid, "the credentials are for another client identifier")
+		return false
+	}
+	if err == nil {
+		conn.SetUsername(g.identity.Name)
+		return true
+	}
+	if word, _ := conn.EndReason(); word != "" { // the connection has ended, and that was reported
+		return false
+	}
+	reason := h.verdict(conn, client, err)
+	h.refuse(conn, client, "connect", reason)
+	conn.RefuseWith(reason, "")
+	return false
+}
+
+// verdict is the reason for which err keeps a client out. It does not say
+// whether a user is known, or for how long they are locked out.
+func (h *Access) verdict(conn *listen.Conn, client string, err error) wire.Reason {
+	switch {
+	case errors.Is(err, auth.ErrBusy):
+		return wire.ServerBusy
+	case errors.Is(err, auth.ErrRefused):
+		return wire.BadUserNameOrPassword
+	}
+	h.log.Warn("authentication failed, the client is kept out", "client", client, "listener", conn.Listener(), "error", err)
+	return wire.ServerUnavailable
+}
+
+// attempt is what a client shows of itself.
+func attempt(conn *listen.Conn, client string) auth.Attempt {
+	con := conn.Connect()
+	a := auth.Attempt{Listener: conn.Listener(), ClientID: client, Addr: address(conn.RemoteAddr()),
+		Username: con.Username, HasUsername: con.HasUsername}
+	if con.HasPassword {
+		a.Password = auth.NewSecret(con.Password)
+	}
+	return a
+}
+
+// address is the IP address of a peer, the zero Addr if it has none.
+func address(a net.Addr) netip.Addr {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
+	}
+	return tcp.AddrPort().Addr().Unmap()
+}
