@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/synthetism/edgebroker/acl"
 	"github.com/synthetism/edgebroker/auth"
@@ -37,6 +38,11 @@ type guards struct {
 	verifier *auth.Verifier
 	lockout  *auth.Lockout
 }
+
+// refusalFloor is how long a refusal takes at least where a server is asked about
+// users that are not in the password file: how long it took would tell whether
+// they are.
+const refusalFloor = time.Second
 
 func newGuards() guards {
 	v, err := auth.NewVerifier(auth.DefaultVerifierLimits())
@@ -99,7 +105,11 @@ func (c AccessConfig) load(g guards, before []auth.Source) (_ *accessFiles, err 
 		a.rules = len(a.policy.Rules())
 	}
 	if len(sources) > 0 {
-		a.source = g.lockout.Guard(auth.Chain(sources...))
+		chain := auth.Chain(sources...)
+		if c.Passwords != "" && c.HTTP.URL != "" {
+			chain = auth.Floor(refusalFloor, chain)
+		}
+		a.source = g.lockout.Guard(chain)
 	}
 	return a, nil
 }

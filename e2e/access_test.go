@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -283,4 +284,31 @@ func TestAccessOutlivesTheProcess(t *testing.T) {
 	}
 	refusedAs(t, g.addr, as(brokertest.Kept(wire.V5, "pump"), "bob", "bob"), wire.NotAuthorized)
 	brokertest.DialAny(t, g.addr, as(brokertest.Kept(wire.V5, "pump"), "ann", "ann")).ExpectMessage("open", "2")
+}
+
+// A SUBSCRIBE of very many filters costs no more than some of them.
+func TestSubscribeIsJudgedWithinBounds(t *testing.T) {
+	g := guard(t, "allow any subscribe open/#\nallow any publish #", []string{"ann"}, nil)
+	ann := g.user(t, "ann")
+	for _, tt := range []struct {
+		filter string
+		good   wire.Reason
+		n      int // that are judged
+	}{{"open/%d", 0, 4096}, {"shut/%d", wire.NotAuthorized, 256}} {
+		s := wire.Subscribe{PacketID: 9}
+		for i := range 5000 {
+			s.Filters = append(s.Filters, wire.Filter{Filter: fmt.Sprintf(tt.filter, i)})
+		}
+		for i, code := range ann.SubscribeTo(s) {
+			want := tt.good
+			if i >= tt.n {
+				want = wire.QuotaExceeded
+			}
+			if code != want {
+				t.Fatalf("filter %d: %v; want %v", i, code, want)
+			}
+		}
+	}
+	ann.Publish("open/7", "x", 0, false)
+	ann.ExpectMessage("open/7", "x")
 }

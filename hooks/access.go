@@ -109,9 +109,9 @@ func (h *Access) refuse(conn *listen.Conn, client, what string, reason wire.Reas
 }
 
 // refuseFilter counts and reports a subscription that is denied.
-func (h *Access) refuseFilter(conn *listen.Conn, client, filter string) {
+func (h *Access) refuseFilter(conn *listen.Conn, client, filter string, reason wire.Reason) {
 	h.denied.Add(1)
-	h.report(conn, client, events.RefusalData{What: "subscribe", Topic: filter, Reason: wire.NotAuthorized.String()})
+	h.report(conn, client, events.RefusalData{What: "subscribe", Topic: filter, Reason: reason.String()})
 }
 
 func (h *Access) report(conn *listen.Conn, client string, d events.RefusalData) {

@@ -44,11 +44,10 @@ func (h *Subscriptions) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.
 		return pk
 	}
 	codes := make([]wire.Reason, len(asked.Filters))
-	subs, places, may := make([]relay.Subscription, 0, len(codes)), make([]int, 0, len(codes)), grantOf(conn).rights
+	subs, places, judge := make([]relay.Subscription, 0, len(codes)), make([]int, 0, len(codes)), judge{rights: grantOf(conn).rights}
 	for i, f := range asked.Filters {
-		if wire.ValidFilter(f.Filter) == nil && !may.canSubscribe(f.Filter) {
-			codes[i] = wire.NotAuthorized
-			h.access.refuseFilter(conn, b.id, f.Filter)
+		if codes[i] = judge.verdict(f.Filter); codes[i] != wire.Success {
+			h.access.refuseFilter(conn, b.id, f.Filter, codes[i])
 			continue
 		}
 		places = append(places, i)
@@ -62,6 +61,36 @@ func (h *Subscriptions) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.
 	b.granted = granted
 	conn.AnswerWith(codes)
 	return pk
+}
+
+// A SUBSCRIBE may hold a hundred thousand filters, and to judge one may take as
+// long as there are rules. Beyond so many that are judged, or so many that are
+// denied, the others of the same SUBSCRIBE are denied unseen.
+const (
+	maxJudged = 4096
+	maxDenied = 256
+)
+
+// judge judges the filters of one SUBSCRIBE.
+type judge struct {
+	rights         *rights
+	judged, denied int
+}
+
+// verdict is Success if the relay is to be asked, which judges form and limits.
+func (j *judge) verdict(filter string) wire.Reason {
+	if j.rights.now() == nil || wire.ValidFilter(filter) != nil {
+		return wire.Success
+	}
+	if j.judged >= maxJudged || j.denied >= maxDenied {
+		return wire.QuotaExceeded
+	}
+	j.judged++
+	if !j.rights.canSubscribe(filter) {
+		j.denied++
+		return wire.NotAuthorized
+	}
+	return wire.Success
 }
 
 // OnUnsubscribe implements mqtt.Hook.
