@@ -329,6 +329,7 @@ func relayConfig(c Config) relay.Config {
 	r.MaxTopicLevels = c.Limits.MaxTopicLevels
 	r.MaxOutbound = int(c.Limits.MaxOutboundBytes)
 	r.Queue, r.QueueFor = c.queueRules()
+	r.Rate = relay.Rate{Messages: c.Limits.PublishRate, Bytes: int64(c.Limits.PublishBytes), Patience: c.Limits.PublishPatience}
 	r.TotalQueuedBytes = int64(c.Sessions.TotalQueuedBytes)
 	r.MaxSessions = c.Sessions.MaxSessions
 	r.MaxSessionExpiry = c.Sessions.MaxExpiry

@@ -80,6 +80,9 @@ type LimitsConfig struct {
 	MaxInflight        int           `yaml:"max_inflight"`        // QoS > 0 messages we have open towards a client
 	MaxTopicAlias      int           `yaml:"max_topic_alias"`     // aliases that a v5 client may define; 0: none
 	MaxOutboundBytes   ByteSize      `yaml:"max_outbound_bytes"`  // waiting in a connection before QoS 0 to it is dropped
+	PublishRate        int           `yaml:"publish_rate"`        // messages that a client may publish per second; 0: any number
+	PublishBytes       ByteSize      `yaml:"publish_bytes"`       // of whole packets that it may publish per second; 0: any number
+	PublishPatience    time.Duration `yaml:"publish_patience"`    // how long a client may go on at these limits before it is disconnected; 0: for ever
 }
 
 // SessionsConfig bounds what is kept for clients, connected or not.

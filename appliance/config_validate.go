@@ -176,6 +176,7 @@ func (c Config) rangeFindings() []finding {
 		{"limits.receive_maximum", c.Limits.ReceiveMaximum, 1, maxUint16, false},
 		{"limits.max_inflight", c.Limits.MaxInflight, 1, maxUint16, false},
 		{"limits.max_topic_alias", c.Limits.MaxTopicAlias, 0, maxUint16, false},
+		{"limits.publish_rate", c.Limits.PublishRate, 1, math.MaxInt32, true},
 		{"sessions.max_sessions", c.Sessions.MaxSessions, 1, math.MaxInt32, true},
 		{"sessions.max_queued_messages", c.Sessions.MaxQueuedMessages, 1, math.MaxInt32, false},
 		{"retained.max_messages", c.Retained.MaxMessages, 1, math.MaxInt32, false},
@@ -187,6 +188,7 @@ func (c Config) rangeFindings() []finding {
 		{"limits.max_connect_size", c.Limits.MaxConnectSize, 1 * KiB, 16 * MiB, false},
 		{"limits.max_packet_size", c.Limits.MaxPacketSize, 1 * KiB, maxFrame, false},
 		{"limits.max_outbound_bytes", c.Limits.MaxOutboundBytes, 4 * KiB, 1 * GiB, false},
+		{"limits.publish_bytes", c.Limits.PublishBytes, 100, math.MaxInt64, true},
 		{"sessions.max_queued_bytes", c.Sessions.MaxQueuedBytes, 1 * KiB, math.MaxInt64, false},
 		{"sessions.total_queued_bytes", c.Sessions.TotalQueuedBytes, 1 * KiB, math.MaxInt64, false},
 		{"retained.max_bytes", c.Retained.MaxBytes, 1 * KiB, math.MaxInt64, false},
@@ -198,6 +200,7 @@ func (c Config) rangeFindings() []finding {
 	}
 	for _, w := range []within[time.Duration]{
 		{"limits.connect_timeout", c.Limits.ConnectTimeout, 100 * time.Millisecond, time.Hour, false},
+		{"limits.publish_patience", c.Limits.PublishPatience, 0, 24 * time.Hour, false},
 		{"sessions.max_expiry", c.Sessions.MaxExpiry, time.Second, maxExpiry, false},
 		{"storage.flush_interval", c.Storage.FlushInterval, 10 * time.Millisecond, time.Hour, false},
 		{"storage.max_commit_delay", c.Storage.MaxCommitDelay, 0, time.Second, false},

@@ -35,6 +35,9 @@ func (b *Broker) Stats() statsd.Snapshot {
 		Events:         statsd.EventStats{Published: b.bus.Published(), Dropped: b.bus.Dropped(), Listeners: len(b.bus.Stats())},
 		Storage:        b.storageStats(),
 		Disconnections: s.Disconnections,
+		Refusals: map[string]uint64{
+			"connect": b.access.Refused() + s.Refused, "publish": t.Refused, "subscribe": b.access.Denied(), "publish_rate": t.Slowed,
+		},
 	}
 	b.sampler.Fill(&snap)
 	return snap

@@ -142,7 +142,7 @@ type DropData struct {
 type RefusalData struct {
 	ClientID string `json:"clientId,omitempty"`
 	Remote   string `json:"remote,omitempty"`
-	What     string `json:"what"`            // "connect", "authenticate", "publish" or "subscribe"
+	What     string `json:"what"`            // "connect", "authenticate", "publish", "subscribe", or "publish_rate" (it is slowed down)
 	Topic    string `json:"topic,omitempty"` // the topic or filter, if any
 	Reason   string `json:"reason"`
 }

@@ -29,6 +29,7 @@ type Config struct {
 	TotalQueuedBytes  int64         // their size, all sessions; a quarter is kept for those that hold under 1/128
 	SpillBytes        int64         // messages of a session beyond which further ones are kept in the store only, if there is one
 	RefuseWait        time.Duration // how long a 3.x client is held back that cannot be told so, before it is disconnected
+	Rate              Rate          // of publishes, per client
 	MaxSessions       int           // sessions beyond which no new one is made that would be kept; 0: no limit
 	MaxSessionExpiry  time.Duration // cap on how long a session is kept without a connection; 0: no cap
 	MaxRetained       int           // retained messages

@@ -66,6 +66,7 @@ type Totals struct {
 	Sent      Traffic           // publishes handed to connections, redeliveries included
 	Dropped   map[string]uint64 // by DropReason; one per session that misses the message
 	Refused   uint64            // publishes answered with a failure reason code, or ignored for 3.x
+	Slowed    uint64            // how often a client has come to the limit of its Rate
 	Sessions  int               // connected or kept
 	Connected int
 	Subs      int // subscriptions, shared ones included

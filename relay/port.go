@@ -54,6 +54,7 @@ type Port struct {
 	answers     []byte       // acknowledgements to send once what they promise is stored
 	acks        []ack        // acknowledgements received since the last Flush
 	held        *held        // nil if nothing is held back
+	pace        pace
 }
 
 // ack is an acknowledgement received from the client.
@@ -95,6 +96,11 @@ func (p *Port) Attach(link Link) {
 // Nothing is sent until Flush. An error is a *wire.Error: the connection must
 // end, a v5 client being told its Reason.
 func (p *Port) Receive(f wire.Frame) error {
+	if f.Type == wire.PUBLISH && p.relay.paced {
+		if err := p.keepPace(len(f.Raw)); err != nil {
+			return err
+		}
+	}
 	if h := p.held; h != nil {
 		h.mu.Lock()
 		defer h.mu.Unlock()

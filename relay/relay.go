@@ -32,6 +32,8 @@ type Relay struct {
 	stuffed     atomic.Int64 // sessions whose queues are at a limit
 	closed      atomic.Bool
 
+	paced       bool // there is a Config.Rate
+	slowed      atomic.Uint64
 	setRetained func(m, old *Message) // records a retained message; nil without a store
 	sessionIDs  atomic.Uint64         // the last number given to a session that the store knows
 	failures    atomic.Uint64         // commits that have failed
@@ -61,6 +63,7 @@ const sweepInterval = time.Minute
 // New returns a Relay that reports to bus. store may be nil; see Store.
 func New(cfg Config, store Store, bus *events.Bus, log *slog.Logger) *Relay {
 	r := &Relay{cfg: cfg, bus: bus, log: log, store: store, started: time.Now(), sessions: make(map[string]*Session), ending: make(map[*Session]struct{})}
+	r.paced = cfg.Rate.limits()
 	r.routes = routes{subs: &r.subs, limit: cfg.RouteCacheEntries, byName: make(map[string]*route)}
 	r.retained = retained{maxCount: cfg.MaxRetained, maxBytes: cfg.MaxRetainedBytes, now: r.now}
 	if store != nil {

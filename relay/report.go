@@ -49,6 +49,14 @@ func (r *Relay) drop(client string, reason DropReason, o origin, n int) {
 	}
 }
 
+// reportSlowed says that a client has come to the limit of what it may publish.
+func (r *Relay) reportSlowed(client string) {
+	if r.bus.Wants(events.Refusal) {
+		r.bus.Publish(events.New(events.Refusal, source(client), events.RefusalData{
+			ClientID: client, What: "publish_rate", Reason: "slowed"}))
+	}
+}
+
 func (r *Relay) reportRefusal(client, topic string, reason wire.Reason) {
 	if r.bus.Wants(events.Refusal) {
 		r.bus.Publish(events.New(events.Refusal, source(client), events.RefusalData{

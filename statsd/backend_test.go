@@ -121,6 +121,7 @@ func exampleSnapshot() statsd.Snapshot {
 		Storage:        exampleStorage(),
 		Memory:         statsd.Memory{Heap: 12 << 20, Sys: 30 << 20, Resident: 24 << 20, Goroutines: 431},
 		Events:         statsd.EventStats{Published: 99, Dropped: 3, Listeners: 2},
+		Refusals:       map[string]uint64{"connect": 7, "publish": 12, "subscribe": 0, "publish_rate": 1},
 		Disconnections: map[string]uint64{"normal": 4000, "keepalive_timeout": 100, "tcp_closed": 23},
 	}
 }

@@ -42,7 +42,12 @@ func byQoS(name, help string, traffic func(s *Snapshot) Traffic) metric {
 // set. What is not a word is added up as otherReason: one bad label value would
 // make the whole scrape fail.
 func byReason(name, help string, counts func(s *Snapshot) map[string]uint64) metric {
-	return metric{describe(name, help, "reason"), prometheus.CounterValue, func(s *Snapshot, emit func(float64, ...string)) {
+	return byWord("reason", name, help, counts)
+}
+
+// byWord is a counter for each word of a fixed set.
+func byWord(label, name, help string, counts func(s *Snapshot) map[string]uint64) metric {
+	return metric{describe(name, help, label), prometheus.CounterValue, func(s *Snapshot, emit func(float64, ...string)) {
 		var other uint64
 		for reason, n := range counts(s) {
 			if isWord(reason) && reason != otherReason {
@@ -91,6 +96,8 @@ func metricTable() []metric {
 				emit(float64(s.Connections.Refused), "refused")
 			}},
 		byReason("disconnections_total", "Connections that ended, by reason.", func(s *Snapshot) map[string]uint64 { return s.Disconnections }),
+
+		byWord("what", "refusals_total", "What clients asked for and were denied, and how often one was slowed down (publish_rate).", func(s *Snapshot) map[string]uint64 { return s.Refusals }),
 
 		byQoS("publish_received_total", "Messages received from clients.", func(s *Snapshot) Traffic { return s.Received }),
 		byQoS("publish_sent_total", "Messages sent to clients.", func(s *Snapshot) Traffic { return s.Sent }),

@@ -92,6 +92,9 @@ func (s *Sampler) Fill(snap *Snapshot) {
 	if snap.Dropped.ByReason == nil {
 		snap.Dropped.ByReason = make(map[string]uint64)
 	}
+	if snap.Refusals == nil {
+		snap.Refusals = make(map[string]uint64)
+	}
 	if snap.Disconnections == nil {
 		snap.Disconnections = make(map[string]uint64)
 	}

@@ -42,6 +42,11 @@ type Snapshot struct {
 
 	// Disconnections counts ended connections by reason word.
 	Disconnections map[string]uint64 `json:"disconnections"`
+
+	// Refusals counts what clients asked for and were denied, by what it was:
+	// "connect", "publish", "subscribe"; and how often one was slowed down at
+	// the limit of its rate: "publish_rate".
+	Refusals map[string]uint64 `json:"refusals"`
 }
 
 // Listener is one place where MQTT clients connect.

@@ -27,6 +27,9 @@ func (s Snapshot) WriteTable(w io.Writer) error {
 	s.storageGroup().write(&b)
 	s.ratesGrid().write(&b)
 	reasons("disconnected", sum(s.Disconnections), s.Disconnections).write(&b)
+	if n := sum(s.Refusals); n > 0 {
+		reasons("refused", n, s.Refusals).write(&b)
+	}
 	s.memoryGroup().write(&b)
 	_, err := io.WriteString(w, b.String())
 	return err
