@@ -181,6 +181,8 @@ func (b *Broker) assemble(rec relay.Recovered) {
 	b.gate = listen.NewGate(listen.Options{
 		Limits: listen.Limits{
 			MaxConnections:          b.cfg.Limits.MaxConnections,
+			MaxPerAddress:           b.cfg.Limits.MaxPerAddress,
+			ConnectRate:             b.cfg.Limits.ConnectRate,
 			MaxUnauthenticated:      b.cfg.Limits.MaxUnauthenticated,
 			MaxUnauthenticatedBytes: b.cfg.Limits.MaxUnauthenticated * int(b.cfg.Limits.MaxConnectSize) / 4,
 			ConnectTimeout:          b.cfg.Limits.ConnectTimeout,

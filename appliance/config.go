@@ -70,19 +70,21 @@ func (c ControlConfig) Path() string {
 
 // LimitsConfig bounds what one connection, and all of them together, may cost.
 type LimitsConfig struct {
-	MaxConnections     int           `yaml:"max_connections"`     // 0: no limit
-	MaxUnauthenticated int           `yaml:"max_unauthenticated"` // connections that have not finished CONNECT
-	ConnectTimeout     time.Duration `yaml:"connect_timeout"`     // from accept until CONNECT is complete
-	MaxConnectSize     ByteSize      `yaml:"max_connect_size"`    // the whole CONNECT frame
-	MaxPacketSize      ByteSize      `yaml:"max_packet_size"`     // any later frame, header included
-	MaxTopicLevels     int           `yaml:"max_topic_levels"`    // in topics and filters
-	ReceiveMaximum     int           `yaml:"receive_maximum"`     // QoS > 0 messages a client may have open towards us
-	MaxInflight        int           `yaml:"max_inflight"`        // QoS > 0 messages we have open towards a client
-	MaxTopicAlias      int           `yaml:"max_topic_alias"`     // aliases that a v5 client may define; 0: none
-	MaxOutboundBytes   ByteSize      `yaml:"max_outbound_bytes"`  // waiting in a connection before QoS 0 to it is dropped
-	PublishRate        int           `yaml:"publish_rate"`        // messages that a client may publish per second; 0: any number
-	PublishBytes       ByteSize      `yaml:"publish_bytes"`       // of whole packets that it may publish per second; 0: any number
-	PublishPatience    time.Duration `yaml:"publish_patience"`    // how long a client may go on at these limits before it is disconnected; 0: for ever
+	MaxConnections     int           `yaml:"max_connections"`             // 0: no limit
+	MaxPerAddress      int           `yaml:"max_connections_per_address"` // an IPv4 address, or the /64 of an IPv6 one; 0: no limit
+	ConnectRate        int           `yaml:"connect_rate"`                // connections per second from one such address; 0: any number
+	MaxUnauthenticated int           `yaml:"max_unauthenticated"`         // connections that have not finished CONNECT
+	ConnectTimeout     time.Duration `yaml:"connect_timeout"`             // from accept until CONNECT is complete
+	MaxConnectSize     ByteSize      `yaml:"max_connect_size"`            // the whole CONNECT frame
+	MaxPacketSize      ByteSize      `yaml:"max_packet_size"`             // any later frame, header included
+	MaxTopicLevels     int           `yaml:"max_topic_levels"`            // in topics and filters
+	ReceiveMaximum     int           `yaml:"receive_maximum"`             // QoS > 0 messages a client may have open towards us
+	MaxInflight        int           `yaml:"max_inflight"`                // QoS > 0 messages we have open towards a client
+	MaxTopicAlias      int           `yaml:"max_topic_alias"`             // aliases that a v5 client may define; 0: none
+	MaxOutboundBytes   ByteSize      `yaml:"max_outbound_bytes"`          // waiting in a connection before QoS 0 to it is dropped
+	PublishRate        int           `yaml:"publish_rate"`                // messages that a client may publish per second; 0: any number
+	PublishBytes       ByteSize      `yaml:"publish_bytes"`               // of whole packets that it may publish per second; 0: any number
+	PublishPatience    time.Duration `yaml:"publish_patience"`            // how long a client may go on at these limits before it is disconnected; 0: for ever
 }
 
 // SessionsConfig bounds what is kept for clients, connected or not.

@@ -171,6 +171,8 @@ func (c Config) rangeFindings() []finding {
 	var out []finding
 	for _, w := range []within[int]{
 		{"limits.max_connections", c.Limits.MaxConnections, 1, math.MaxInt32, true},
+		{"limits.max_connections_per_address", c.Limits.MaxPerAddress, 1, math.MaxInt32, true},
+		{"limits.connect_rate", c.Limits.ConnectRate, 1, math.MaxInt32, true},
 		{"limits.max_unauthenticated", c.Limits.MaxUnauthenticated, 1, math.MaxInt32, false},
 		{"limits.max_topic_levels", c.Limits.MaxTopicLevels, 1, maxTopicLevels, false},
 		{"limits.receive_maximum", c.Limits.ReceiveMaximum, 1, maxUint16, false},

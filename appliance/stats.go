@@ -35,12 +35,20 @@ func (b *Broker) Stats() statsd.Snapshot {
 		Events:         statsd.EventStats{Published: b.bus.Published(), Dropped: b.bus.Dropped(), Listeners: len(b.bus.Stats())},
 		Storage:        b.storageStats(),
 		Disconnections: s.Disconnections,
-		Refusals: map[string]uint64{
+		Refusals: refusals(g.Refused, map[string]uint64{
 			"connect": b.access.Refused() + s.Refused, "publish": t.Refused, "subscribe": b.access.Denied(), "publish_rate": t.Slowed,
-		},
+		}),
 	}
 	b.sampler.Fill(&snap)
 	return snap
+}
+
+// refusals adds to counts sockets that were turned away, by why.
+func refusals(sockets, counts map[string]uint64) map[string]uint64 {
+	for why, n := range sockets {
+		counts[why] += n
+	}
+	return counts
 }
 
 // assembled reports whether the parts that have counters exist.

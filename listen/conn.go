@@ -3,6 +3,7 @@ package listen
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -71,6 +72,7 @@ type Conn struct {
 	bytesIn    atomic.Uint64
 	packetsIn  atomic.Uint64
 	done       chan struct{}
+	from       netip.Prefix // what the gate counts it by
 
 	// The reader's.
 	in          input

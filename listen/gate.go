@@ -18,7 +18,9 @@ import (
 // means the most that the protocol can express.
 type Limits struct {
 	MaxConnections          int           // open sockets
-	MaxUnauthenticated      int           // of these, without a CONNACK that lets them in
+	MaxPerAddress           int           // of these, from one IPv4 address or IPv6 /64
+	ConnectRate             int           // sockets per second from one such address, and as many at once
+	MaxUnauthenticated      int           // of the open sockets, without a CONNACK that lets them in
 	MaxUnauthenticatedBytes int           // input that these may have waiting, in total, CONNECT included while they authenticate
 	ConnectTimeout          time.Duration // from accept until CONNECT is complete, and an exchange of AUTH over
 	MaxConnectSize          int           // bytes of the CONNECT frame, and of each AUTH before CONNACK
@@ -62,6 +64,7 @@ type Gate struct {
 
 	mu       sync.Mutex     // guards everything that follows
 	conns    map[*Conn]bool // true until authenticated
+	from     addresses
 	unauth   int
 	shut     bool
 	emptied  chan struct{} // closed when the last connection goes; nil if nobody waits
@@ -97,7 +100,7 @@ func NewGate(o Options) *Gate {
 
 // admit makes a connection of nc, or closes it and returns nil.
 func (g *Gate) admit(listener string, nc net.Conn) *Conn {
-	reason := ""
+	reason, from := "", addressOf(nc)
 	g.mu.Lock()
 	switch l := &g.opts.Limits; {
 	case g.shut:
@@ -106,11 +109,15 @@ func (g *Gate) admit(listener string, nc net.Conn) *Conn {
 		reason = RefusedMaxConnections
 	case l.MaxUnauthenticated > 0 && g.unauth >= l.MaxUnauthenticated:
 		reason = RefusedMaxUnauthenticated
+	default:
+		reason = g.from.refuses(from, l, time.Now())
 	}
 	var c *Conn
 	if reason == "" {
 		c = newConn(g, listener, nc)
+		c.from = from
 		g.conns[c] = true
+		g.from.opened(from)
 		g.unauth++
 		g.accepted++
 		g.maximum = max(g.maximum, len(g.conns))
@@ -155,6 +162,7 @@ func (g *Gate) release(c *Conn) {
 		g.unauth--
 	}
 	delete(g.conns, c)
+	g.from.closed(c.from)
 	g.past.add(c.Traffic())
 	if len(g.conns) == 0 && g.emptied != nil {
 		close(g.emptied)

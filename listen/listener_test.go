@@ -226,6 +226,33 @@ func TestGateLimits(t *testing.T) {
 		eventually(t, "room", func() bool { return r.gate.Totals().Connections == 0 })
 		r.dial(unix).connect(v311("b"))
 	})
+	t.Run("connections of one address", func(t *testing.T) {
+		r := newRig(t, Options{Limits: Limits{MaxPerAddress: 2}}, &fakeServer{})
+		tcp, unix := r.listen(TypeTCP), r.listen(TypeUnix)
+		a := r.dial(tcp).connect(v311("a"))
+		r.dial(tcp).connect(v311("b"))
+		_ = r.dial(tcp)
+		if got := await(t, r.refused, "refusal"); got != RefusedMaxPerAddress {
+			t.Errorf("refused with %q", got)
+		}
+		for _, id := range []string{"c", "d", "e"} {
+			r.dial(unix).connect(v311(id)) // has no address
+		}
+		a.send(disconnect)
+		r.end()
+		eventually(t, "room", func() bool { return r.gate.Totals().Connections == 4 })
+		r.dial(tcp).connect(v311("f"))
+	})
+	t.Run("rate of one address", func(t *testing.T) {
+		r := newRig(t, Options{Limits: Limits{ConnectRate: 1}}, &fakeServer{})
+		tcp := r.listen(TypeTCP)
+		for range 20 { // in less than twenty seconds
+			_ = r.dial(tcp)
+		}
+		if got := await(t, r.refused, "refusal"); got != RefusedConnectRate {
+			t.Errorf("refused with %q", got)
+		}
+	})
 	t.Run("bytes before authentication", func(t *testing.T) {
 		r := newRig(t, Options{Limits: Limits{MaxUnauthenticatedBytes: 1000}}, &fakeServer{})
 		l := r.listen(TypeTCP)

@@ -28,6 +28,8 @@ const (
 // sockets that never became an MQTT connection.
 const (
 	RefusedMaxConnections     = "max_connections"
+	RefusedMaxPerAddress      = "max_connections_per_address"
+	RefusedConnectRate        = "connect_rate"
 	RefusedMaxUnauthenticated = "max_unauthenticated"
 	RefusedMemory             = "unauthenticated_memory"
 	RefusedShuttingDown       = "shutting_down"

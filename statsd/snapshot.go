@@ -45,7 +45,8 @@ type Snapshot struct {
 
 	// Refusals counts what clients asked for and were denied, by what it was:
 	// "connect", "publish", "subscribe"; and how often one was slowed down at
-	// the limit of its rate: "publish_rate".
+	// the limit of its rate: "publish_rate". Sockets that were closed before they
+	// became an MQTT connection count under the reason, such as "connect_rate".
 	Refusals map[string]uint64 `json:"refusals"`
 }
 
