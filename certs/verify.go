@@ -1,0 +1,111 @@
+package certs
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// ClientMode says what is asked of clients besides the handshake.
+type ClientMode string
+
+// What clients may be asked for.
+const (
+	ClientsNone     ClientMode = "none"     // nothing; also when empty
+	ClientsOptional ClientMode = "optional" // a certificate, if they have one; it must be good
+	ClientsRequired ClientMode = "required" // a good certificate
+)
+
+// config is the tls.Config of a handshake with m.
+func (s *Source) config(m *material) *tls.Config {
+	c := s.base()
+	c.Certificates = []tls.Certificate{m.pair}
+	c.Time = func() time.Time { return m.clock(s.now()) }
+	switch s.opts.Clients {
+	case ClientsOptional:
+		c.ClientAuth = tls.VerifyClientCertIfGiven
+	case ClientsRequired:
+		c.ClientAuth = tls.RequireAndVerifyClientCert
+	default:
+		return c
+	}
+	c.ClientCAs = m.pool
+	if c.ClientCAs == nil {
+		c.ClientCAs = x509.NewCertPool() // nil would mean those of the system
+	}
+	c.VerifyConnection = func(state tls.ConnectionState) error { return m.verify(state, c.Time()) }
+	return c
+}
+
+// base is what all configurations of the source have in common.
+func (s *Source) base() *tls.Config {
+	return &tls.Config{
+		MinVersion: max(s.opts.MinVersion, tls.VersionTLS12),
+		NextProtos: s.opts.Protocols,
+		// TLS 1.3 has sane ones only, and cannot be told.
+		CipherSuites: []uint16{
+			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+			tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+		},
+		// Whole records at once: a client can use nothing of a packet before it
+		// has all of it, and each record costs a system call.
+		DynamicRecordSizingDisabled: true,
+	}
+}
+
+// verify looks at the client's certificate once more, after the handshake has
+// checked it, or, when a session is resumed, has not. It asks for the CRL.
+func (m *material) verify(state tls.ConnectionState, now time.Time) error {
+	if len(state.PeerCertificates) == 0 {
+		return nil // those who must have one did not get here
+	}
+	chains := state.VerifiedChains
+	if state.DidResume { // the session may be older than what we know now
+		opts := x509.VerifyOptions{Roots: m.pool, CurrentTime: now, Intermediates: x509.NewCertPool(),
+			KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+		for _, c := range state.PeerCertificates[1:] {
+			opts.Intermediates.AddCert(c)
+		}
+		var err error
+		if chains, err = state.PeerCertificates[0].Verify(opts); err != nil {
+			return err
+		}
+	}
+	err := errors.New("no verified chain")
+	for _, chain := range chains {
+		if err = m.verifyChain(chain, now); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// verifyChain asks the lists about every certificate of a chain. A client's
+// own must be covered by a list, if there are lists at all.
+func (m *material) verifyChain(chain []*x509.Certificate, now time.Time) error {
+	if len(m.lists) == 0 {
+		return nil
+	}
+	for i, c := range chain {
+		if i+1 == len(chain) {
+			if i == 0 {
+				return fmt.Errorf("certificate of %s is that of an authority", c.Subject)
+			}
+			return nil
+		}
+		list := m.lists[authorityID(chain[i+1])]
+		switch {
+		case list == nil && i == 0:
+			return fmt.Errorf("there is no revocation list of %s, which issued the certificate of %s", chain[i+1].Subject, c.Subject)
+		case list == nil:
+		case list.has(c):
+			return fmt.Errorf("certificate of %s (serial %x) is revoked", c.Subject, c.SerialNumber)
+		case !list.next.IsZero() && now.After(list.next):
+			return fmt.Errorf("the revocation list of %s is out of date", chain[i+1].Subject)
+		}
+	}
+	return nil
+}
