@@ -18,8 +18,8 @@ func arrows() map[string][]string {
 		// The command line is also a client of the control socket, whose
 		// protocol is statsd's, and speaks MQTT for pub, sub and bench. It reads
 		// and copies stores that no broker has open.
-		"cmd":       {"appliance", "statsd", "store", "journal", "systemd", "bench", "wire", "events", "internal/dial"},
-		"appliance": {"listen", "hooks", "relay", "store", "journal", "statsd", "bridge", "systemd", "wire", "events", "internal/unixsocket"},
+		"cmd":       {"appliance", "certs", "statsd", "store", "journal", "systemd", "bench", "wire", "events", "internal/dial"},
+		"appliance": {"certs", "listen", "hooks", "relay", "store", "journal", "statsd", "bridge", "systemd", "wire", "events", "internal/unixsocket"},
 		// hooks binds what listen accepts to what relay keeps.
 		"hooks":  {"listen", "relay", "wire", "events"},
 		"listen": {"wire", "events", "internal/unixsocket"},
@@ -31,6 +31,7 @@ func arrows() map[string][]string {
 		// store puts relay's changes into the journal's records.
 		"store":   {"relay", "journal", "wire"},
 		"journal": {},
+		"certs":   {},
 		"systemd": {},
 		"wire":    {},
 		"events":  {},

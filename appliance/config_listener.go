@@ -18,17 +18,22 @@ import (
 // Network is what package net calls that on which the listener listens: "tcp"
 // or "unix".
 func (l ListenerConfig) Network() string {
-	if l.Type == "" || l.Type == ListenWebSocket {
+	switch l.Type {
+	case "", ListenWebSocket, ListenTLS, ListenWebSocketTLS:
 		return "tcp"
 	}
 	return l.Type
 }
 
 // ForClients makes of the address that the listener has bound the one that
-// clients are given: a URL for ws, else bound itself.
+// clients are given: a URL for ws, wss and tls, else bound itself. With TLS, a
+// host in it stands for one that the certificate names.
 func (l ListenerConfig) ForClients(bound string) string {
-	if l.Type == ListenWebSocket {
-		return "ws://" + bound + listen.WebSocketPath
+	switch l.Type {
+	case ListenWebSocket, ListenWebSocketTLS:
+		return l.Type + "://" + bound + listen.WebSocketPath
+	case ListenTLS:
+		return "mqtts://" + bound
 	}
 	return bound
 }
@@ -42,10 +47,11 @@ func (l ListenerConfig) SocketMode() fs.FileMode {
 }
 
 // Anonymous tells whether clients come in without a password: as
-// AllowAnonymous says or, when that is nil, if the listener is Local.
+// AllowAnonymous says or, when that is nil, if the listener is Local, or if
+// each client has shown a certificate.
 func (l ListenerConfig) Anonymous() bool {
 	if l.AllowAnonymous == nil {
-		return l.Local()
+		return l.Local() || l.Secure() && l.AsksFor() == ClientCertificatesRequired
 	}
 	return *l.AllowAnonymous
 }
@@ -87,15 +93,16 @@ func listenerFindings(listeners []ListenerConfig) []finding {
 	for i, l := range listeners {
 		out = append(out, nameFindings(i, listeners)...)
 		switch l.Type {
-		case ListenTCP, ListenWebSocket, "":
+		case ListenTCP, ListenWebSocket, ListenTLS, ListenWebSocketTLS, "":
 			out = append(out, tcpFindings(i, l)...)
 		case ListenUnix:
 			out = append(out, unixFindings(i, l)...)
 		default:
-			out = append(out, oneOf(listenerPath(i, "type"), l.Type, ListenTCP, ListenWebSocket, ListenUnix)...)
+			out = append(out, oneOf(listenerPath(i, "type"), l.Type, ListenTCP, ListenWebSocket, ListenTLS, ListenWebSocketTLS, ListenUnix)...)
 			continue
 		}
 		out = append(out, originFindings(i, l)...)
+		out = append(out, tlsFindings(i, l)...)
 		if l.AllowAnonymous != nil && !*l.AllowAnonymous {
 			out = append(out, finding{
 				path: listenerPath(i, "allow_anonymous"),
@@ -147,7 +154,7 @@ func tcpFindings(i int, l ListenerConfig) []finding {
 	if l.Mode != 0 {
 		return []finding{{path: listenerPath(i, "mode"), what: "a " + cmp.Or(l.Type, ListenTCP) + " listener has no file mode", mend: "remove it"}}
 	}
-	if l.AllowAnonymous == nil && !l.Local() {
+	if l.AllowAnonymous == nil && !l.Anonymous() {
 		return []finding{{
 			path: path,
 			what: l.Address + " can be reached from other machines, and clients cannot sign in yet",
@@ -161,8 +168,8 @@ func tcpFindings(i int, l ListenerConfig) []finding {
 // it can match.
 func originFindings(i int, l ListenerConfig) []finding {
 	key := listenerPath(i, "allowed_origins")
-	if len(l.AllowedOrigins) > 0 && l.Type != ListenWebSocket {
-		return []finding{{path: key, what: "only browsers have an origin, and they speak ws", mend: "remove it, or set type: ws"}}
+	if len(l.AllowedOrigins) > 0 && l.Type != ListenWebSocket && l.Type != ListenWebSocketTLS {
+		return []finding{{path: key, what: "only browsers have an origin, and they speak ws or wss", mend: "remove it, or set type: ws"}}
 	}
 	var out []finding
 	for k, o := range l.AllowedOrigins {

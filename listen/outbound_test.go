@@ -352,7 +352,7 @@ func TestConnPeerGoneWhileWriting(t *testing.T) {
 	for conn.Send(make([]byte, 1<<20)) < 16<<20 {
 		conn.Flush()
 	}
-	_ = c.Conn.(*net.TCPConn).SetLinger(0)
+	_ = tcpOf(c.Conn).SetLinger(0)
 	c.Close()
 	if e := r.end(); e.word != EndTCPClosed || e.err == nil {
 		t.Errorf("ended with %q, %v", e.word, e.err)
@@ -380,7 +380,7 @@ func TestConnPeerGoneWhileServerAnswers(t *testing.T) {
 	c := r.dial(r.listen(TypeTCP)).connect(v311("c")).send(subscribe(wire.V311, 1, "t"))
 	conn := r.conn()
 	await(t, working, "the frame at the server")
-	_ = c.Conn.(*net.TCPConn).SetLinger(0)
+	_ = tcpOf(c.Conn).SetLinger(0)
 	c.Close()
 	r.end()
 	if word, err := conn.EndReason(); word != EndTCPClosed || !errors.Is(err, syscall.ECONNRESET) {

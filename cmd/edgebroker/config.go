@@ -19,14 +19,13 @@ func configCommand(e *env) *cli.Command {
 				Name:        "check",
 				Usage:       "say what is wrong with a config file",
 				ArgsUsage:   "FILE",
-				Description: "Exit code 0 and no output: `edgebroker serve --config FILE` will accept it.\nAll problems are reported at once, with line and column.",
+				Description: "Exit code 0 and no output: `edgebroker serve --config FILE` will accept it.\nAll problems are reported at once, with line and column; files of certificates are looked at, too.",
 				Action: func(c *cli.Context) error {
 					args, err := e.positionals(c, 1, 1, "the config file")
 					if err != nil {
 						return err
 					}
-					_, err = appliance.LoadConfig(args[0])
-					return configFailure(err)
+					return configFailure(appliance.CheckConfig(args[0]))
 				},
 			},
 			{

@@ -110,7 +110,7 @@ func TestBrokerErrors(t *testing.T) {
 	site := web(t)
 	plain := serve(t, "tcp", "127.0.0.1:0").String()
 	for address, want := range map[string]string{
-		"wss://x":                   `scheme "wss" is not known`,
+		"mqttss://x":                `scheme "mqttss" is not known`,
 		"ws://%zz":                  "is not a URL",
 		"ws://" + site + "/nowhere": `the server did not agree to a WebSocket: HTTP status 404, "404 page not found"`,
 		"ws://" + site + "/gone":    `HTTP status 410, "not \x1b here"`,
