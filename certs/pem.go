@@ -65,11 +65,6 @@ func readFile(path, role string, limit int64) ([]byte, error) {
 		return nil, fileErrorf(role, path, "cannot be read: %w", err)
 	}
 	defer f.Close()
-	if role == roleKey {
-		if info, err = f.Stat(); err == nil && info.Mode().Perm()&0o007 != 0 {
-			return nil, fileErrorf(role, path, "every user can get at this private key (mode %04o); run chmod o= on it", info.Mode().Perm())
-		}
-	}
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	switch {
 	case err != nil:
@@ -78,6 +73,11 @@ func readFile(path, role string, limit int64) ([]byte, error) {
 		return nil, fileErrorf(role, path, "larger than %d bytes; this cannot be the right file", limit)
 	case len(bytes.TrimSpace(data)) == 0:
 		return nil, fileErrorf(role, path, "empty; write it anew")
+	}
+	if role == roleKey && bytes.Contains(data, []byte("PRIVATE KEY")) {
+		if info, err = f.Stat(); err == nil && info.Mode().Perm()&0o007 != 0 {
+			return nil, fileErrorf(role, path, "every user can get at this private key (mode %04o); run chmod o= on it", info.Mode().Perm())
+		}
 	}
 	return data, nil
 }

@@ -66,7 +66,7 @@ func runServe(e *env, c *cli.Context) error {
 	tell(log, systemd.Ready())
 	stopWatchdog := feedWatchdog(log, func() { b.Stats() })
 
-	stopHangups := surviveHangups(log)
+	stopHangups := surviveHangups(log, b.ReloadCertificates)
 	<-c.Context.Done()
 	stopHangups()
 	log.Info("stopping")
@@ -123,6 +123,8 @@ func announce(log *slog.Logger, cfg appliance.Config, addr func(listener string)
 			log.Info("listening for this machine only, no password asked; to let devices in, see `edgebroker config example`")
 		case l.Local():
 			log.Info("listening for this machine only, clients without a password are refused")
+		case l.Secure() && l.AsksFor() == appliance.ClientCertificatesRequired:
+			log.Info("listening for the network, clients without a certificate are refused")
 		case l.Anonymous():
 			log.Warn("listening for the network, no password asked: whoever reaches this address can read and write everything")
 		default:
@@ -138,9 +140,9 @@ func announce(log *slog.Logger, cfg appliance.Config, addr func(listener string)
 }
 
 // surviveHangups makes SIGHUP, by which other brokers are told to read their
-// configuration again, say that this one does not, instead of ending it. It
-// leaves a SIGHUP that is ignored, as by nohup, alone.
-func surviveHangups(log *slog.Logger) (stop func()) {
+// configuration again, call reload and say that this one reads nothing else,
+// instead of ending it. It leaves a SIGHUP that is ignored, as by nohup, alone.
+func surviveHangups(log *slog.Logger, reload func() error) (stop func()) {
 	if signal.Ignored(syscall.SIGHUP) {
 		return func() {}
 	}
@@ -149,7 +151,9 @@ func surviveHangups(log *slog.Logger) (stop func()) {
 	var done sync.WaitGroup
 	done.Go(func() {
 		for range hangups {
-			log.Warn("SIGHUP: configuration is read at the start only; restart to apply changes")
+			if reload() == nil { // or else it has been logged
+				log.Warn("SIGHUP: configuration is read at the start only; restart to apply changes (certificates have been read again)")
+			}
 		}
 	})
 	return func() {
