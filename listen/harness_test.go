@@ -253,10 +253,14 @@ func (r *rig) start(cfg Config) *Listener {
 
 func (r *rig) dial(l *Listener) *client {
 	r.Helper()
-	if l.Protocol() == TypeTLS {
+	network := "tcp"
+	switch l.Protocol() {
+	case TypeTLS, TypeWebSocketTLS:
 		return r.dialTLS(l, nil)
+	case TypeUnix:
+		network = TypeUnix
 	}
-	nc, err := net.Dial(l.Protocol(), l.Address())
+	nc, err := net.Dial(network, l.Address())
 	if err != nil {
 		r.Fatal(err)
 	}

@@ -69,3 +69,10 @@ func tcpOf(nc net.Conn) *net.TCPConn {
 	}
 	return nc.(*net.TCPConn)
 }
+
+// over runs a test with listeners of several types.
+func over(t *testing.T, test func(t *testing.T, kind string), kinds ...string) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) { test(t, kind) })
+	}
+}
