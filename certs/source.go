@@ -54,6 +54,7 @@ const (
 type Source struct {
 	opts    Options
 	now     func() time.Time
+	server  *tls.Config // see TLSConfig; its keys seal sessions
 	current atomic.Pointer[loaded]
 
 	mu      sync.Mutex    // held while files are looked at; guards everything that follows
@@ -88,7 +89,15 @@ func NewSource(o Options) *Source {
 	if o.Report == nil {
 		o.Report = func(Report) {}
 	}
-	return &Source{opts: o, now: time.Now, told: map[notice]bool{}}
+	s := &Source{opts: o, now: time.Now, told: map[notice]bool{}}
+	s.server = s.base()
+	s.server.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		if m := s.current.Load(); m != nil {
+			return m.config, nil
+		}
+		return nil, errNotLoaded
+	}
+	return s
 }
 
 // Load reads the files for the first time. The error says all that is wrong
@@ -260,15 +269,6 @@ var errNotLoaded = errors.New("no certificate has been loaded")
 
 // TLSConfig is the configuration for a server's side of connections. Each
 // handshake uses the files as loaded last, and each connection keeps what it
-// was made with. Sessions can be resumed, also across a change of files;
-// client certificates are verified again then.
-func (s *Source) TLSConfig() *tls.Config {
-	c := s.base()
-	c.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
-		if m := s.current.Load(); m != nil {
-			return m.config, nil
-		}
-		return nil, errNotLoaded
-	}
-	return c
-}
+// was made with. Sessions can be resumed until the broker's certificate changes;
+// the client's is verified again then. The result must not be changed.
+func (s *Source) TLSConfig() *tls.Config { return s.server }

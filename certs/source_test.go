@@ -284,6 +284,20 @@ func TestSourceResumption(t *testing.T) {
 					t.Fatalf("%d: %v, resumed %v, verified %v", i, err, state.DidResume, state.VerifiedChains)
 				}
 			}
+			write(t, p.CRLFile(), p.crl(func(*x509.RevocationList) {}), 0o644)
+			if changed, err := s.Reload(); !changed || err != nil {
+				t.Fatal(changed, err)
+			}
+			if state, _, err, _ := shake(t, server, config); err != nil || !state.DidResume {
+				t.Errorf("a new list, and the session is not resumed: %v", err)
+			}
+			next := p.server("server", Request{}, "127.0.0.1")
+			if changed, err := s.Reload(); !changed || err != nil {
+				t.Fatal(changed, err)
+			}
+			if state, seen, err, _ := shake(t, server, config); err != nil || state.DidResume || !seen.PeerCertificates[0].Equal(next.Certificate) {
+				t.Errorf("a new certificate, and the client does not see it: %v", err)
+			}
 			if err := p.RevokeCertificate(good.Certificate); err != nil {
 				t.Fatal(err)
 			}

@@ -1,10 +1,13 @@
 package certs
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -23,6 +26,7 @@ func (s *Source) config(m *material) *tls.Config {
 	c := s.base()
 	c.Certificates = []tls.Certificate{m.pair}
 	c.Time = func() time.Time { return m.clock(s.now()) }
+	c.WrapSession, c.UnwrapSession = s.sessions(m)
 	switch s.opts.Clients {
 	case ClientsOptional:
 		c.ClientAuth = tls.VerifyClientCertIfGiven
@@ -37,6 +41,25 @@ func (s *Source) config(m *material) *tls.Config {
 	}
 	c.VerifyConnection = func(state tls.ConnectionState) error { return m.verify(state, c.Time()) }
 	return c
+}
+
+// sessions are the ways to seal and open what a client needs to resume its
+// session. One from before the broker's own certificate changed is not resumed,
+// so that the client sees the new one.
+func (s *Source) sessions(m *material) (func(tls.ConnectionState, *tls.SessionState) ([]byte, error), func([]byte, tls.ConnectionState) (*tls.SessionState, error)) {
+	tag := sha256.Sum256(m.pair.Certificate[0])
+	wrap := func(cs tls.ConnectionState, ss *tls.SessionState) ([]byte, error) {
+		ss.Extra = append(ss.Extra, tag[:])
+		return s.server.EncryptTicket(cs, ss)
+	}
+	unwrap := func(identity []byte, cs tls.ConnectionState) (*tls.SessionState, error) {
+		ss, err := s.server.DecryptTicket(identity, cs)
+		if err != nil || ss == nil || !slices.ContainsFunc(ss.Extra, func(b []byte) bool { return bytes.Equal(b, tag[:]) }) {
+			return nil, err
+		}
+		return ss, nil
+	}
+	return wrap, unwrap
 }
 
 // base is what all configurations of the source have in common.
@@ -71,7 +94,7 @@ func (m *material) verify(state tls.ConnectionState, now time.Time) error {
 		}
 		var err error
 		if chains, err = state.PeerCertificates[0].Verify(opts); err != nil {
-			return err
+			return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: err}
 		}
 	}
 	err := errors.New("no verified chain")
@@ -80,7 +103,7 @@ func (m *material) verify(state tls.ConnectionState, now time.Time) error {
 			return nil
 		}
 	}
-	return err
+	return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: err}
 }
 
 // verifyChain asks the lists about every certificate of a chain. A client's
