@@ -264,6 +264,20 @@ func TestIssue(t *testing.T) {
 	})
 }
 
+// TestWriteKeepsGroup replaces files that a group may read.
+func TestWriteKeepsGroup(t *testing.T) {
+	p := newPKI(t, "plant")
+	for mode, want := range map[fs.FileMode]fs.FileMode{0o640: 0o640, 0o600: 0o600, 0o660: 0o660, 0o644: 0o640} {
+		if err := os.Chmod(p.path("server.key"), mode); err != nil {
+			t.Fatal(err)
+		}
+		p.server("server", Request{}, "localhost")
+		if info, err := os.Stat(p.path("server.key")); err != nil || info.Mode() != want {
+			t.Errorf("%o became %o, want %o; %v", mode, info.Mode(), want, err)
+		}
+	}
+}
+
 func TestLocalHosts(t *testing.T) {
 	hosts, err := LocalHosts()
 	if err != nil || !slices.Contains(hosts, "127.0.0.1") || !slices.Contains(hosts, "localhost") {

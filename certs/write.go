@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 const (
@@ -15,7 +16,8 @@ const (
 
 // writeFile makes path hold data, all of it or nothing, also across a power
 // cut. Unless overwrite is set, a file that is there already is left as it is,
-// and the error wraps fs.ErrExist.
+// and the error wraps fs.ErrExist; a file that is replaced hands on its owner
+// and group, as far as that is allowed, and what its group may do.
 func writeFile(path string, data []byte, mode fs.FileMode, overwrite bool) (err error) {
 	dir := filepath.Dir(path)
 	if !overwrite {
@@ -36,6 +38,14 @@ func writeFile(path string, data []byte, mode fs.FileMode, overwrite bool) (err 
 	}()
 	if _, err := f.Write(data); err != nil {
 		return err
+	}
+	if overwrite {
+		if old, err := os.Stat(path); err == nil {
+			mode |= old.Mode() & 0o070
+			if owner, ok := old.Sys().(*syscall.Stat_t); ok && f.Chown(int(owner.Uid), int(owner.Gid)) != nil {
+				mode &^= 0o070 // it is another group now
+			}
+		}
 	}
 	if err := f.Chmod(mode); err != nil {
 		return err
