@@ -166,13 +166,12 @@ func (m *material) addList(f Files, l *x509.RevocationList, cas []*x509.Certific
 			return fileErrorf(roleCRL, f.CRL, "the list of %s has the critical extension %s (is it partial, a delta?), which is not supported; use a complete list", l.Issuer, e.Id)
 		}
 	}
-	named := false
+	var refused error
 	for _, ca := range cas {
 		if !bytes.Equal(ca.RawSubject, l.RawIssuer) {
 			continue
 		}
-		named = true
-		if l.CheckSignatureFrom(ca) != nil {
+		if refused = l.CheckSignatureFrom(ca); refused != nil {
 			continue
 		}
 		r := m.lists[authorityID(ca)]
@@ -188,8 +187,8 @@ func (m *material) addList(f Files, l *x509.RevocationList, cas []*x509.Certific
 		m.add(roleCRL, f.CRL, l.Issuer.String(), l.ThisUpdate, l.NextUpdate)
 		return nil
 	}
-	if named {
-		return fileErrorf(roleCRL, f.CRL, "the signature of the list of %s is not that of the authority in %s; get the list, or the authority's certificate, anew", l.Issuer, f.ClientCA)
+	if refused != nil {
+		return fileErrorf(roleCRL, f.CRL, "the signature of the list of %s is not that of the authority in %s (%w); get the list, or the authority's certificate, anew", l.Issuer, f.ClientCA, refused)
 	}
 	return fileErrorf(roleCRL, f.CRL, "the list is of %s, whose certificate is not in %s; add it there, or remove the list", l.Issuer, f.ClientCA)
 }
