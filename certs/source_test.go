@@ -269,6 +269,46 @@ func TestSourceCRL(t *testing.T) {
 	}
 }
 
+// TestSourceRevokedAuthority has an authority below another one, in one file
+// with it, and revokes it.
+func TestSourceRevokedAuthority(t *testing.T) {
+	p := newPKI(t, "root")
+	below := newPKI(t, "below")
+	c := *below.Certificate()
+	c.SerialNumber, c.MaxPathLenZero = big.NewInt(77), true
+	der, err := x509.CreateCertificate(rand.Reader, &c, unbounded(p.cert), below.key.Public(), p.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if below.cert, err = x509.ParseCertificate(der); err != nil {
+		t.Fatal(err)
+	}
+	device := below.client("device", Request{})
+	f := p.files()
+	f.ClientCA = p.path("both.crt")
+	write(t, f.ClientCA, string(encodeCertificate(below.cert.Raw))+read(t, p.CertificateFile()), 0o644)
+	f.CRL = p.path("both.crl")
+	for _, revoke := range []bool{false, true} {
+		if revoke {
+			if err := p.Revoke(big.NewInt(77)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write(t, f.CRL, read(t, p.CRLFile())+below.crl(func(*x509.RevocationList) {}), 0o644)
+		s, _ := newSource(t, Options{Files: f, Clients: ClientsRequired})
+		if _, _, err, _ := shake(t, s.TLSConfig(), p.clientConfig(as(device))); (err == nil) == revoke {
+			t.Errorf("revoked %v: %v", revoke, err)
+		}
+	}
+}
+
+// unbounded is c without a limit on authorities below it, which ours have.
+func unbounded(c *x509.Certificate) *x509.Certificate {
+	u := *c
+	u.MaxPathLen, u.MaxPathLenZero = -1, false
+	return &u
+}
+
 // TestSourceResumption resumes sessions of clients that are no longer welcome.
 func TestSourceResumption(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {

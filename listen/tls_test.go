@@ -106,6 +106,9 @@ func TestTLSAlertArrives(t *testing.T) {
 		if _, err := io.ReadAll(c.Conn); err == nil || !strings.Contains(err.Error(), "remote error: tls:") {
 			t.Fatalf("the client heard %v", err)
 		}
+		if _, err := io.ReadAll(tcpOf(c.Conn)); err != nil {
+			t.Fatalf("the connection was reset: %v", err)
+		}
 	}
 }
 
@@ -157,6 +160,43 @@ func TestTLSHandshakeHeldOpen(t *testing.T) {
 			}
 		}
 	}, TypeTLS, TypeWebSocketTLS)
+}
+
+// helloConn keeps what a client says first, and never answers.
+type helloConn struct {
+	net.Conn
+	said chan []byte
+}
+
+func (c *helloConn) Write(p []byte) (int, error) { c.said <- bytes.Clone(p); return len(p), nil }
+func (c *helloConn) Read([]byte) (int, error)    { return 0, io.EOF }
+
+// TestTLSEndsWhileShaking ends a connection whose peer does not take our part of
+// the handshake.
+func TestTLSEndsWhileShaking(t *testing.T) {
+	r := newRig(t, Options{}, &fakeServer{})
+	server, config := r.tlsConfigs()
+	dumb := &helloConn{said: make(chan []byte, 8)}
+	_ = tls.Client(dumb, config).Handshake()
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	conn := r.gate.admit("pipe", newTLSSocket(ours, server, false))
+	go conn.serve(func(c *Conn) error { return r.server.establish("pipe", c) })
+	if _, err := theirs.Write(await(t, dumb.said, "a client's first words")); err != nil {
+		t.Fatal(err)
+	}
+	var one [1]byte
+	if _, err := io.ReadFull(theirs, one[:]); err != nil { // the rest of the answer waits for us
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := r.gate.Shutdown(ctx, wire.ServerShuttingDown, EndServerShutdown); err != nil {
+		t.Error(err)
+	}
+	if e := r.end(); e.word != EndServerShutdown {
+		t.Errorf("ended with %q, %v", e.word, e.err)
+	}
 }
 
 // TestTLSPeerGone has clients that vanish in the middle of the handshake: that
@@ -331,7 +371,12 @@ func TestBelowTLS(t *testing.T) {
 		sent := fill(t, b)
 		flushed := make(chan error, 1)
 		go func() { flushed <- b.flush() }()
-		for n := byte(100); n < 105; n++ { // while flush waits, or before it does
+		eventually(t, "a flush that waits", func() bool {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return b.sending
+		})
+		for n := byte(100); n < 105; n++ { // this must not wait for it
 			p := bytes.Repeat([]byte{n}, 1000)
 			if _, err := b.Write(p); err != nil {
 				t.Fatal(err)
