@@ -18,8 +18,8 @@ func arrows() map[string][]string {
 		// The command line is also a client of the control socket, whose
 		// protocol is statsd's, and speaks MQTT for pub, sub and bench. It reads
 		// and copies stores that no broker has open.
-		"cmd":       {"appliance", "statsd", "store", "journal", "systemd", "bench", "wire", "events", "auth", "acl", "internal/dial"},
-		"appliance": {"auth", "acl", "listen", "hooks", "relay", "store", "journal", "statsd", "bridge", "systemd", "wire", "events", "internal/unixsocket"},
+		"cmd":       {"appliance", "certs", "statsd", "store", "journal", "systemd", "bench", "wire", "events", "auth", "acl", "internal/dial"},
+		"appliance": {"auth", "acl", "certs", "listen", "hooks", "relay", "store", "journal", "statsd", "bridge", "systemd", "wire", "events", "internal/unixsocket"},
 		// hooks binds what listen accepts to what relay keeps.
 		"hooks":  {"auth", "acl", "listen", "relay", "wire", "events"},
 		"listen": {"wire", "events", "internal/unixsocket"},
@@ -35,6 +35,7 @@ func arrows() map[string][]string {
 		"journal": {},
 		// acl judges topics by names; whoever has both asks it.
 		"acl":     {"wire"},
+		"certs":   {},
 		"systemd": {},
 		"wire":    {},
 		"events":  {},

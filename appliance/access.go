@@ -72,6 +72,13 @@ func (c AccessConfig) load(g guards, before []auth.Source) (_ *accessFiles, err 
 		}
 	}()
 	sources := before
+	if c.Certificates != "" {
+		s, err := auth.NewCertificateSource(c.Certificates, false)
+		if err != nil {
+			return nil, fmt.Errorf("access.certificates: %w", err)
+		}
+		sources = append(sources, s)
+	}
 	if c.Tokens.KeyFile != "" {
 		s, err := c.Tokens.source()
 		if err != nil {
@@ -180,7 +187,7 @@ func (c Config) CheckFiles() (warnings []string, err error) {
 
 // rulesOf are the hooks' rules that a and the listeners make.
 func (b *Broker) rulesOf(a *accessFiles) *hooks.Rules {
-	r := &hooks.Rules{Anonymous: make(map[string]bool), Source: a.source, Policy: a.policy}
+	r := &hooks.Rules{Anonymous: make(map[string]bool), Source: a.source, Policy: a.policy, Certificates: b.cfg.Access.Certificates != "" || len(b.authSources) > 0}
 	for _, l := range b.cfg.Listeners {
 		r.Anonymous[l.Name] = b.cfg.anonymous(l, len(b.authSources) > 0)
 	}
@@ -190,8 +197,9 @@ func (b *Broker) rulesOf(a *accessFiles) *hooks.Rules {
 // ReloadReport is what a Reload has put in force.
 type ReloadReport = statsd.Reloaded
 
-// Reload reads the files of the access section again. All of it is put in
-// force or, with an error, nothing. What is no longer allowed ends at once: for
+// Reload reads the files of the access section and the certificates of listeners
+// again. With an error nothing of the access section is put in force, and of the
+// certificates those that are good. What is no longer allowed ends at once: for
 // live subscriptions, for messages that wait, and for clients whose user is no
 // longer in the password file.
 func (b *Broker) Reload(context.Context) (ReloadReport, error) {
@@ -204,6 +212,11 @@ func (b *Broker) Reload(context.Context) (ReloadReport, error) {
 		return ReloadReport{}, fmt.Errorf("reload: %w: the broker does not run", ErrState)
 	}
 	a, err := b.cfg.Access.load(b.guards, b.authSources)
+	if err == nil {
+		if err = b.ReloadCertificates(); err != nil {
+			a.close()
+		}
+	}
 	if err != nil {
 		b.log.Error("reload failed, everything stays as it was", "error", err)
 		return ReloadReport{}, fmt.Errorf("reload: %w", err)

@@ -53,6 +53,7 @@ type Broker struct {
 	sessions  *hooks.Sessions
 	server    *mqtt.Server
 	listeners []*listen.Listener
+	sources   []source // of the certificates of those that speak TLS
 	sampler   *statsd.Sampler
 	stats     *statsd.Server
 
@@ -143,6 +144,9 @@ func (b *Broker) Start(ctx context.Context) error {
 	run, cancel := context.WithCancel(context.Background())
 	b.cancel = cancel
 	b.running.Go(func() { _ = b.sampler.Run(run) })
+	for _, s := range b.sources {
+		b.running.Go(func() { _ = s.Run(run) })
+	}
 	if b.control {
 		b.running.Go(func() {
 			if err := b.stats.Serve(); err != nil {
@@ -200,7 +204,7 @@ func (b *Broker) assemble(rec relay.Recovered) {
 	b.server = newServer(b.log)
 	for i, l := range b.cfg.Listeners {
 		b.listeners = append(b.listeners, listen.New(listen.Config{
-			ID: l.Name, Type: l.Type, Address: l.Address, Mode: l.Mode, Origins: l.AllowedOrigins, Key: fmt.Sprintf("listeners[%d].address", i),
+			ID: l.Name, Type: l.Type, Address: l.Address, Mode: l.Mode, Origins: l.AllowedOrigins, TLS: b.tlsConfig(l), Key: fmt.Sprintf("listeners[%d].address", i),
 		}, b.gate))
 	}
 	for _, h := range []mqtt.Hook{
@@ -216,6 +220,9 @@ func (b *Broker) assemble(rec relay.Recovered) {
 
 // bind opens every socket.
 func (b *Broker) bind() error {
+	if err := b.loadCertificates(); err != nil {
+		return fmt.Errorf("read certificates: %w", err)
+	}
 	for _, l := range b.listeners {
 		if err := b.server.AddListener(l); err != nil {
 			return err

@@ -27,6 +27,9 @@ const (
 	ListenTCP       = "tcp"
 	ListenWebSocket = "ws" // MQTT over WebSocket
 	ListenUnix      = "unix"
+
+	ListenTLS          = "tls" // MQTT over TLS
+	ListenWebSocketTLS = "wss" // MQTT over WebSocket over TLS
 )
 
 // DefaultSocketMode is the mode of a unix socket whose mode is not set: its
@@ -34,11 +37,11 @@ const (
 const DefaultSocketMode fs.FileMode = 0o660
 
 // ListenerConfig is one place where MQTT clients connect. Name tells it apart
-// in logs and statistics. Address is "host:port" for tcp and ws (port 0: any
-// free port; no host: every interface) and an absolute path for unix.
+// in logs and statistics. Address is an absolute path for unix, else "host:port"
+// (port 0: any free port; no host: every interface).
 type ListenerConfig struct {
 	Name    string `yaml:"name"`
-	Type    string `yaml:"type"` // ListenTCP (also when empty), ListenWebSocket or ListenUnix
+	Type    string `yaml:"type"` // ListenTCP (also when empty) or another of the kinds above
 	Address string `yaml:"address"`
 	// AllowAnonymous lets clients in that do not say who they are. Nil means:
 	// yes where only this machine can reach the listener (loopback and unix)
@@ -51,6 +54,16 @@ type ListenerConfig struct {
 	// listener, as scheme://host[:port], besides those that come from its own
 	// host and port. "*" is any page.
 	AllowedOrigins []string `yaml:"allowed_origins"`
+
+	// Absolute paths of PEM files, for tls and wss. Changes are noticed while
+	// the broker runs. See docs/TLS.md.
+	Certificate string `yaml:"certificate"` // the broker's, then those that lead up to its authority
+	PrivateKey  string `yaml:"key"`         // of Certificate; only its owner may read it
+	ClientCA    string `yaml:"client_ca"`   // the authorities whose clients may come in
+	CRL         string `yaml:"crl"`         // their lists of revoked certificates
+	// ClientCertificates says whether clients must show one; read it with AsksFor.
+	ClientCertificates ClientCertificates `yaml:"client_certificates"`
+	MinVersion         TLSVersion         `yaml:"min_version"` // of TLS
 }
 
 // ControlConfig is the socket on which the daemon answers its own commands.

@@ -14,6 +14,10 @@ import (
 // in the order of the fields; the first that knows a client decides. All paths
 // are absolute. What the files hold is read by Start and by Reload.
 type AccessConfig struct {
+	// Certificates is where in its certificate a client's name is: one of
+	// auth.CertificateField; empty: certificates do not say who clients are.
+	Certificates auth.CertificateField `yaml:"certificates"`
+
 	Tokens    TokenConfig    `yaml:"tokens"`
 	Passwords string         `yaml:"passwords"` // file of users; empty: none
 	HTTP      HTTPAuthConfig `yaml:"http"`
@@ -51,11 +55,14 @@ func defaultAccess() AccessConfig {
 
 // authenticates reports whether anybody is asked who they are.
 func (c AccessConfig) authenticates() bool {
-	return c.Tokens.KeyFile != "" || c.Passwords != "" || c.HTTP.URL != ""
+	return c.Certificates != "" || c.Tokens.KeyFile != "" || c.Passwords != "" || c.HTTP.URL != ""
 }
 
 func (c AccessConfig) findings() []finding {
 	out := fileFindings("access.passwords", c.Passwords)
+	if c.Certificates != "" {
+		out = append(out, oneOf("access.certificates", c.Certificates, auth.CommonName, auth.SANDNS, auth.SANEmail, auth.SANURI)...)
+	}
 	out = append(out, fileFindings("access.tokens.key_file", c.Tokens.KeyFile)...)
 	out = append(out, fileFindings("access.http.authorization_file", c.HTTP.AuthorizationFile)...)
 	if n := len(c.Rules); n > maxListEntries {

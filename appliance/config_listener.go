@@ -18,17 +18,22 @@ import (
 // Network is what package net calls that on which the listener listens: "tcp"
 // or "unix".
 func (l ListenerConfig) Network() string {
-	if l.Type == "" || l.Type == ListenWebSocket {
+	switch l.Type {
+	case "", ListenWebSocket, ListenTLS, ListenWebSocketTLS:
 		return "tcp"
 	}
 	return l.Type
 }
 
 // ForClients makes of the address that the listener has bound the one that
-// clients are given: a URL for ws, else bound itself.
+// clients are given: a URL for ws, wss and tls, else bound itself. With TLS, a
+// host in it stands for one that the certificate names.
 func (l ListenerConfig) ForClients(bound string) string {
-	if l.Type == ListenWebSocket {
-		return "ws://" + bound + listen.WebSocketPath
+	switch l.Type {
+	case ListenWebSocket, ListenWebSocketTLS:
+		return l.Type + "://" + bound + listen.WebSocketPath
+	case ListenTLS:
+		return "mqtts://" + bound
 	}
 	return bound
 }
@@ -42,17 +47,22 @@ func (l ListenerConfig) SocketMode() fs.FileMode {
 }
 
 // Anonymous tells whether clients come in at l that do not say who they are: as
-// AllowAnonymous says or, when that is nil, if l is Local and there is no way to
-// sign in.
+// AllowAnonymous says or, when that is nil, if there is no way to sign in and l
+// is Local, or each client has shown a certificate.
 func (c Config) Anonymous(l ListenerConfig) bool { return c.anonymous(l, false) }
 
 // anonymous is Anonymous of a broker to which its program may have given a way
 // to sign in.
 func (c Config) anonymous(l ListenerConfig, sources bool) bool {
 	if l.AllowAnonymous == nil {
-		return l.Local() && !sources && !c.Access.authenticates()
+		return !sources && !c.Access.authenticates() && (l.Local() || l.certified())
 	}
 	return *l.AllowAnonymous
+}
+
+// certified tells whether nobody comes in without a certificate.
+func (l ListenerConfig) certified() bool {
+	return l.Secure() && l.AsksFor() == ClientCertificatesRequired
 }
 
 // Local tells whether only programs on this machine can reach the listener.
@@ -93,16 +103,17 @@ func (c Config) listenerFindings() []finding {
 	for i, l := range listeners {
 		out = append(out, nameFindings(i, listeners)...)
 		switch l.Type {
-		case ListenTCP, ListenWebSocket, "":
+		case ListenTCP, ListenWebSocket, ListenTLS, ListenWebSocketTLS, "":
 			out = append(out, tcpFindings(i, l)...)
 			out = append(out, c.openFindings(i)...)
 		case ListenUnix:
 			out = append(out, unixFindings(i, l)...)
 		default:
-			out = append(out, oneOf(listenerPath(i, "type"), l.Type, ListenTCP, ListenWebSocket, ListenUnix)...)
+			out = append(out, oneOf(listenerPath(i, "type"), l.Type, ListenTCP, ListenWebSocket, ListenTLS, ListenWebSocketTLS, ListenUnix)...)
 			continue
 		}
 		out = append(out, originFindings(i, l)...)
+		out = append(out, tlsFindings(i, l)...)
 		if l.AllowAnonymous != nil && !*l.AllowAnonymous && !c.Access.authenticates() {
 			out = append(out, finding{
 				path: listenerPath(i, "allow_anonymous"),
@@ -160,7 +171,7 @@ func tcpFindings(i int, l ListenerConfig) []finding {
 // openFindings checks that nobody lets the network in by accident.
 func (c Config) openFindings(i int) []finding {
 	l := c.Listeners[i]
-	if _, _, err := net.SplitHostPort(l.Address); err != nil || l.AllowAnonymous != nil || l.Local() || c.Access.authenticates() {
+	if _, _, err := net.SplitHostPort(l.Address); err != nil || l.AllowAnonymous != nil || c.Anonymous(l) || c.Access.authenticates() {
 		return nil
 	}
 	return []finding{{
@@ -176,8 +187,8 @@ func (c Config) openFindings(i int) []finding {
 // it can match.
 func originFindings(i int, l ListenerConfig) []finding {
 	key := listenerPath(i, "allowed_origins")
-	if len(l.AllowedOrigins) > 0 && l.Type != ListenWebSocket {
-		return []finding{{path: key, what: "only browsers have an origin, and they speak ws", mend: "remove it, or set type: ws"}}
+	if len(l.AllowedOrigins) > 0 && l.Type != ListenWebSocket && l.Type != ListenWebSocketTLS {
+		return []finding{{path: key, what: "only browsers have an origin, and they speak ws or wss", mend: "remove it, or set type: ws"}}
 	}
 	var out []finding
 	for k, o := range l.AllowedOrigins {

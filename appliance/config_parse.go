@@ -29,19 +29,27 @@ const (
 // LoadConfig reads a config file. The error wraps fs.ErrNotExist if there is
 // none, and is a *[ConfigError] if the file is wrong.
 func LoadConfig(path string) (Config, error) {
+	src, err := readConfig(path)
+	if err != nil {
+		return Config{}, err
+	}
+	return ParseConfig(path, src)
+}
+
+func readConfig(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return Config{}, fmt.Errorf("read config: %w; \"edgebroker config example\" prints one to start from", err)
+			return nil, fmt.Errorf("read config: %w; \"edgebroker config example\" prints one to start from", err)
 		}
-		return Config{}, fmt.Errorf("read config: %w", err)
+		return nil, fmt.Errorf("read config: %w", err)
 	}
 	defer f.Close()
 	src, err := io.ReadAll(io.LimitReader(f, int64(maxConfigSize)+1))
 	if err != nil {
-		return Config{}, fmt.Errorf("read config: %w", err)
+		return nil, fmt.Errorf("read config: %w", err)
 	}
-	return ParseConfig(path, src)
+	return src, nil
 }
 
 // ParseConfig reads a configuration in YAML and validates it. What src does
@@ -49,6 +57,11 @@ func LoadConfig(path string) (Config, error) {
 // list of listeners replaces the default one. name stands for the source in
 // errors. The error is a *[ConfigError] with all problems of src.
 func ParseConfig(name string, src []byte) (Config, error) {
+	return parseConfig(name, src, func(Config) []finding { return nil })
+}
+
+// parseConfig is ParseConfig. Where it finds nothing wrong, more may.
+func parseConfig(name string, src []byte, more func(Config) []finding) (Config, error) {
 	cfg := DefaultConfig()
 	d := &configDecoder{file: name, at: map[string]*token.Position{}, bad: map[string]bool{}}
 	if root := d.parse(src); root != nil {
@@ -61,6 +74,11 @@ func ParseConfig(name string, src []byte) (Config, error) {
 		}
 		for _, f := range cfg.findings() {
 			d.finding(f)
+		}
+		if len(d.problems) == 0 {
+			for _, f := range more(cfg) {
+				d.finding(f)
+			}
 		}
 	}
 	if err := configError(d.problems); err != nil {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	mqttdial "github.com/synthetism/edgebroker/internal/dial"
 	"github.com/synthetism/edgebroker/wire"
 )
 
@@ -25,7 +26,11 @@ func Command() *cli.Command {
 			"Without --rate as fast as the broker goes, with --rate on a schedule; only the latter gives a meaningful latency.\n" +
 			"CPU and memory of the broker are measured when it runs here and --pid is given.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "address", Aliases: []string{"a"}, Value: "127.0.0.1:1883", Usage: "broker as `HOST:PORT`, ws://HOST:PORT/mqtt or unix:PATH"},
+			&cli.StringFlag{Name: "address", Aliases: []string{"a"}, Value: "127.0.0.1:1883", Usage: "broker as `HOST:PORT`, mqtts://HOST:PORT, ws:// or wss://HOST:PORT/mqtt, or unix:PATH"},
+			&cli.StringFlag{Name: "cafile", Usage: "over TLS, trust the authorities in `FILE` (PEM) instead of the system's"},
+			&cli.StringFlag{Name: "cert", Usage: "over TLS, show the certificate in `FILE` (PEM)"},
+			&cli.StringFlag{Name: "key", Usage: "the private key of --cert, in `FILE` (PEM)"},
+			&cli.BoolFlag{Name: "insecure", Usage: "over TLS, take any certificate of the broker"},
 			&cli.StringFlag{Name: "scenario", Aliases: []string{"s"}, Value: string(Pairs), Usage: "fan-in (N publishers, 1 subscriber), pairs (N of each) or fan-out (1 publisher, N subscribers)"},
 			&cli.IntFlag{Name: "clients", Aliases: []string{"n"}, Value: 10, Usage: "the `N` of the scenario"},
 			&cli.UintFlag{Name: "qos", Aliases: []string{"q"}, Usage: "0, 1 or 2, of publishes and subscriptions"},
@@ -97,6 +102,15 @@ func options(c *cli.Context) (Options, error) {
 		Kept: c.Bool("kept"), Stalled: c.Int("stalled"), Count: c.Uint64("count"), Duration: c.Duration("duration"), Warmup: c.Duration("warmup"),
 		Window: c.Int("window"), Rate: c.Float64("rate"), BrokerPID: c.Int("pid"),
 		Username: c.String("username"), Password: c.String("password"),
+	}
+	if mqttdial.Secured(o.Address) {
+		var err error
+		o.TLS, err = mqttdial.TLS{CAFile: c.String("cafile"), CertFile: c.String("cert"), KeyFile: c.String("key"), Insecure: c.Bool("insecure")}.Config()
+		if err != nil {
+			return Options{}, err
+		}
+	} else if c.IsSet("cafile") || c.IsSet("cert") || c.IsSet("key") || c.IsSet("insecure") {
+		return Options{}, fmt.Errorf("--cafile, --cert, --key and --insecure are for TLS, which %s is not; write mqtts://HOST:PORT or wss://HOST:PORT/mqtt", o.Address)
 	}
 	if c.IsSet("count") && !c.IsSet("duration") {
 		o.Duration = 0

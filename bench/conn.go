@@ -42,7 +42,7 @@ const keepFor = 3600
 // dial connects one client and waits for its CONNACK. With kept its session
 // outlives the connection.
 func dial(ctx context.Context, o *Options, clientID string, kept bool) (*conn, error) {
-	nc, err := mqttdial.Broker(ctx, o.Address, handshakeTimeout)
+	nc, err := mqttdial.Secure(ctx, o.Address, handshakeTimeout, o.TLS)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the broker: %w", err)
 	}

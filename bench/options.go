@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math"
@@ -32,7 +33,8 @@ const (
 
 // Options says what load to apply. The zero value of a field is its default.
 type Options struct {
-	Address  string       // host:port, tcp://host:port, mqtt://host:port, ws://host:port/path or unix:/path
+	Address  string       // host:port, tcp://host:port, mqtt://host:port, ws://host:port/path, unix:/path, or over TLS mqtts://host:port or wss://host:port/path
+	TLS      *tls.Config  // over TLS; nil: trust the authorities of the system
 	Scenario Scenario     // default Pairs
 	Clients  int          // publishers, pairs or subscribers, as the scenario says; default 10
 	QoS      byte         // 0, 1 or 2, of publishes and subscriptions

@@ -25,10 +25,14 @@ type stage struct {
 	root string
 }
 
-// conform shows facts in each of the versions on one broker.
+// conform shows facts in each of the versions on one broker, over TCP and, in
+// the last of the versions, over TLS.
 func conform(t *testing.T, versions []wire.Version, facts map[string]fact) {
-	b := start(t, nil)
+	b := start(t, withTLS(t))
 	conformOn(t, b, versions, facts)
+	secure := *b
+	secure.addr = "tls:" + b.Addr("tls")
+	t.Run("over TLS", func(t *testing.T) { conformOn(t, &secure, versions[len(versions)-1:], facts) })
 }
 
 func conformOn(t *testing.T, b *broker, versions []wire.Version, facts map[string]fact) {
@@ -38,7 +42,7 @@ func conformOn(t *testing.T, b *broker, versions []wire.Version, facts map[strin
 			for _, v := range versions {
 				t.Run(name+", "+v.String(), func(t *testing.T) {
 					t.Parallel()
-					root := strings.NewReplacer(" ", "-", "#", "hash", "+", "plus", "$", "dollar").Replace(name + "-" + v.String())
+					root := strings.NewReplacer(" ", "-", "#", "hash", "+", "plus", "$", "dollar", ":", "-").Replace(name + "-" + v.String() + b.addr[:4])
 					f(&stage{T: t, b: b, v: v, root: root})
 				})
 			}

@@ -22,6 +22,9 @@ type Rules struct {
 	// Source tells who a client is; nil: nobody is asked, and what clients say
 	// of themselves counts for nothing.
 	Source auth.Source
+	// Certificates says that a certificate is something a client shows of
+	// itself, for Source to judge.
+	Certificates bool
 	// Policy is what clients may do; nil: everything.
 	Policy *acl.Policy
 }
@@ -96,7 +99,8 @@ func (h *Access) OnConnectAuthenticate(cl *mqtt.Client, _ packets.Packet) bool {
 	} else if !h.identify(conn, cl.ID, g) {
 		return false
 	}
-	g.rights = h.rightsOf(acl.Subject{User: g.identity.Name, ClientID: cl.ID, Groups: g.identity.Groups, Listener: conn.Listener()})
+	g.rights = h.rightsOf(acl.Subject{User: g.identity.Name, ClientID: cl.ID, Groups: g.identity.Groups,
+		CertName: certName(conn), Listener: conn.Listener()})
 	conn.Note = g
 	return true
 }

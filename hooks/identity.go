@@ -29,6 +29,9 @@ func grantOf(conn *listen.Conn) *grant {
 func (h *Access) identify(conn *listen.Conn, client string, g *grant) bool {
 	rules := h.rules.Load()
 	a := attempt(conn, client)
+	if !rules.Certificates {
+		a.Certificates = nil
+	}
 	if rules.Source == nil || a.Anonymous() {
 		if rules.Anonymous[conn.Listener()] {
 			return true
@@ -76,11 +79,20 @@ func (h *Access) verdict(conn *listen.Conn, client string, err error) wire.Reaso
 func attempt(conn *listen.Conn, client string) auth.Attempt {
 	con := conn.Connect()
 	a := auth.Attempt{Listener: conn.Listener(), ClientID: client, Addr: address(conn.RemoteAddr()),
-		Username: con.Username, HasUsername: con.HasUsername}
+		Username: con.Username, HasUsername: con.HasUsername, Certificates: conn.Certificates()}
 	if con.HasPassword {
 		a.Password = auth.NewSecret(con.Password)
 	}
 	return a
+}
+
+// certName is the common name in the certificate that the client has shown, ""
+// if there is none.
+func certName(conn *listen.Conn) string {
+	if chain := conn.Certificates(); len(chain) > 0 {
+		return chain[0].Subject.CommonName
+	}
+	return ""
 }
 
 // address is the IP address of a peer, the zero Addr if it has none.

@@ -40,7 +40,7 @@ func TestConnAuthKeepsSecrets(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			r := newRig(t, Options{Limits: Limits{MaxUnauthenticatedBytes: 1000}}, &fakeServer{auth: toldWhatToDo})
 			var c *client
-			if kind == TypeTCP {
+			if kind != "pipe" {
 				c = r.dial(r.listen(TypeTCP))
 			} else {
 				c = r.pipe()

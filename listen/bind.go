@@ -16,6 +16,8 @@ import (
 // ErrListen is wrapped by every error of binding an address.
 var ErrListen = errors.New("cannot listen")
 
+var errNoTLS = errors.New("no TLS configuration")
+
 // bindError says what to do about cause.
 type bindError struct {
 	text  string
@@ -30,12 +32,15 @@ func bind(cfg *Config) (net.Listener, error) {
 	var nl net.Listener
 	var err error
 	switch cfg.Type {
-	case TypeTCP, TypeWebSocket:
+	case TypeTCP, TypeWebSocket, TypeTLS, TypeWebSocketTLS:
+		if (cfg.Type == TypeTLS || cfg.Type == TypeWebSocketTLS) && cfg.TLS == nil {
+			return nil, &bindError{fmt.Sprintf("listener %q: type %q needs a TLS configuration", cfg.ID, cfg.Type), errNoTLS}
+		}
 		nl, err = new(net.ListenConfig).Listen(context.Background(), "tcp", cfg.Address)
 	case TypeUnix:
 		nl, err = bindUnix(cfg)
 	default:
-		err = fmt.Errorf("type %q is not known; use %q, %q or %q", cfg.Type, TypeTCP, TypeWebSocket, TypeUnix)
+		err = fmt.Errorf("type %q is not known; use %q, %q, %q, %q or %q", cfg.Type, TypeTCP, TypeWebSocket, TypeTLS, TypeWebSocketTLS, TypeUnix)
 	}
 	if err != nil {
 		return nil, &bindError{fmt.Sprintf("listener %q: %s", cfg.ID, remedy(cfg, err)), err}

@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"crypto/x509"
 	"errors"
 	"net"
 	"net/netip"
@@ -49,6 +50,7 @@ type Conn struct {
 	gate      *Gate
 	nc        net.Conn
 	raw       syscall.RawConn // nil if nc has no file descriptor of its own
+	tls       *tlsSocket      // nc, if it is one
 	readFn    func(fd uintptr) bool
 	writeFn   func(fd uintptr) bool
 	listener  string
@@ -105,6 +107,7 @@ type Conn struct {
 	peerGone bool  // nothing can reach the peer, or it has no wish to hear more
 	kicked3  bool  // the server wanted to send a DISCONNECT that 3.x does not have
 
+	certs      []*x509.Certificate
 	authCancel func() // wakes the authentication step that is going on, if there is one
 }
 
@@ -121,6 +124,9 @@ func newConn(g *Gate, listener string, nc net.Conn) *Conn {
 		sc = t
 	case *net.UnixConn:
 		sc = t
+	case *tlsSocket:
+		c.tls = t
+		return c
 	default:
 		return c
 	}
@@ -192,12 +198,21 @@ func (c *Conn) Remote() string { return c.remote }
 // ConnectedAt is when the connection was accepted.
 func (c *Conn) ConnectedAt() time.Time { return c.connected }
 
+// Certificates are those with which the client has shown who it is, its own
+// first, then those that lead up to an authority that the listener's TLS
+// configuration trusts. Nil if it has shown none. They must not be changed.
+func (c *Conn) Certificates() []*x509.Certificate {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.certs
+}
+
 // Done is closed when everything about the connection is over but for the
 // farewell to its socket: the server has returned and OnEnd has been called.
 func (c *Conn) Done() <-chan struct{} { return c.done }
 
 // Traffic is what went over a connection, or all of them: bytes on the
-// transport (of MQTT only where that is WebSocket) and MQTT frames. Frames out
+// transport (of MQTT only where that is WebSocket or TLS) and MQTT frames. Frames out
 // are counted when they are appended, bytes out when the kernel has taken them.
 type Traffic struct {
 	BytesIn, BytesOut, PacketsIn, PacketsOut uint64

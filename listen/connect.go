@@ -14,6 +14,9 @@ import (
 func (c *Conn) readConnect() error {
 	for {
 		b := c.in.bytes()
+		if len(b) > 1 && b[0] == 0x16 && b[1] == 3 { // record of a handshake, version 3.x
+			return c.refuse(RefusedNotMQTT, nil, errors.New("client speaks TLS, this listener does not"))
+		}
 		if len(b) > 0 && wire.Type(b[0]>>4) != wire.CONNECT { // [MQTT-3.1.0-1]
 			return c.refuse(RefusedNotMQTT, nil, fmt.Errorf("first frame is of type %d instead of CONNECT", b[0]>>4))
 		}
@@ -31,6 +34,9 @@ func (c *Conn) readConnect() error {
 			return errEnded
 		}
 		if err := c.fill(); err != nil {
+			if errors.Is(err, errTooMuchHeld) {
+				return c.refuse(RefusedMemory, nil, err)
+			}
 			if errors.Is(err, os.ErrDeadlineExceeded) && !c.closed.Load() {
 				return c.refuse(RefusedSlowConnect, nil, fmt.Errorf("no complete CONNECT within %v", c.gate.opts.Limits.ConnectTimeout))
 			}
@@ -46,6 +52,9 @@ func (c *Conn) acceptConnect(f wire.Frame, n int) error {
 	}
 	c.packetsIn.Add(1)
 	c.connectSize = n
+	if c.tls != nil {
+		c.tls.below.held = nil // what comes now is bounded by the size of a record
+	}
 	c.in.take(n)
 	c.in.park()
 	if con.ClientID != "" {

@@ -143,7 +143,10 @@ func (c *Conn) serve(establish func(*Conn) error) {
 		_ = c.nc.SetReadDeadline(time.Now().Add(d))
 	}
 	err := c.guard(func() error {
-		if err := c.handshake(); err != nil {
+		if err := c.secure(); err != nil {
+			return err
+		}
+		if err := c.upgrade(); err != nil {
 			return err
 		}
 		if err := c.readConnect(); err != nil {
@@ -206,6 +209,8 @@ func (c *Conn) leave() {
 	c.mu.Unlock()
 	if w, ok := c.nc.(*webSocket); ok { // a browser reports an error if there is no closing handshake
 		_ = w.depart(w.closeCode(word))
+	} else if c.tls != nil {
+		_ = c.tls.depart(polite)
 	} else if hc, ok := c.nc.(interface{ CloseWrite() error }); ok && polite && hc.CloseWrite() == nil {
 		_ = c.nc.SetReadDeadline(time.Now().Add(lingerTimeout))
 		linger(c.nc)

@@ -15,7 +15,9 @@ import (
 	"github.com/synthetism/edgebroker/wire"
 )
 
-func TestConnKick(t *testing.T) {
+func TestConnKick(t *testing.T) { over(t, testConnKick, TypeTCP, TypeTLS) }
+
+func testConnKick(t *testing.T, kind string) {
 	for _, tc := range []struct {
 		name    string
 		connect wire.Connect
@@ -27,7 +29,7 @@ func TestConnKick(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newRig(t, Options{}, &fakeServer{})
-			c := r.dial(r.listen(TypeTCP))
+			c := r.dial(r.listen(kind))
 			if tc.connect.MaximumPacketSize > 0 {
 				c.send(connectFrame(tc.connect))
 				if e := r.end(); e.err == nil {
@@ -105,6 +107,10 @@ func (r *rig) pipe2(establish func(*Conn) error) *client {
 // TestConnLastWordsSurviveUnreadInput kicks a client whose input has not been
 // read: closing at once would reset the connection and lose the DISCONNECT.
 func TestConnLastWordsSurviveUnreadInput(t *testing.T) {
+	over(t, testConnLastWordsSurviveUnreadInput, TypeTCP, TypeTLS)
+}
+
+func testConnLastWordsSurviveUnreadInput(t *testing.T, kind string) {
 	for range 20 {
 		hold := make(chan struct{})
 		r := newRig(t, Options{}, &fakeServer{})
@@ -112,7 +118,7 @@ func TestConnLastWordsSurviveUnreadInput(t *testing.T) {
 			<-hold
 			return nil
 		}
-		c := r.dial(r.listen(TypeTCP)).connect(v5("c"))
+		c := r.dial(r.listen(kind)).connect(v5("c"))
 		conn := r.conn()
 		c.send(subscribe(wire.V5, 1, "a"), bytes.Repeat(pingreq, 50000))
 		conn.Kick(wire.AdministrativeAction, EndKicked)
@@ -125,7 +131,7 @@ func TestConnLastWordsSurviveUnreadInput(t *testing.T) {
 
 // TestConnCloseDeliversRest closes right after sending more than fits.
 func TestConnCloseDeliversRest(t *testing.T) {
-	for _, kind := range []string{TypeTCP, "pipe"} {
+	for _, kind := range []string{TypeTCP, TypeTLS, "pipe"} {
 		t.Run(kind, func(t *testing.T) {
 			r := newRig(t, Options{}, &fakeServer{})
 			var c *client
@@ -192,10 +198,12 @@ func TestConnPanics(t *testing.T) {
 	}
 }
 
-func TestConnPanicsElsewhere(t *testing.T) {
+func TestConnPanicsElsewhere(t *testing.T) { over(t, testConnPanicsElsewhere, TypeTCP, TypeTLS) }
+
+func testConnPanicsElsewhere(t *testing.T, kind string) {
 	t.Run("OnEnd", func(t *testing.T) {
 		r := newRig(t, Options{OnEnd: func(*Conn, error) { panic("boom") }}, &fakeServer{})
-		c := r.dial(r.listen(TypeTCP)).connect(v311("c"))
+		c := r.dial(r.listen(kind)).connect(v311("c"))
 		conn := r.conn()
 		c.send(disconnect)
 		await(t, conn.Done(), "the end")
@@ -205,7 +213,7 @@ func TestConnPanicsElsewhere(t *testing.T) {
 		r.server.receiver = func(*Conn) Receiver {
 			return &fakeReceiver{writable: func() { panic("boom") }}
 		}
-		c := r.dial(r.listen(TypeTCP)).connect(v5("c"))
+		c := r.dial(r.listen(kind)).connect(v5("c"))
 		conn := r.conn()
 		body := make([]byte, 32<<20)
 		conn.SendShared(nil, body)
@@ -341,9 +349,11 @@ func TestWheelStops(t *testing.T) {
 	})
 }
 
-func TestGateShutdown(t *testing.T) {
+func TestGateShutdown(t *testing.T) { over(t, testGateShutdown, TypeTCP, TypeTLS) }
+
+func testGateShutdown(t *testing.T, kind string) {
 	r := newRig(t, Options{}, &fakeServer{})
-	l := r.listen(TypeTCP)
+	l := r.listen(kind)
 	c5, c3, silent := r.dial(l).connect(v5("a")), r.dial(l).connect(v311("b")), r.dial(l)
 	eventually(t, "all connections", func() bool { return r.gate.Totals().Connections == 3 })
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

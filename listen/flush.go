@@ -24,7 +24,7 @@ const (
 func (c *Conn) Flush() {
 	o := &c.out
 	c.mu.Lock()
-	if o.busy || o.head == nil {
+	if o.busy || o.head == nil && (c.tls == nil || !c.tls.waiting()) {
 		o.again = o.busy
 		c.mu.Unlock()
 		return
@@ -36,8 +36,14 @@ func (c *Conn) Flush() {
 		c.mu.Unlock()
 		var n int
 		var err error
-		if c.raw != nil && round < flushRounds {
+		waits := false
+		switch {
+		case round >= flushRounds:
+		case c.raw != nil:
 			work, n, err = c.writeNow(work)
+		case c.tls != nil && !c.tls.below.waits:
+			work, n, err = c.tls.writeNow(work)
+			waits = c.tls.waiting()
 		}
 		c.mu.Lock()
 		o.took(n)
@@ -47,11 +53,11 @@ func (c *Conn) Flush() {
 			c.writeFailedLocked(work, err)
 			return
 		}
-		if work == nil && o.again && o.head != nil {
+		if work == nil && !waits && o.again && o.head != nil {
 			continue
 		}
 		// Who found us busy could not see the backlog go and must be told.
-		if work != nil || (contended && o.armed) {
+		if work != nil || waits || (contended && o.armed) {
 			o.putBack(work)
 			c.mu.Unlock()
 			go c.drain()
@@ -127,6 +133,16 @@ func (c *Conn) drain() {
 	o := &c.out
 	c.mu.Lock()
 	for {
+		if c.tls != nil && c.tls.waiting() {
+			c.mu.Unlock()
+			n, err := c.tls.settle()
+			c.mu.Lock()
+			o.took(n)
+			if err != nil {
+				c.writeFailedLocked(nil, err)
+				return
+			}
+		}
 		for work := o.detach(); work != nil; {
 			c.mu.Unlock()
 			n, err := c.writeList(work.gather(v, writeBytes))
@@ -167,6 +183,9 @@ func (c *Conn) drain() {
 func (c *Conn) writeList(list [][]byte) (int, error) {
 	if w, ok := c.nc.(*webSocket); ok {
 		return w.writeMessages(list)
+	}
+	if c.tls != nil {
+		return c.tls.writeAll(list)
 	}
 	buffers := net.Buffers(list)
 	n, err := buffers.WriteTo(c.nc)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -194,6 +195,7 @@ type rig struct {
 	ends    chan ended
 	refused chan string
 	conns   chan *Conn // bound ones
+	cert    tls.Certificate
 }
 
 func newRig(t testing.TB, o Options, s *fakeServer) *rig {
@@ -221,8 +223,11 @@ func newRig(t testing.TB, o Options, s *fakeServer) *rig {
 func (r *rig) listen(kind string) *Listener {
 	r.Helper()
 	cfg := Config{ID: kind, Type: kind, Address: "127.0.0.1:0"}
-	if kind == TypeUnix {
+	switch kind {
+	case TypeUnix:
 		cfg.Address = filepath.Join(r.TempDir(), "s")
+	case TypeTLS, TypeWebSocketTLS:
+		cfg.TLS, _ = r.tlsConfigs()
 	}
 	return r.start(cfg)
 }
@@ -248,7 +253,14 @@ func (r *rig) start(cfg Config) *Listener {
 
 func (r *rig) dial(l *Listener) *client {
 	r.Helper()
-	nc, err := net.Dial(l.Protocol(), l.Address())
+	network := "tcp"
+	switch l.Protocol() {
+	case TypeTLS, TypeWebSocketTLS:
+		return r.dialTLS(l, nil)
+	case TypeUnix:
+		network = TypeUnix
+	}
+	nc, err := net.Dial(network, l.Address())
 	if err != nil {
 		r.Fatal(err)
 	}

@@ -77,7 +77,7 @@ func (in *input) drop() {
 }
 
 // fill waits for input and adds it to c.in. An idle connection waits without
-// a buffer if it has a file descriptor, or is a WebSocket.
+// a buffer if it has a file descriptor, or is a WebSocket or speaks TLS.
 func (c *Conn) fill() error {
 	var n int
 	var err error
@@ -87,6 +87,8 @@ func (c *Conn) fill() error {
 		if n = c.readN; err == nil {
 			err = c.readErr
 		}
+	} else if c.tls != nil {
+		n, err = c.tls.fill(&c.in)
 	} else {
 		if w, ok := c.nc.(*webSocket); ok {
 			if err := w.wait(c.in.park); err != nil {

@@ -3,6 +3,7 @@ package listen
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -20,12 +21,15 @@ const (
 	TypeTCP       = "tcp"
 	TypeUnix      = "unix"
 	TypeWebSocket = "ws" // MQTT over WebSocket over TCP
+
+	TypeTLS          = "tls" // MQTT over TLS over TCP
+	TypeWebSocketTLS = "wss" // MQTT over WebSocket over TLS over TCP
 )
 
 // Config describes one listener.
 type Config struct {
 	ID      string      // its name, in logs and events
-	Type    string      // TypeTCP (also when empty), TypeUnix or TypeWebSocket
+	Type    string      // TypeTCP (also when empty), TypeUnix, TypeWebSocket, TypeTLS or TypeWebSocketTLS
 	Address string      // "host:port", port 0 for any free one; or the socket's path
 	Mode    fs.FileMode // of a unix socket; 0: as the umask has it
 	Key     string      // where the address is configured, such as "listeners[0].address"; for errors
@@ -34,6 +38,10 @@ type Config struct {
 	// as "https://example.org:8443", besides those of its own host and port.
 	// "*" is any.
 	Origins []string
+
+	// TLS is the server's side of TLS, for TypeTLS and TypeWebSocketTLS only.
+	// Each handshake may take a new one from its GetConfigForClient.
+	TLS *tls.Config
 }
 
 // Listener accepts connections on one address and hands each to the server in
@@ -123,13 +131,23 @@ func (l *Listener) Serve(establish listeners.EstablishFn) {
 			continue
 		}
 		a.succeeded()
-		if l.cfg.Type == TypeWebSocket {
-			nc = newWebSocket(nc, l.cfg.Origins)
-		}
-		if c := l.gate.admit(l.cfg.ID, nc); c != nil {
+		if c := l.gate.admit(l.cfg.ID, l.dress(nc)); c != nil {
 			go c.serve(hand)
 		}
 	}
+}
+
+// dress makes of a socket what the listener's type calls for.
+func (l *Listener) dress(nc net.Conn) net.Conn {
+	switch l.cfg.Type {
+	case TypeTLS:
+		return newTLSSocket(nc, l.cfg.TLS, false)
+	case TypeWebSocket:
+		return newWebSocket(nc, l.cfg.Origins)
+	case TypeWebSocketTLS: // WebSocket reads and writes as it likes
+		return newWebSocket(newTLSSocket(nc, l.cfg.TLS, true), l.cfg.Origins)
+	}
+	return nc
 }
 
 // Close stops accepting and waits until Serve has returned. Connections go on:

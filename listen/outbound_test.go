@@ -82,7 +82,7 @@ func TestOutboundIsAStream(t *testing.T) {
 }
 
 func TestConnSendArrives(t *testing.T) {
-	for _, kind := range []string{TypeTCP, TypeUnix, "pipe"} {
+	for _, kind := range []string{TypeTCP, TypeTLS, TypeUnix, "pipe"} {
 		t.Run(kind, func(t *testing.T) {
 			r := newRig(t, Options{}, &fakeServer{})
 			var c *client
@@ -150,7 +150,7 @@ func awaitQuiet(t *testing.T, c *Conn) {
 
 // TestConnStalledPeer has a client that reads nothing.
 func TestConnStalledPeer(t *testing.T) {
-	for _, kind := range []string{TypeTCP, TypeUnix, "pipe"} {
+	for _, kind := range []string{TypeTCP, TypeTLS, TypeUnix, "pipe"} {
 		t.Run(kind, func(t *testing.T) {
 			var told atomic.Int32
 			r := newRig(t, Options{LowWater: 64 << 10}, &fakeServer{})
@@ -211,7 +211,9 @@ func TestConnStalledPeer(t *testing.T) {
 
 // TestConnWritableRefills has senders that stop at a backlog and go on only
 // when they find it gone or are told so. None of them may be forgotten.
-func TestConnWritableRefills(t *testing.T) {
+func TestConnWritableRefills(t *testing.T) { over(t, testConnWritableRefills, TypeTCP, TypeTLS) }
+
+func testConnWritableRefills(t *testing.T, kind string) {
 	const low, high, total = 32 << 10, 64 << 10, 64 << 20
 	frame := publish(wire.V311, 0, 0, bytes.Repeat([]byte("x"), 2000))
 	var conn *Conn
@@ -236,7 +238,7 @@ func TestConnWritableRefills(t *testing.T) {
 	}
 	r := newRig(t, Options{LowWater: low}, &fakeServer{})
 	r.server.receiver = func(c *Conn) Receiver { conn = c; return &fakeReceiver{writable: pump} }
-	c := r.dial(r.listen(TypeTCP)).connect(v311("c"))
+	c := r.dial(r.listen(kind)).connect(v311("c"))
 	r.conn()
 	var wg sync.WaitGroup
 	for range 4 {
@@ -346,13 +348,17 @@ func TestConnEndsWhileNotReading(t *testing.T) {
 
 // TestConnPeerGoneWhileWriting resets a connection with a backlog.
 func TestConnPeerGoneWhileWriting(t *testing.T) {
+	over(t, testConnPeerGoneWhileWriting, TypeTCP, TypeTLS)
+}
+
+func testConnPeerGoneWhileWriting(t *testing.T, kind string) {
 	r := newRig(t, Options{}, &fakeServer{})
-	c := r.dial(r.listen(TypeTCP)).connect(v311("c"))
+	c := r.dial(r.listen(kind)).connect(v311("c"))
 	conn := r.conn()
 	for conn.Send(make([]byte, 1<<20)) < 16<<20 {
 		conn.Flush()
 	}
-	_ = c.Conn.(*net.TCPConn).SetLinger(0)
+	_ = tcpOf(c.Conn).SetLinger(0)
 	c.Close()
 	if e := r.end(); e.word != EndTCPClosed || e.err == nil {
 		t.Errorf("ended with %q, %v", e.word, e.err)
@@ -365,6 +371,10 @@ func TestConnPeerGoneWhileWriting(t *testing.T) {
 // TestConnPeerGoneWhileServerAnswers resets a connection whose frame the
 // server is working on: that it cannot answer is not its own fault.
 func TestConnPeerGoneWhileServerAnswers(t *testing.T) {
+	over(t, testConnPeerGoneWhileServerAnswers, TypeTCP, TypeTLS)
+}
+
+func testConnPeerGoneWhileServerAnswers(t *testing.T, kind string) {
 	working := make(chan struct{})
 	r := newRig(t, Options{}, &fakeServer{control: func(c *Conn, _ wire.Frame) error {
 		for c.Send(make([]byte, 1<<20)) < 16<<20 {
@@ -377,10 +387,10 @@ func TestConnPeerGoneWhileServerAnswers(t *testing.T) {
 		_, err := c.Write(wire.AppendSuback(nil, wire.V311, 1, []wire.Reason{0}))
 		return err
 	}})
-	c := r.dial(r.listen(TypeTCP)).connect(v311("c")).send(subscribe(wire.V311, 1, "t"))
+	c := r.dial(r.listen(kind)).connect(v311("c")).send(subscribe(wire.V311, 1, "t"))
 	conn := r.conn()
 	await(t, working, "the frame at the server")
-	_ = c.Conn.(*net.TCPConn).SetLinger(0)
+	_ = tcpOf(c.Conn).SetLinger(0)
 	c.Close()
 	r.end()
 	if word, err := conn.EndReason(); word != EndTCPClosed || !errors.Is(err, syscall.ECONNRESET) {

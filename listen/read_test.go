@@ -79,7 +79,7 @@ func TestConnSplitsStream(t *testing.T) {
 			t.Errorf("CONNECT was not kept: %+v", e.conn.Connect())
 		}
 	}
-	for _, kind := range []string{TypeTCP, TypeUnix, "pipe"} {
+	for _, kind := range []string{TypeTCP, TypeTLS, TypeUnix, "pipe"} {
 		t.Run(kind+" joined", func(t *testing.T) { talk(t, kind, [][]byte{stream}) })
 		t.Run(kind+" byte by byte", func(t *testing.T) {
 			var chunks [][]byte
@@ -96,9 +96,11 @@ func TestConnSplitsStream(t *testing.T) {
 	})
 }
 
-func TestConnLargeFrames(t *testing.T) {
+func TestConnLargeFrames(t *testing.T) { over(t, testConnLargeFrames, TypeTCP, TypeTLS) }
+
+func testConnLargeFrames(t *testing.T, kind string) {
 	r := newRig(t, Options{Limits: Limits{MaxPacketSize: 1 << 20}}, &fakeServer{})
-	c := r.dial(r.listen(TypeTCP)).connect(v311("c"))
+	c := r.dial(r.listen(kind)).connect(v311("c"))
 	conn := r.conn()
 	var want []string
 	want = append(want, fmt.Sprintf("control CONNECT %x", connectFrame(v311("c"))))
@@ -229,7 +231,9 @@ func TestConnRefusesConnect(t *testing.T) {
 	}
 }
 
-func TestConnRejectsFrames(t *testing.T) {
+func TestConnRejectsFrames(t *testing.T) { over(t, testConnRejectsFrames, TypeTCP, TypeTLS) }
+
+func testConnRejectsFrames(t *testing.T, kind string) {
 	withAuth := v5("c")
 	withAuth.HasAuthMethod, withAuth.AuthMethod = true, "m"
 	expiring := wire.AppendDisconnectFields(nil, &wire.Disconnect{HasExpiry: true, SessionExpiry: 5})
@@ -274,7 +278,7 @@ func TestConnRejectsFrames(t *testing.T) {
 			}
 			r := newRig(t, Options{Limits: Limits{MaxPacketSize: 1024}}, &fakeServer{})
 			r.server.receiver = func(*Conn) Receiver { return &fakeReceiver{receive: tc.receive} }
-			c := r.dial(r.listen(TypeTCP)).connect(tc.connect)
+			c := r.dial(r.listen(kind)).connect(tc.connect)
 			c.send(tc.in, pingreq)
 			if tc.reason == wire.Success {
 				if out := c.rest(); len(out) > 0 {
@@ -294,7 +298,9 @@ func TestConnRejectsFrames(t *testing.T) {
 	}
 }
 
-func TestConnDisconnectKept(t *testing.T) {
+func TestConnDisconnectKept(t *testing.T) { over(t, testConnDisconnectKept, TypeTCP, TypeTLS) }
+
+func testConnDisconnectKept(t *testing.T, kind string) {
 	for _, tc := range []struct {
 		reason wire.Reason
 		word   string
@@ -307,7 +313,7 @@ func TestConnDisconnectKept(t *testing.T) {
 			r := newRig(t, Options{}, &fakeServer{})
 			con := v5("c")
 			con.SessionExpiry = 10
-			c := r.dial(r.listen(TypeTCP)).connect(con)
+			c := r.dial(r.listen(kind)).connect(con)
 			c.send(wire.AppendDisconnectFields(nil, &wire.Disconnect{Reason: tc.reason, HasExpiry: true, SessionExpiry: 99}), pingreq)
 			e := r.end()
 			d, ok := e.conn.Disconnect()
@@ -318,7 +324,7 @@ func TestConnDisconnectKept(t *testing.T) {
 	}
 	t.Run("none", func(t *testing.T) {
 		r := newRig(t, Options{}, &fakeServer{})
-		r.dial(r.listen(TypeTCP)).connect(v5("c")).Close()
+		r.dial(r.listen(kind)).connect(v5("c")).Close()
 		e := r.end()
 		if _, ok := e.conn.Disconnect(); ok || e.word != EndTCPClosed {
 			t.Errorf("ended with %q", e.word)
@@ -341,13 +347,15 @@ func TestConnNotBound(t *testing.T) {
 
 // TestConnFlushesReceiver checks that the Receiver is flushed after a batch
 // and before a control frame is handed over.
-func TestConnFlushesReceiver(t *testing.T) {
+func TestConnFlushesReceiver(t *testing.T) { over(t, testConnFlushesReceiver, TypeTCP, TypeTLS) }
+
+func testConnFlushesReceiver(t *testing.T, kind string) {
 	log := &journal{}
 	r := newRig(t, Options{}, &fakeServer{log: log})
 	r.server.receiver = func(*Conn) Receiver {
 		return &fakeReceiver{log: log, flush: func() { log.add("flush") }}
 	}
-	c := r.dial(r.listen(TypeTCP)).connect(v311("c"))
+	c := r.dial(r.listen(kind)).connect(v311("c"))
 	p, s := publish(wire.V311, 0, 0, nil), subscribe(wire.V311, 1, "a")
 	c.send(p, p, s, p, disconnect)
 	r.end()

@@ -249,6 +249,9 @@ func (w *webSocket) unlockWriting() {
 // closing handshake, or, if there is no WebSocket yet, as any other socket.
 // Nobody may be reading or writing.
 func (w *webSocket) depart(code websocket.StatusCode) error {
+	if t, ok := w.Conn.(*tlsSocket); ok && !t.shaken.Load() {
+		return t.depart(false)
+	}
 	switch {
 	case w.lost.Load() && w.ws != nil:
 		return w.ws.CloseNow()

@@ -33,8 +33,8 @@ var webSocketPaths = [...]string{WebSocketPath, "/", "/ws"}
 // of the standard [MQTT-6.0.0-3], and that of clients of MQTT 3.1.
 var webSocketProtocols = [...]string{"mqtt", "mqttv3.1"}
 
-// handshake makes the connection a WebSocket if its listener is for these.
-func (c *Conn) handshake() error {
+// upgrade makes the connection a WebSocket if its listener is for these.
+func (c *Conn) upgrade() error {
 	w, ok := c.nc.(*webSocket)
 	if !ok {
 		return nil
@@ -106,7 +106,7 @@ func (w *webSocket) check(r *response, req *http.Request) (word string, err erro
 		r.header.Set("Upgrade", "websocket")
 		r.header.Set("Connection", "Upgrade")
 		return r.refuse(http.StatusUpgradeRequired, RefusedNotWebSocket,
-			"this is MQTT over WebSocket, there is no page to see; point an MQTT client to ws://"+req.Host+WebSocketPath)
+			"this is MQTT over WebSocket, there is no page to see; point an MQTT client to "+w.scheme()+"://"+req.Host+WebSocketPath)
 	case !slices.Contains(webSocketPaths[:], req.URL.Path):
 		return r.refuse(http.StatusNotFound, RefusedNotWebSocket, "MQTT is at path "+WebSocketPath)
 	case !slices.ContainsFunc(headerTokens(req.Header, "Sec-WebSocket-Protocol"), func(t string) bool {
@@ -118,6 +118,13 @@ func (w *webSocket) check(r *response, req *http.Request) (word string, err erro
 			"pages of "+strconv.QuoteToASCII(req.Header.Get("Origin"))+" may not connect; the broker's owner can add it to allowed_origins")
 	}
 	return "", nil
+}
+
+func (w *webSocket) scheme() string {
+	if _, ok := w.Conn.(*tlsSocket); ok {
+		return "wss"
+	}
+	return "ws"
 }
 
 // originAllowed tells whether the page that the request comes from may

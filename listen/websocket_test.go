@@ -83,11 +83,7 @@ type wsClient struct{ *client }
 // dialWS connects without shaking hands.
 func (r *rig) dialWS(l *Listener) *wsClient {
 	r.Helper()
-	nc, err := net.Dial("tcp", l.Address())
-	if err != nil {
-		r.Fatal(err)
-	}
-	return &wsClient{newClient(r.TB, nc)}
+	return &wsClient{r.dial(l)}
 }
 
 func (c *wsClient) response() *http.Response {
@@ -177,9 +173,11 @@ func conversation() (stream []byte, heard []string) {
 
 // TestWebSocketFrames sends one conversation in frames and segments split and
 // joined everywhere. [MQTT-6.0.0-2] [MQTT3-6.0.0-2]
-func TestWebSocketFrames(t *testing.T) {
+func TestWebSocketFrames(t *testing.T) { over(t, testWebSocketFrames, TypeWebSocket, TypeWebSocketTLS) }
+
+func testWebSocketFrames(t *testing.T, kind string) {
 	r := newRig(t, Options{}, &fakeServer{})
-	l := r.listen(TypeWebSocket)
+	l := r.listen(kind)
 	stream, heard := conversation()
 	connect := connectFrame(v311("c"))
 	seen := 0
@@ -225,8 +223,12 @@ func TestWebSocketFrames(t *testing.T) {
 
 // TestWebSocketPipelined begins to talk without waiting for the handshake.
 func TestWebSocketPipelined(t *testing.T) {
+	over(t, testWebSocketPipelined, TypeWebSocket, TypeWebSocketTLS)
+}
+
+func testWebSocketPipelined(t *testing.T, kind string) {
 	r := newRig(t, Options{}, &fakeServer{})
-	c := r.dialWS(r.listen(TypeWebSocket))
+	c := r.dialWS(r.listen(kind))
 	c.send(wsRequest("/"), wsMessage(connectFrame(v311("c"))), wsMessage(pingreq))
 	if res := c.response(); res.StatusCode != http.StatusSwitchingProtocols {
 		t.Fatal(res.Status)
@@ -254,6 +256,10 @@ func TestWebSocketEarlyUse(t *testing.T) {
 
 // [MQTT-6.0.0-1] [MQTT3-6.0.0-1]
 func TestWebSocketViolations(t *testing.T) {
+	over(t, testWebSocketViolations, TypeWebSocket, TypeWebSocketTLS)
+}
+
+func testWebSocketViolations(t *testing.T, kind string) {
 	for _, tc := range []struct {
 		name   string
 		in     []byte
@@ -272,7 +278,7 @@ func TestWebSocketViolations(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newRig(t, Options{}, &fakeServer{})
-			c := r.dialWS(r.listen(TypeWebSocket)).wsConnect(v5("c"))
+			c := r.dialWS(r.listen(kind)).wsConnect(v5("c"))
 			c.send(tc.in)
 			if tc.reason {
 				p := c.want(wsBinary)
@@ -291,7 +297,7 @@ func TestWebSocketViolations(t *testing.T) {
 	}
 	t.Run("before CONNECT", func(t *testing.T) {
 		r := newRig(t, Options{}, &fakeServer{})
-		c := r.dialWS(r.listen(TypeWebSocket)).upgrade()
+		c := r.dialWS(r.listen(kind)).upgrade()
 		c.send(wsFrame(wsText, true, []byte("hi")))
 		c.wantClose(websocket.StatusUnsupportedData)
 		if got := await(t, r.refused, "refusal"); got != RefusedNotWebSocket {
@@ -304,8 +310,12 @@ func TestWebSocketViolations(t *testing.T) {
 }
 
 func TestWebSocketControlFrames(t *testing.T) {
+	over(t, testWebSocketControlFrames, TypeWebSocket, TypeWebSocketTLS)
+}
+
+func testWebSocketControlFrames(t *testing.T, kind string) {
 	r := newRig(t, Options{}, &fakeServer{})
-	l := r.listen(TypeWebSocket)
+	l := r.listen(kind)
 	t.Run("pings, also inside a message", func(t *testing.T) {
 		c := r.dialWS(l).wsConnect(v311("p"))
 		r.conn()
@@ -399,8 +409,12 @@ func TestWebSocketOwedPong(t *testing.T) {
 // TestWebSocketShutdown tells clients of every version, then closes as the
 // protocol wants it.
 func TestWebSocketShutdown(t *testing.T) {
+	over(t, testWebSocketShutdown, TypeWebSocket, TypeWebSocketTLS)
+}
+
+func testWebSocketShutdown(t *testing.T, kind string) {
 	r := newRig(t, Options{}, &fakeServer{})
-	l := r.listen(TypeWebSocket)
+	l := r.listen(kind)
 	five, three, shaking := r.dialWS(l).wsConnect(v5("a")), r.dialWS(l).wsConnect(v311("b")), r.dialWS(l)
 	shaking.send([]byte("GET /mq"))
 	eventually(t, "three connections", func() bool { return r.gate.Totals().Connections == 3 })
@@ -464,8 +478,12 @@ func (r *rig) pipeWS() *wsClient {
 // TestWebSocketStalled has one client that reads nothing: it costs the others
 // nothing, its backlog is bounded by who sends, and it can be ended.
 func TestWebSocketStalled(t *testing.T) {
+	over(t, testWebSocketStalled, TypeWebSocket, TypeWebSocketTLS)
+}
+
+func testWebSocketStalled(t *testing.T, kind string) {
 	r := newRig(t, Options{LowWater: 1 << 10}, &fakeServer{})
-	l := r.listen(TypeWebSocket)
+	l := r.listen(kind)
 	stalled := r.dialWS(l).wsConnect(v311("stalled"))
 	slow := r.conn()
 	other := r.dialWS(l).wsConnect(v311("other"))
@@ -502,9 +520,11 @@ func TestWebSocketStalled(t *testing.T) {
 
 // TestWebSocketOrder sends much, in small and shared pieces, to a client that
 // reads slowly at times: every byte comes once and in order.
-func TestWebSocketOrder(t *testing.T) {
+func TestWebSocketOrder(t *testing.T) { over(t, testWebSocketOrder, TypeWebSocket, TypeWebSocketTLS) }
+
+func testWebSocketOrder(t *testing.T, kind string) {
 	r := newRig(t, Options{}, &fakeServer{})
-	c := r.dialWS(r.listen(TypeWebSocket)).wsConnect(v311("c"))
+	c := r.dialWS(r.listen(kind)).wsConnect(v311("c"))
 	conn := r.conn()
 	var want []byte
 	body := bytes.Repeat([]byte("0123456789"), 3000)

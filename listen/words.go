@@ -38,6 +38,9 @@ const (
 	RefusedNotMQTT            = "not_mqtt"
 	RefusedNotWebSocket       = "not_websocket"
 	RefusedOrigin             = "origin" // a web page that may not connect
+	RefusedNotTLS             = "not_tls"
+	RefusedTLS                = "tls_handshake"      // it failed; often the client does not trust our certificate
+	RefusedCertificate        = "client_certificate" // that is not good
 	RefusedVersion            = "unsupported_version"
 	RefusedClientID           = "client_id_not_valid"
 	RefusedMalformed          = "malformed_connect"

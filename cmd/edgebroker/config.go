@@ -19,11 +19,14 @@ func configCommand(e *env) *cli.Command {
 				Name:        "check",
 				Usage:       "say what is wrong with a config file",
 				ArgsUsage:   "FILE",
-				Description: "Exit code 0 and no output: `edgebroker serve --config FILE` will accept it.\nThe files of users, keys and rules that it names are read as well. All problems are reported at once, with line and column.",
+				Description: "Exit code 0 and no output: `edgebroker serve --config FILE` will accept it.\nThe files of users, rules, keys and certificates that it names are read as well. All\nproblems are reported at once, with line and column.",
 				Action: func(c *cli.Context) error {
 					args, err := e.positionals(c, 1, 1, "the config file")
 					if err != nil {
 						return err
+					}
+					if err := appliance.CheckConfig(args[0]); err != nil {
+						return configFailure(err)
 					}
 					cfg, err := appliance.LoadConfig(args[0])
 					if err != nil {

@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -35,12 +35,16 @@ const (
 // mqttFlags are the flags of every command that speaks MQTT.
 func mqttFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "address", Aliases: []string{"a"}, DefaultText: defaultBroker, Usage: "the broker, as `HOST:PORT`, ws://HOST:PORT/mqtt or unix:/path"},
+		&cli.StringFlag{Name: "address", Aliases: []string{"a"}, DefaultText: defaultBroker, Usage: "the broker, as `HOST:PORT`, mqtts://HOST:PORT, ws:// or wss://HOST:PORT/mqtt, or unix:/path"},
 		&cli.StringFlag{Name: "host", Usage: "the broker's `HOST`, in place of --address"},
 		&cli.IntFlag{Name: "port", DefaultText: "1883", Usage: "the broker's `PORT`, in place of --address"},
 		&cli.StringFlag{Name: "id", Aliases: []string{"i"}, Usage: "client `ID` (default: a random one)"},
 		&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "log in as `NAME`; the password is read from --password-file or EDGEBROKER_PASSWORD"},
 		&cli.StringFlag{Name: "password-file", Usage: "read the password from the first line of `FILE`", TakesFile: true},
+		&cli.StringFlag{Name: "cafile", Usage: "over TLS, trust the authorities in `FILE` (PEM) instead of the system's", TakesFile: true},
+		&cli.StringFlag{Name: "cert", Usage: "over TLS, show the certificate in `FILE` (PEM)", TakesFile: true},
+		&cli.StringFlag{Name: "key", Usage: "the private key of --cert, in `FILE` (PEM)", TakesFile: true},
+		&cli.BoolFlag{Name: "insecure", Usage: "over TLS, take any certificate of the broker, even a forged one"},
 		&cli.DurationFlag{Name: "keep-alive", Value: time.Minute, Usage: "longest silence before a ping (`DURATION`, whole seconds; 0: no pings)"},
 		&cli.StringFlag{Name: "will-topic", Usage: "`TOPIC` the broker publishes to if this client is lost"},
 		&cli.StringFlag{Name: "will-message", Usage: "what it publishes then (`TEXT`)"},
@@ -57,34 +61,6 @@ type mqttConn struct {
 	pings   *pinger
 	up      context.Context         // ends with the connection; its cause says why
 	lost    context.CancelCauseFunc // ends up; the first cause stays
-}
-
-// broker is the address that --address, or --host and --port, name.
-func broker(c *cli.Context) (string, error) {
-	address, host, port := c.String("address"), c.String("host"), c.Int("port")
-	switch {
-	case address != "" && (host != "" || c.IsSet("port")):
-		return "", usageError(commandPath(c), "--address takes the place of --host and --port; give one or the other")
-	case c.IsSet("port") && (port < 1 || port > 65535):
-		return "", usageError(commandPath(c), "--port %d is outside 1 to 65535", port)
-	case host != "" || c.IsSet("port"):
-		if host == "" {
-			host = "127.0.0.1"
-		}
-		if port == 0 {
-			port = 1883
-		}
-		return net.JoinHostPort(strings.Trim(host, "[]"), strconv.Itoa(port)), nil
-	case address == "":
-		return defaultBroker, nil
-	case strings.HasPrefix(address, "unix:"), strings.HasPrefix(address, "ws://"):
-		return address, nil
-	}
-	address = strings.TrimPrefix(strings.TrimPrefix(address, "mqtt://"), "tcp://")
-	if _, _, err := net.SplitHostPort(address); err != nil {
-		address = net.JoinHostPort(strings.Trim(address, "[]"), "1883")
-	}
-	return address, nil
 }
 
 // connectPacket is the CONNECT that the flags describe.
@@ -163,10 +139,11 @@ func qosFlag(c *cli.Context, name string) (byte, error) {
 	return 0, usageError(commandPath(c), "--%s %d is not 0, 1 or 2", name, c.Int(name))
 }
 
-// dialMQTT connects to address and logs in with cp; wait bounds this and every
+// dialMQTT connects to a broker and logs in with cp; wait bounds this and every
 // later answer. configure, unless nil, may add to the client's configuration.
-func dialMQTT(ctx context.Context, address string, cp *paho.Connect, wait time.Duration, configure func(*paho.ClientConfig)) (*mqttConn, *paho.Connack, error) {
-	conn, err := dial.Broker(ctx, address, wait)
+func dialMQTT(ctx context.Context, to endpoint, cp *paho.Connect, wait time.Duration, configure func(*paho.ClientConfig)) (*mqttConn, *paho.Connack, error) {
+	address := to.address
+	conn, err := dial.Secure(ctx, address, wait, to.tls)
 	if err != nil {
 		return nil, nil, unreachableBroker(address, err)
 	}
@@ -220,10 +197,11 @@ func unreachableBroker(address string, err error) error {
 	if op := (*net.OpError)(nil); errors.As(err, &op) {
 		err = op.Err // without the address, which we name ourselves
 	}
-	return &failure{
-		code: exitUnreachable, err: fmt.Errorf("reach broker %s: %w", address, err),
-		hint: "start one with `edgebroker serve`, or name another with --address HOST:PORT",
+	hint := "start one with `edgebroker serve`, or name another with --address HOST:PORT"
+	if untrusted := (*tls.CertificateVerificationError)(nil); errors.As(err, &untrusted) {
+		hint = "name the certificate of the broker's authority with --cafile, and a host that the broker's certificate names with --address"
 	}
+	return &failure{code: exitUnreachable, err: fmt.Errorf("reach broker %s: %w", address, err), hint: hint}
 }
 
 // reason words an MQTT reason code and what the broker added to it.

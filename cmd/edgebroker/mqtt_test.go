@@ -283,7 +283,7 @@ func TestWholePackets(t *testing.T) {
 	}
 	defer b.Stop(context.Background())
 	cp := &paho.Connect{ClientID: "c", CleanStart: true, KeepAlive: 60}
-	m, _, err := dialMQTT(t.Context(), "ws://"+b.Addr("web")+"/mqtt", cp, time.Minute, nil)
+	m, _, err := dialMQTT(t.Context(), endpoint{address: "ws://" + b.Addr("web") + "/mqtt"}, cp, time.Minute, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

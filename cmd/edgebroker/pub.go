@@ -62,7 +62,7 @@ func runPub(e *env, c *cli.Context) error {
 		return err
 	}
 	defer source.close()
-	address, err := broker(c)
+	to, err := broker(c)
 	if err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func runPub(e *env, c *cli.Context) error {
 	if wait <= 0 {
 		return usageError("pub", "--timeout %v is not positive", wait)
 	}
-	conn, _, err := dialMQTT(c.Context, address, cp, wait, nil)
+	conn, _, err := dialMQTT(c.Context, to, cp, wait, nil)
 	if err != nil {
 		return err
 	}

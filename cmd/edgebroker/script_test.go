@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/synthetism/edgebroker/certs"
 )
 
 func TestMain(m *testing.M) {
@@ -26,6 +29,7 @@ func TestMain(m *testing.M) {
 //	freeport VAR                    set VAR to a TCP port on which nobody listens
 //	await FILE REGEXP [VAR]         wait until FILE matches; set VAR to the first group
 //	until REGEXP COMMAND ARGS...    run COMMAND again and again until its stdout matches
+//	certificates DIR                make DIR with ca.crt, ca.crl, server.crt and .key for 127.0.0.1, device.crt and .key
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                "testdata/script",
@@ -36,6 +40,8 @@ func TestScript(t *testing.T) {
 			"freeport": cmdFreePort,
 			"await":    cmdAwait,
 			"until":    cmdUntil,
+
+			"certificates": cmdCertificates,
 		},
 	})
 }
@@ -101,6 +107,21 @@ func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
 		_ = ts.Exec(args[1], args[2:]...) // may fail until it works
 		return pattern.MatchString(ts.ReadFile("stdout"))
 	})
+}
+
+func cmdCertificates(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: certificates DIR")
+	}
+	dir := ts.MkAbs(args[0])
+	a, err := certs.CreateAuthority(dir, "script")
+	ts.Check(err)
+	server, err := a.IssueServer(certs.Request{}, "127.0.0.1")
+	ts.Check(err)
+	ts.Check(server.Write(filepath.Join(dir, "server.crt"), filepath.Join(dir, "server.key"), false))
+	device, err := a.IssueClient(certs.Request{Name: "device"})
+	ts.Check(err)
+	ts.Check(device.Write(filepath.Join(dir, "device.crt"), filepath.Join(dir, "device.key"), false))
 }
 
 // poll waits until done.

@@ -123,6 +123,8 @@ func announce(log *slog.Logger, cfg appliance.Config, addr func(listener string)
 			log.Info("listening for this machine only, no password asked; to let devices in, see `edgebroker config example`")
 		case l.Local():
 			log.Info("listening for this machine only, clients without a password are refused")
+		case l.Secure() && l.AsksFor() == appliance.ClientCertificatesRequired:
+			log.Info("listening for the network, clients without a certificate are refused")
 		case cfg.Anonymous(l):
 			log.Warn("listening for the network, no password asked: whoever reaches this address can read and write everything")
 		default:

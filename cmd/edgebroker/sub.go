@@ -57,7 +57,7 @@ type subOptions struct {
 	retainedOnly bool
 	verbose      bool
 	connect      *paho.Connect
-	address      string
+	broker       endpoint
 }
 
 func subPlan(e *env, c *cli.Context) (o subOptions, err error) {
@@ -99,7 +99,7 @@ func subPlan(e *env, c *cli.Context) (o subOptions, err error) {
 		}
 		o.filters = append(o.filters, so)
 	}
-	if o.address, err = broker(c); err != nil {
+	if o.broker, err = broker(c); err != nil {
 		return o, err
 	}
 	if o.connect, err = connectPacket(e, c); err != nil {
@@ -120,7 +120,7 @@ func runSub(e *env, c *cli.Context) error {
 	p := newPrinter(e.stdout, o)
 	session := &countedSession{SessionManager: state.NewInMemory(), printer: p}
 	defer session.Close()
-	conn, ack, err := dialMQTT(c.Context, o.address, o.connect, answerWait, func(config *paho.ClientConfig) {
+	conn, ack, err := dialMQTT(c.Context, o.broker, o.connect, answerWait, func(config *paho.ClientConfig) {
 		config.Session = session
 		config.OnPublishReceived = []func(paho.PublishReceived) (bool, error){p.receive}
 	})

@@ -46,6 +46,12 @@ func serve(t *testing.T, network, address string) net.Addr {
 // web serves WebSocket at /mqtt, other things elsewhere.
 func web(t *testing.T) string {
 	t.Helper()
+	s := httptest.NewServer(webHandler())
+	t.Cleanup(s.Close)
+	return strings.TrimPrefix(s.URL, "http://")
+}
+
+func webHandler() http.Handler {
 	mux := http.NewServeMux()
 	upgrade := func(subprotocol string, then func(*http.Request, *websocket.Conn)) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
@@ -65,9 +71,7 @@ func web(t *testing.T) string {
 	})
 	mux.HandleFunc("/empty", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
 	mux.Handle("/moved", http.RedirectHandler("/mqtt", http.StatusFound))
-	s := httptest.NewServer(mux)
-	t.Cleanup(s.Close)
-	return strings.TrimPrefix(s.URL, "http://")
+	return mux
 }
 
 func TestBroker(t *testing.T) {
@@ -110,7 +114,7 @@ func TestBrokerErrors(t *testing.T) {
 	site := web(t)
 	plain := serve(t, "tcp", "127.0.0.1:0").String()
 	for address, want := range map[string]string{
-		"wss://x":                   `scheme "wss" is not known`,
+		"mqttss://x":                `scheme "mqttss" is not known`,
 		"ws://%zz":                  "is not a URL",
 		"ws://" + site + "/nowhere": `the server did not agree to a WebSocket: HTTP status 404, "404 page not found"`,
 		"ws://" + site + "/gone":    `HTTP status 410, "not \x1b here"`,

@@ -2,6 +2,7 @@ package dial
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -37,7 +38,7 @@ func (w *webSocket) Close() error {
 	return w.Conn.Close()
 }
 
-func dialWebSocket(ctx context.Context, dialer *net.Dialer, address string) (net.Conn, error) {
+func dialWebSocket(ctx context.Context, dialer *net.Dialer, address string, config *tls.Config) (net.Conn, error) {
 	u, err := url.Parse(address)
 	if err != nil {
 		return nil, fmt.Errorf("%q is not a URL; write ws://host:port/path", address)
@@ -46,7 +47,7 @@ func dialWebSocket(ctx context.Context, dialer *net.Dialer, address string) (net
 		u.Path = defaultPath
 	}
 	var below net.Conn
-	transport := &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+	transport := &http.Transport{TLSClientConfig: configFor(config, u.Hostname(), "http/1.1"), DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 		nc, err := dialer.DialContext(ctx, network, addr)
 		if err == nil {
 			below = nc

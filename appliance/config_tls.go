@@ -1,0 +1,148 @@
+package appliance
+
+import (
+	"cmp"
+	"errors"
+	"path/filepath"
+	"strings"
+
+	"github.com/synthetism/edgebroker/certs"
+)
+
+// ClientCertificates says whether clients must show a certificate.
+type ClientCertificates string
+
+// The ways to ask for client certificates.
+const (
+	ClientCertificatesNone     ClientCertificates = "none"
+	ClientCertificatesOptional ClientCertificates = "optional" // those who have one; it must be good
+	ClientCertificatesRequired ClientCertificates = "required"
+)
+
+// TLSVersion is a version of TLS, "1.2" or "1.3". Empty is 1.2.
+type TLSVersion string
+
+// UnmarshalText takes the version as text or as a number.
+func (v *TLSVersion) UnmarshalText(text []byte) error {
+	*v = TLSVersion(text)
+	return nil
+}
+
+// Secure tells whether the listener speaks TLS.
+func (l ListenerConfig) Secure() bool { return l.Type == ListenTLS || l.Type == ListenWebSocketTLS }
+
+// AsksFor is what clients of a Secure listener are asked for:
+// ClientCertificates or, when that is empty, a certificate if there is a
+// ClientCA to compare it with.
+func (l ListenerConfig) AsksFor() ClientCertificates {
+	switch {
+	case l.ClientCertificates != "":
+		return l.ClientCertificates
+	case l.ClientCA != "":
+		return ClientCertificatesRequired
+	}
+	return ClientCertificatesNone
+}
+
+// files are those that a Secure listener works with.
+func (l ListenerConfig) files() certs.Files {
+	return certs.Files{Certificate: l.Certificate, Key: l.PrivateKey, ClientCA: l.ClientCA, CRL: l.CRL}
+}
+
+// tlsFindings checks what a listener says about TLS, without looking at files.
+func tlsFindings(i int, l ListenerConfig) []finding {
+	var out []finding
+	for _, f := range []struct{ key, path string }{
+		{"certificate", l.Certificate}, {"key", l.PrivateKey}, {"client_ca", l.ClientCA}, {"crl", l.CRL},
+		{"client_certificates", string(l.ClientCertificates)}, {"min_version", string(l.MinVersion)},
+	} {
+		isFile := f.key != "client_certificates" && f.key != "min_version"
+		at := listenerPath(i, f.key)
+		switch {
+		case !l.Secure() && f.path != "":
+			out = append(out, finding{path: at, what: "a " + cmp.Or(l.Type, ListenTCP) + " listener does not speak TLS", mend: "set type: tls (or wss for browsers), or remove it"})
+		case !l.Secure():
+		case f.path == "" && (f.key == "certificate" || f.key == "key"):
+			out = append(out, finding{path: at, what: "a " + l.Type + " listener needs one", mend: "set the path of a PEM file"})
+		case isFile && f.path != "" && !filepath.IsAbs(f.path):
+			out = append(out, finding{path: at, what: quoteShort(f.path) + " is not an absolute path", mend: "write the path of the file from / on"})
+		case isFile && strings.ContainsRune(f.path, 0):
+			out = append(out, finding{path: at, what: "the path holds a zero byte", mend: "remove it"})
+		}
+	}
+	if !l.Secure() {
+		return out
+	}
+	if l.ClientCertificates != "" {
+		out = append(out, oneOf(listenerPath(i, "client_certificates"), l.ClientCertificates, ClientCertificatesNone, ClientCertificatesOptional, ClientCertificatesRequired)...)
+	}
+	if l.MinVersion != "" {
+		out = append(out, oneOf(listenerPath(i, "min_version"), l.MinVersion, "1.2", "1.3")...)
+	}
+	switch asks := l.AsksFor(); {
+	case (asks == ClientCertificatesOptional || asks == ClientCertificatesRequired) && l.ClientCA == "":
+		out = append(out, finding{path: listenerPath(i, "client_certificates"), what: "there is no client_ca to compare certificates with", mend: "set it to the certificate of the authority that issues those of the clients"})
+	case asks == ClientCertificatesNone && l.ClientCA != "":
+		out = append(out, finding{path: listenerPath(i, "client_ca"), what: "clients are not asked for certificates", mend: "remove it, or set client_certificates: required"})
+	}
+	if l.CRL != "" && l.ClientCA == "" {
+		out = append(out, finding{path: listenerPath(i, "crl"), what: "there is no client_ca whose certificates could be revoked", mend: "remove it, or set client_ca"})
+	}
+	return out
+}
+
+// fileFindings checks the files that the configuration names.
+func (c Config) fileFindings() []finding {
+	var out []finding
+	for i, l := range c.Listeners {
+		if !l.Secure() {
+			continue
+		}
+		for _, err := range unjoin(l.files().Check()) {
+			role, text := "certificate", err.Error()
+			if f := (*certs.FileError)(nil); errors.As(err, &f) {
+				role = f.Role
+			}
+			what, mend, found := cutLast(text, "; ")
+			if !found {
+				mend = "correct the file or the path"
+			}
+			out = append(out, finding{path: listenerPath(i, role), what: what, mend: mend})
+		}
+	}
+	return out
+}
+
+// unjoin is the list of which errors.Join has made err.
+func unjoin(err error) []error {
+	if err == nil {
+		return nil
+	}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	var list []error
+	for _, e := range joined.Unwrap() {
+		list = append(list, unjoin(e)...)
+	}
+	return list
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}
+
+// CheckConfig says all that is wrong with a config file and with the files of
+// certificates that it names; the error is that of [LoadConfig].
+func CheckConfig(path string) error {
+	src, err := readConfig(path)
+	if err != nil {
+		return err
+	}
+	_, err = parseConfig(path, src, Config.fileFindings)
+	return err
+}
