@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"github.com/synthetism/edgebroker/auth"
 	"github.com/synthetism/edgebroker/events"
 	"github.com/synthetism/edgebroker/internal/brokertest"
+	brokerdial "github.com/synthetism/edgebroker/internal/dial"
 	"github.com/synthetism/edgebroker/wire"
 )
 
@@ -311,4 +313,81 @@ func TestSubscribeIsJudgedWithinBounds(t *testing.T) {
 	}
 	ann.Publish("open/7", "x", 0, false)
 	ann.ExpectMessage("open/7", "x")
+}
+
+// A certificate can say who a client is, to the rules and to whom a session
+// belongs; beside it a user name counts for nothing.
+func TestCertificatesAreIdentities(t *testing.T) {
+	p := newPKI(t)
+	p.issue(t, "pump-1")
+	p.issue(t, "pump-2")
+	const rules = `
+allow cert=pump-*   publish    up/%u/#
+allow user=viewer   subscribe  up/#
+`
+	for _, names := range []auth.CertificateField{"", auth.CommonName} {
+		t.Run("names in "+string(names), func(t *testing.T) {
+			g := guard(t, rules, []string{"viewer", "pump-1"}, func(c *appliance.Config) {
+				c.Access.Certificates = names
+				l := p.listener("tls", appliance.ListenTLS)
+				l.ClientCA, l.ClientCertificates = p.CertificateFile(), appliance.ClientCertificatesOptional
+				c.Listeners = append(c.Listeners, l)
+			})
+			connect := func(device string, c wire.Connect) (wire.Reason, net.Conn) {
+				t.Helper()
+				config := p.clientConfig(t, device)
+				nc, err := brokerdial.Secure(t.Context(), "mqtts://"+g.Addr("tls"), patience, config)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { nc.Close() })
+				if _, err := nc.Write(wire.AppendConnect(nil, &c)); err != nil {
+					t.Fatal(err)
+				}
+				b := make([]byte, 1024)
+				n, err := nc.Read(b)
+				if err != nil {
+					t.Fatal(err)
+				}
+				f, _, err := wire.Scan(b[:n], 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				ack, err := wire.DecodeConnack(f, c.Version)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return ack.Reason, nc
+			}
+			plain := brokertest.Clean(wire.V5, "p1")
+			got, _ := connect("pump-1", plain)
+			if names == "" { // the certificate lets it connect, and no more
+				if got != wire.NotAuthorized {
+					t.Errorf("CONNACK %v", got)
+				}
+				if got, _ := connect("pump-1", as(plain, "pump-1", "pump-1")); got != wire.Success {
+					t.Errorf("with a password too: CONNACK %v", got)
+				}
+				return
+			}
+			if got != wire.Success || mustClient(t, g.broker, "p1").Username != "pump-1" {
+				t.Fatalf("CONNACK %v; the user is %q", got, mustClient(t, g.broker, "p1").Username)
+			}
+			viewer := g.user(t, "viewer")
+			viewer.Subscribe(0, "#")
+			got, conn := connect("pump-1", as(plain, "viewer", "viewer")) // it is still who its certificate says
+			if got != wire.Success || mustClient(t, g.broker, "p1").Username != "pump-1" {
+				t.Fatalf("CONNACK %v; the user is %q", got, mustClient(t, g.broker, "p1").Username)
+			}
+			for _, topic := range []string{"up/pump-2/t", "up/pump-1/t"} {
+				if _, err := conn.Write(wire.AppendPublish(nil, &wire.Out{Version: wire.V5, Topic: []byte(topic), Payload: []byte("x")}, 0)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			viewer.ExpectMessage("up/pump-1/t", "x")
+			if got, _ := connect("pump-2", plain); got != wire.NotAuthorized {
+				t.Errorf("another device took over the session: CONNACK %v", got)
+			}
+		})
+	}
 }
