@@ -102,6 +102,12 @@ func editUsers(e *env, c *cli.Context, change func(*auth.PasswordEdit) error) er
 			return fmt.Errorf("%s is written, but the daemon may not be able to read it: %w", path, err)
 		}
 	}
+	return reloadIfRunning(e, c, path)
+}
+
+// reloadIfRunning has a daemon that runs read its files again, of which the
+// user has changed what.
+func reloadIfRunning(e *env, c *cli.Context, what string) error {
 	daemon, err := openControl(c)
 	if err != nil {
 		return err
@@ -117,7 +123,7 @@ func editUsers(e *env, c *cli.Context, change func(*auth.PasswordEdit) error) er
 		e.notef("no daemon answers on %s; the change counts from its start on", daemon.path)
 		return nil
 	case err != nil:
-		return fmt.Errorf("%s is changed, but the daemon goes on as before: %w", path, err)
+		return fmt.Errorf("%s is changed, but the daemon goes on as before: %w", what, err)
 	}
 	e.notef("the daemon has read it: %s", reloadedWords(r))
 	return nil
