@@ -29,12 +29,12 @@ func arrows() map[string][]string {
 		// bench loads any broker over the network, so it knows only the wire.
 		"bench": {"wire", "internal/dial"},
 		// auth knows who somebody is, and nothing of what they then do.
-		"auth": {},
+		"auth": {"internal/atomicfile"},
 		// store puts relay's changes into the journal's records.
 		"store":   {"relay", "journal", "wire"},
 		"journal": {},
 		// acl judges topics by names; whoever has both asks it.
-		"acl":     {"wire"},
+		"acl":     {"wire", "internal/atomicfile"},
 		"certs":   {},
 		"systemd": {},
 		"wire":    {},
@@ -43,6 +43,7 @@ func arrows() map[string][]string {
 
 		"e2e":                  {},
 		"interop":              {}, // sees the broker as its clients do
+		"internal/atomicfile":  {},
 		"internal/dial":        {},
 		"internal/faultdisk":   {"journal"},
 		"internal/unixsocket":  {},

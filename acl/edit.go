@@ -2,14 +2,14 @@ package acl
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
+
+	"github.com/synthetism/edgebroker/internal/atomicfile"
 )
 
 // Append adds rules at the end of the file at path, each on a line of its own,
@@ -103,14 +103,11 @@ func edit(path string, change func([]byte) ([]byte, error)) error {
 	if err != nil {
 		return fmt.Errorf("edit access rules: %w", err)
 	}
-	dir, err := os.Open(filepath.Dir(path))
+	dir, err := atomicfile.Lock(context.Background(), filepath.Dir(path))
 	if err != nil {
 		return fmt.Errorf("edit access rules: %w", err)
 	}
 	defer dir.Close() // ends the lock
-	if err := lock(dir); err != nil {
-		return fmt.Errorf("edit access rules: lock %s: %w", dir.Name(), err)
-	}
 	text, info, err := readFile(path)
 	if err != nil {
 		return err
@@ -125,62 +122,8 @@ func edit(path string, change func([]byte) ([]byte, error)) error {
 	if _, err := Parse(path, after); err != nil {
 		return fmt.Errorf("edit access rules: the file would be: %w", err)
 	}
-	if err := replace(dir, path, info, after); err != nil {
+	if err := atomicfile.Replace(dir, path, after, info, nil); err != nil {
 		return fmt.Errorf("edit access rules: %w", err)
-	}
-	return nil
-}
-
-// lock waits until no other edit is under way in dir.
-func lock(dir *os.File) error {
-	for {
-		err := syscall.Flock(int(dir.Fd()), syscall.LOCK_EX)
-		if !errors.Is(err, syscall.EINTR) {
-			return err
-		}
-	}
-}
-
-// replace puts text in the place of the file at path, which info is about.
-func replace(dir *os.File, path string, info fs.FileInfo, text []byte) error {
-	tmp, err := os.CreateTemp(dir.Name(), "."+filepath.Base(path)+".new-*")
-	if err != nil {
-		return err
-	}
-	_, err = tmp.Write(text)
-	if err == nil {
-		err = keepOwner(tmp, info)
-	}
-	if err == nil { // after the owner, a change of which can take bits away
-		err = tmp.Chmod(info.Mode().Perm())
-	}
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if err = errors.Join(err, tmp.Close()); err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(tmp.Name()))
-	}
-	return dir.Sync()
-}
-
-// keepOwner gives f the owner and group that info has.
-func keepOwner(f *os.File, info fs.FileInfo) error {
-	want, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return nil
-	}
-	now, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	if is, ok := now.Sys().(*syscall.Stat_t); ok && is.Uid == want.Uid && is.Gid == want.Gid {
-		return nil
-	}
-	if err := f.Chown(int(want.Uid), int(want.Gid)); err != nil {
-		return fmt.Errorf("keep owner and group of the file: %w; edit it as its owner, or as root", err)
 	}
 	return nil
 }

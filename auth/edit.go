@@ -10,8 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
-	"time"
+
+	"github.com/synthetism/edgebroker/internal/atomicfile"
 )
 
 // Why an edit of a password file is not done.
@@ -21,13 +21,9 @@ var (
 )
 
 const (
-	newFileComment  = "# users of edgebroker: name:hash or name:hash:group,group"
-	noUsersComment  = "# no users: nobody gets in"
-	lockInterval    = 20 * time.Millisecond
-	newFileMode     = 0o600
-	anyHashMemory   = 1 << 40 // what a hash may use is the broker's business
-	temporaryPrefix = "."
-	temporarySuffix = ".edgebroker-new"
+	newFileComment = "# users of edgebroker: name:hash or name:hash:group,group"
+	noUsersComment = "# no users: nobody gets in"
+	anyHashMemory  = 1 << 40 // what a hash may use is the broker's business
 )
 
 // PasswordEdit is a password file that is being changed by
@@ -180,7 +176,7 @@ func editPasswordFile(ctx context.Context, path string, fn func(*PasswordEdit) e
 	if err != nil {
 		return fmt.Errorf("edit password file: %w", err)
 	}
-	folder, err := lockFolder(ctx, filepath.Dir(target))
+	folder, err := atomicfile.Lock(ctx, filepath.Dir(target))
 	if err != nil {
 		return fmt.Errorf("edit password file: %w", err)
 	}
@@ -209,7 +205,7 @@ func editPasswordFile(ctx context.Context, path string, fn func(*PasswordEdit) e
 	case len(data) > MaxPasswordFile:
 		return fmt.Errorf("edit password file: %s: would be larger than %d KiB; remove users first", target, MaxPasswordFile>>10)
 	}
-	if err := replaceFile(folder, target, data, info, before); err != nil {
+	if err := atomicfile.Replace(folder, target, data, info, before); err != nil {
 		return fmt.Errorf("edit password file: %w", err)
 	}
 	return nil
@@ -227,114 +223,4 @@ func followLinks(path string) (string, error) {
 	}
 	folder, err := filepath.EvalSymlinks(filepath.Dir(path))
 	return filepath.Join(folder, filepath.Base(path)), err
-}
-
-// lockFolder opens and locks a folder until it is closed.
-func lockFolder(ctx context.Context, path string) (*os.File, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return f, nil
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
-			_ = f.Close()
-			return nil, fmt.Errorf("lock %s: %w", path, err)
-		}
-		select {
-		case <-ctx.Done():
-			_ = f.Close()
-			return nil, fmt.Errorf("%s: somebody else is editing there; try again: %w", path, ctx.Err())
-		case <-time.After(lockInterval):
-		}
-	}
-}
-
-// replaceFile puts data at target, in the locked folder, with the mode and owner
-// of old, which is nil for a new file.
-func replaceFile(folder *os.File, target string, data []byte, old os.FileInfo, before func(step string)) error {
-	temporary := filepath.Join(filepath.Dir(target), temporaryPrefix+filepath.Base(target)+temporarySuffix)
-	before("clean")
-	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) { // of an edit that crashed
-		return err
-	}
-	err := writeFile(temporary, data, old, before)
-	if err == nil {
-		err = unchanged(target, old)
-	}
-	if err == nil {
-		before("rename")
-		err = os.Rename(temporary, target)
-	}
-	if err != nil {
-		_ = os.Remove(temporary)
-		return err
-	}
-	before("sync folder")
-	if err := folder.Sync(); err != nil {
-		return fmt.Errorf("%s: is changed, but a power cut may take the change back: %w", target, err)
-	}
-	return nil
-}
-
-func writeFile(path string, data []byte, old os.FileInfo, before func(step string)) error {
-	before("create")
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, newFileMode)
-	if err != nil {
-		return err
-	}
-	before("write")
-	half := len(data) / 2
-	if _, err = f.Write(data[:half]); err == nil {
-		before("write the rest")
-		_, err = f.Write(data[half:])
-	}
-	if err == nil {
-		before("keep mode and owner")
-		err = keepOwner(f, old)
-	}
-	if err == nil {
-		before("sync")
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
-}
-
-// keepOwner gives f the owner and mode of old, if there is one.
-func keepOwner(f *os.File, old os.FileInfo) error {
-	if old == nil {
-		return f.Chmod(newFileMode)
-	}
-	was, ok := old.Sys().(*syscall.Stat_t)
-	if !ok {
-		return fmt.Errorf("%s: owner cannot be read", f.Name())
-	}
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	if is, ok := info.Sys().(*syscall.Stat_t); !ok || is.Uid != was.Uid || is.Gid != was.Gid {
-		if err := f.Chown(int(was.Uid), int(was.Gid)); err != nil {
-			return fmt.Errorf("keep the owner (user %d, group %d); run as root: %w", was.Uid, was.Gid, err)
-		}
-	}
-	return f.Chmod(old.Mode().Perm())
-}
-
-// unchanged reports an error if the file at path is not as it was when it was read.
-func unchanged(path string, old os.FileInfo) error {
-	now, err := os.Lstat(path)
-	if old == nil && errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if old == nil || !os.SameFile(now, old) || !now.ModTime().Equal(old.ModTime()) || now.Size() != old.Size() {
-		return fmt.Errorf("%s: another program has changed it meanwhile; try again", path)
-	}
-	return nil
 }

@@ -25,11 +25,7 @@ at the start only.`,
 			if err != nil {
 				return err
 			}
-			var r statsd.Reloaded
-			err = daemon.ask(c.Context, func(ctx context.Context) (err error) {
-				r, err = daemon.client.Reload(ctx)
-				return err
-			})
+			r, err := daemon.reload(c.Context)
 			if err != nil {
 				return err
 			}
@@ -37,6 +33,14 @@ at the start only.`,
 			return err
 		},
 	}
+}
+
+func (d *control) reload(ctx context.Context) (r statsd.Reloaded, err error) {
+	err = d.ask(ctx, func(ctx context.Context) (err error) {
+		r, err = d.client.Reload(ctx)
+		return err
+	})
+	return r, err
 }
 
 func reloadedWords(r statsd.Reloaded) string {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -112,11 +111,7 @@ func reloadIfRunning(e *env, c *cli.Context, what string) error {
 	if err != nil {
 		return err
 	}
-	var r statsd.Reloaded
-	err = daemon.ask(c.Context, func(ctx context.Context) (err error) {
-		r, err = daemon.client.Reload(ctx)
-		return err
-	})
+	r, err := daemon.reload(c.Context)
 	unreachable := (*statsd.ErrUnreachable)(nil)
 	switch {
 	case errors.As(err, &unreachable):
