@@ -122,13 +122,13 @@ func announce(log *slog.Logger, cfg appliance.Config, addr func(listener string)
 		case l.Local() && cfg.Anonymous(l):
 			log.Info("listening for this machine only, no password asked; to let devices in, see `edgebroker config example`")
 		case l.Local():
-			log.Info("listening for this machine only, clients without a password are refused")
+			log.Info("listening for this machine only, clients that do not sign in are refused")
 		case l.Secure() && l.AsksFor() == appliance.ClientCertificatesRequired:
 			log.Info("listening for the network, clients without a certificate are refused")
 		case cfg.Anonymous(l):
 			log.Warn("listening for the network, no password asked: whoever reaches this address can read and write everything")
 		default:
-			log.Info("listening for the network, clients without a password are refused")
+			log.Info("listening for the network, clients that do not sign in are refused")
 		}
 	}
 	if dir := cfg.Storage.Directory; dir != "" {
