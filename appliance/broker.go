@@ -16,6 +16,7 @@ import (
 	"github.com/synthetism/edgebroker/relay"
 	"github.com/synthetism/edgebroker/statsd"
 	"github.com/synthetism/edgebroker/store"
+	"github.com/synthetism/edgebroker/systemd"
 	"github.com/synthetism/edgebroker/wire"
 )
 
@@ -40,6 +41,7 @@ type Broker struct {
 
 	authMethods  []AuthMethod
 	authSources  []AuthSource
+	sockets      []systemd.Socket // bound by the service manager
 	authByName   map[string]AuthMethod
 	responseInfo func(client string) string // nil: none
 
@@ -53,6 +55,7 @@ type Broker struct {
 	sessions  *hooks.Sessions
 	server    *mqtt.Server
 	listeners []*listen.Listener
+	taken     []string // listeners that have got a socket of the service manager
 	sources   []source // of the certificates of those that speak TLS
 	sampler   *statsd.Sampler
 	stats     *statsd.Server
@@ -88,6 +91,13 @@ func WithVersion(v string) Option { return func(b *Broker) { b.version = v } }
 // WithoutControl leaves the control socket out: a program that embeds the
 // broker asks it through Stats and On.
 func WithoutControl() Option { return func(b *Broker) { b.control = false } }
+
+// WithSockets gives the broker sockets that the service manager has bound, for
+// listeners whose address is "systemd:NAME". They are the broker's once Start is
+// called, which closes those that no listener names.
+func WithSockets(sockets []systemd.Socket) Option {
+	return func(b *Broker) { b.sockets = append(b.sockets, sockets...) }
+}
 
 // New makes a broker of cfg. It does no I/O and starts nothing. The error
 // lists everything that is wrong with cfg, or names an option that is.
@@ -204,7 +214,7 @@ func (b *Broker) assemble(rec relay.Recovered) {
 	b.server = newServer(b.log)
 	for i, l := range b.cfg.Listeners {
 		b.listeners = append(b.listeners, listen.New(listen.Config{
-			ID: l.Name, Type: l.Type, Address: l.Address, Mode: l.Mode, Origins: l.AllowedOrigins, TLS: b.tlsConfig(l), Key: fmt.Sprintf("listeners[%d].address", i),
+			ID: l.Name, Type: l.Type, Address: l.Address, Bound: b.takeSocket(l), Mode: l.Mode, Origins: l.AllowedOrigins, TLS: b.tlsConfig(l), Key: fmt.Sprintf("listeners[%d].address", i),
 		}, b.gate))
 	}
 	for _, h := range []mqtt.Hook{
@@ -222,6 +232,9 @@ func (b *Broker) assemble(rec relay.Recovered) {
 func (b *Broker) bind() error {
 	if err := b.loadCertificates(); err != nil {
 		return fmt.Errorf("read certificates: %w", err)
+	}
+	if err := b.checkSockets(); err != nil {
+		return err
 	}
 	for _, l := range b.listeners {
 		if err := b.server.AddListener(l); err != nil {

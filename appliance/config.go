@@ -38,7 +38,8 @@ const DefaultSocketMode fs.FileMode = 0o660
 
 // ListenerConfig is one place where MQTT clients connect. Name tells it apart
 // in logs and statistics. Address is an absolute path for unix, else "host:port"
-// (port 0: any free port; no host: every interface).
+// (port 0: any free port; no host: every interface), or, for all types,
+// "systemd:NAME": the socket of that name that the service manager has bound.
 type ListenerConfig struct {
 	Name    string `yaml:"name"`
 	Type    string `yaml:"type"` // ListenTCP (also when empty) or another of the kinds above

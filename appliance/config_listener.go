@@ -144,8 +144,28 @@ func nameFindings(i int, listeners []ListenerConfig) []finding {
 	return nil
 }
 
+// passed is the name of the socket that the service manager is to have bound
+// for l; ok is false if l is to bind its own.
+func (l ListenerConfig) passed() (name string, ok bool) {
+	return strings.CutPrefix(l.Address, "systemd:")
+}
+
+// passedFindings checks an address that names a socket of the service manager.
+func passedFindings(i int, name string, mode bool) []finding {
+	if name == "" {
+		return []finding{{path: listenerPath(i, "address"), what: "no name after systemd:", mend: "write the FileDescriptorName of the socket unit, such as systemd:lan"}}
+	}
+	if mode {
+		return []finding{{path: listenerPath(i, "mode"), what: "systemd makes the socket, not the broker", mend: "remove it, and set SocketMode in the socket unit"}}
+	}
+	return nil
+}
+
 func tcpFindings(i int, l ListenerConfig) []finding {
 	path := listenerPath(i, "address")
+	if name, ok := l.passed(); ok {
+		return passedFindings(i, name, l.Mode != 0)
+	}
 	if l.Address == "" {
 		return []finding{{path: path, what: "no address", mend: "set one, such as 127.0.0.1:1883"}}
 	}
@@ -220,6 +240,9 @@ func isHostName(s string) bool {
 
 func unixFindings(i int, l ListenerConfig) []finding {
 	path := listenerPath(i, "address")
+	if name, ok := l.passed(); ok {
+		return passedFindings(i, name, l.Mode != 0)
+	}
 	if l.Address == "" {
 		return []finding{{path: path, what: "no address", mend: "set the path of the socket, such as /run/edgebroker/mqtt.sock"}}
 	}
@@ -239,6 +262,9 @@ func takenFindings(i int, listeners []ListenerConfig) []finding {
 
 // taken names what b holds already of the address of a, or is empty.
 func taken(a, b ListenerConfig) string {
+	if name, ok := a.passed(); ok && name != "" && a.Address == b.Address {
+		return "socket " + quoteShort(a.Address)
+	}
 	if a.Network() != b.Network() || a.Address == "" || b.Address == "" {
 		return ""
 	}

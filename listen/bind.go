@@ -16,7 +16,10 @@ import (
 // ErrListen is wrapped by every error of binding an address.
 var ErrListen = errors.New("cannot listen")
 
-var errNoTLS = errors.New("no TLS configuration")
+var (
+	errNoTLS       = errors.New("no TLS configuration")
+	errWrongSocket = errors.New("socket of the wrong kind")
+)
 
 // bindError says what to do about cause.
 type bindError struct {
@@ -33,12 +36,19 @@ func bind(cfg *Config) (net.Listener, error) {
 	var err error
 	switch cfg.Type {
 	case TypeTCP, TypeWebSocket, TypeTLS, TypeWebSocketTLS:
+		if cfg.Bound != nil && cfg.Bound.Addr().Network() != "tcp" {
+			return nil, &bindError{fmt.Sprintf("listener %q: the socket that it was given is no TCP socket; set its type to %q", cfg.ID, TypeUnix), errWrongSocket}
+		}
 		if (cfg.Type == TypeTLS || cfg.Type == TypeWebSocketTLS) && cfg.TLS == nil {
 			return nil, &bindError{fmt.Sprintf("listener %q: type %q needs a TLS configuration", cfg.ID, cfg.Type), errNoTLS}
 		}
-		nl, err = new(net.ListenConfig).Listen(context.Background(), "tcp", cfg.Address)
+		if nl = cfg.Bound; nl == nil {
+			nl, err = new(net.ListenConfig).Listen(context.Background(), "tcp", cfg.Address)
+		}
 	case TypeUnix:
-		nl, err = bindUnix(cfg)
+		if nl = cfg.Bound; nl == nil {
+			nl, err = bindUnix(cfg)
+		}
 	default:
 		err = fmt.Errorf("type %q is not known; use %q, %q, %q, %q or %q", cfg.Type, TypeTCP, TypeWebSocket, TypeTLS, TypeWebSocketTLS, TypeUnix)
 	}

@@ -34,6 +34,10 @@ type Config struct {
 	Mode    fs.FileMode // of a unix socket; 0: as the umask has it
 	Key     string      // where the address is configured, such as "listeners[0].address"; for errors
 
+	// Bound, if not nil, is listened on instead of binding Address. The
+	// listener closes it.
+	Bound net.Listener
+
 	// Origins are the web pages that may connect to a WebSocket listener, such
 	// as "https://example.org:8443", besides those of its own host and port.
 	// "*" is any.
@@ -70,9 +74,7 @@ func New(cfg Config, g *Gate) *Listener {
 // Wrap returns a listener that accepts from nl, which is bound already. It
 // closes nl when it is closed.
 func Wrap(id string, nl net.Listener, g *Gate) *Listener {
-	l := New(Config{ID: id, Type: nl.Addr().Network(), Address: nl.Addr().String()}, g)
-	l.nl = nl
-	return l
+	return New(Config{ID: id, Type: nl.Addr().Network(), Address: nl.Addr().String(), Bound: nl}, g)
 }
 
 // ID returns the listener's name.

@@ -52,7 +52,11 @@ func runServe(e *env, c *cli.Context) error {
 	}
 	log := appliance.NewLogger(cfg.Log, e.stderr)
 	fitMemory(log, os.Getenv, machineMemory())
-	b, err := appliance.New(cfg, appliance.WithLogger(log), appliance.WithVersion(readBuildInfo().Version))
+	sockets, err := systemd.Sockets()
+	if err != nil {
+		return err
+	}
+	b, err := appliance.New(cfg, appliance.WithLogger(log), appliance.WithVersion(readBuildInfo().Version), appliance.WithSockets(sockets))
 	if err != nil {
 		return configFailure(err)
 	}
