@@ -137,7 +137,7 @@ func TestBrokerSaysNo(t *testing.T) {
 		"connect cut off":           {pub(), hangUp, exitUnreachable, "connection closed without an answer to CONNECT"},
 		"qos 1 refused":             {pub("-q", "1"), instead(wire.PUBLISH, refuse(wire.PUBACK, wire.QuotaExceeded)), exitError, `publish to "t": refused: quota exceeded (0x97)`},
 		"qos 2 refused":             {pub("-q", "2"), instead(wire.PUBLISH, refuse(wire.PUBREC, wire.NotAuthorized)), exitError, `publish to "t": refused: not authorized (0x87)`},
-		"qos 1 unanswered":          {pub("-q", "1", "--timeout", "100ms"), instead(wire.PUBLISH, silence), exitError, "does not answer"},
+		"qos 1 unanswered":          {pub("-q", "1", "--timeout", "3s"), instead(wire.PUBLISH, silence), exitError, "does not answer"},
 		"qos 0 ends the connection": {pub(), instead(wire.PUBLISH, goodbye(wire.TopicNameInvalid, "not here")), exitError, "closed the connection: topic name invalid (0x90): not here"},
 		"qos 1 ends the connection": {pub("-q", "1"), instead(wire.PUBLISH, goodbye(wire.PacketTooLarge, "")), exitError, "closed the connection: packet too large (0x95)"},
 		"qos 0 cut off":             {pub(), instead(wire.PUBLISH, hangUp), exitError, "closed the connection without a reason"},
