@@ -133,7 +133,7 @@ func TestBrokerSaysNo(t *testing.T) {
 		"connect refused": {pub(), instead(wire.CONNECT, func(wire.Frame) ([]byte, bool) {
 			return wire.AppendConnack(nil, wire.V5, &wire.Connack{Reason: wire.NotAuthorized, ReasonString: "no\x1bway"}), true
 		}), exitError, `: refused: not authorized (0x87): no\x1bway`},
-		"connect unanswered":        {pub("--timeout", "100ms"), silence, exitUnreachable, "no answer to CONNECT within 100ms"},
+		"connect unanswered":        {pub("--timeout", "1s"), silence, exitUnreachable, "no answer to CONNECT within 1s"},
 		"connect cut off":           {pub(), hangUp, exitUnreachable, "connection closed without an answer to CONNECT"},
 		"qos 1 refused":             {pub("-q", "1"), instead(wire.PUBLISH, refuse(wire.PUBACK, wire.QuotaExceeded)), exitError, `publish to "t": refused: quota exceeded (0x97)`},
 		"qos 2 refused":             {pub("-q", "2"), instead(wire.PUBLISH, refuse(wire.PUBREC, wire.NotAuthorized)), exitError, `publish to "t": refused: not authorized (0x87)`},
