@@ -159,6 +159,9 @@ func (l *Listener) dress(nc net.Conn) net.Conn {
 func (l *Listener) Close(listeners.CloseFn) {
 	l.mu.Lock()
 	nl, first := l.nl, !l.ended
+	if nl == nil {
+		nl = l.cfg.Bound // of which Init has not come
+	}
 	l.ended = true
 	l.mu.Unlock()
 	if first {

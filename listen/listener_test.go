@@ -290,3 +290,16 @@ func TestGateTotals(t *testing.T) {
 		t.Errorf("connections %v", list)
 	}
 }
+
+// A socket that a listener was given is closed with it, also if something else
+// failed before it could listen.
+func TestListenerClosesWhatItWasGiven(t *testing.T) {
+	nl, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	New(Config{ID: "l", Bound: nl}, NewGate(Options{})).Close(nil)
+	if _, err := nl.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("it is still open: %v", err)
+	}
+}
