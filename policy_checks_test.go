@@ -21,15 +21,15 @@ func arrows() map[string][]string {
 		"cmd":       {"appliance", "certs", "statsd", "store", "journal", "systemd", "bench", "wire", "events", "auth", "acl", "internal/dial"},
 		"appliance": {"auth", "acl", "certs", "listen", "hooks", "relay", "store", "journal", "statsd", "bridge", "systemd", "wire", "events", "internal/unixsocket"},
 		// hooks binds what listen accepts to what relay keeps.
-		"hooks":  {"auth", "acl", "listen", "relay", "wire", "events"},
-		"listen": {"wire", "events", "internal/unixsocket"},
+		"hooks":  {"auth", "acl", "listen", "relay", "wire", "events", "internal/peer"},
+		"listen": {"wire", "events", "internal/peer", "internal/unixsocket"},
 		"relay":  {"wire", "events"},
 		"statsd": {"events", "internal/unixsocket"},
 		"bridge": {"wire", "events"},
 		// bench loads any broker over the network, so it knows only the wire.
 		"bench": {"wire", "internal/dial"},
 		// auth knows who somebody is, and nothing of what they then do.
-		"auth": {"internal/atomicfile"},
+		"auth": {"internal/atomicfile", "internal/peer"},
 		// store puts relay's changes into the journal's records.
 		"store":   {"relay", "journal", "wire"},
 		"journal": {},
@@ -46,6 +46,7 @@ func arrows() map[string][]string {
 		"internal/atomicfile":  {},
 		"internal/dial":        {},
 		"internal/faultdisk":   {"journal"},
+		"internal/peer":        {},
 		"internal/unixsocket":  {},
 		"internal/brokertest":  {"appliance", "statsd", "wire", "events"},
 		"internal/conformance": {},                        // reads the source of all others

@@ -92,18 +92,3 @@ func (g *gate) leave() {
 	g.mu.Unlock()
 	<-g.slots
 }
-
-// network is what addresses are counted by: an IPv4 address, or the /64 of an
-// IPv6 one, which is what one subscriber has. It is invalid if addr is.
-func network(addr netip.Addr) netip.Prefix {
-	addr = addr.Unmap().WithZone("")
-	bits := 32
-	if addr.Is6() {
-		bits = 64
-	}
-	p, err := addr.Prefix(bits)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	return p
-}

@@ -19,6 +19,8 @@ import (
 	"net/url"
 	"time"
 	"unicode/utf8"
+
+	"github.com/synthetism/edgebroker/internal/peer"
 )
 
 // HTTPConfig is whom to ask, and how hard. [DefaultHTTPConfig] fills all but URL.
@@ -204,7 +206,7 @@ func (s *HTTPSource) Authenticate(ctx context.Context, a *Attempt) (Identity, er
 	if err != nil {
 		return Identity{}, fmt.Errorf("ask %s: question cannot be written", s.host)
 	}
-	answered, err := s.flights.do(ctx, s.digest(body), network(a.Addr), func(ctx context.Context) (answer, error) {
+	answered, err := s.flights.do(ctx, s.digest(body), peer.Network(a.Addr), func(ctx context.Context) (answer, error) {
 		return s.post(ctx, body)
 	})
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/synthetism/edgebroker/internal/peer"
 )
 
 // LockoutConfig is how much guessing is tolerated.
@@ -166,7 +168,7 @@ func wait(ctx context.Context, d time.Duration) error {
 type keys struct{ pair, addr, user uint64 }
 
 func (l *Lockout) keys(a *Attempt) (k keys) {
-	from := network(a.Addr)
+	from := peer.Network(a.Addr)
 	if from.IsValid() {
 		k.addr = nonzero(maphash.Comparable(l.seed, from))
 	}

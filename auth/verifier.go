@@ -5,6 +5,8 @@ import (
 	"errors"
 	"hash/maphash"
 	"net/netip"
+
+	"github.com/synthetism/edgebroker/internal/peer"
 )
 
 // VerifierLimits bounds what hashing passwords may use at once: Parallel times
@@ -60,7 +62,7 @@ func (v *Verifier) Stats() Load { return v.gate.load() }
 // verify reports whether h matches password, when it is its turn. It returns
 // ErrBusy at once if too many wait, and ctx's error if that ends before its turn.
 func (v *Verifier) verify(ctx context.Context, addr netip.Addr, h hash, password []byte) (bool, error) {
-	if err := v.gate.enter(ctx, network(addr)); err != nil {
+	if err := v.gate.enter(ctx, peer.Network(addr)); err != nil {
 		return false, err
 	}
 	defer v.gate.leave()

@@ -3,11 +3,10 @@ package hooks
 import (
 	"context"
 	"errors"
-	"net"
-	"net/netip"
 	"slices"
 
 	"github.com/synthetism/edgebroker/auth"
+	"github.com/synthetism/edgebroker/internal/peer"
 	"github.com/synthetism/edgebroker/listen"
 	"github.com/synthetism/edgebroker/wire"
 )
@@ -78,7 +77,7 @@ func (h *Access) verdict(conn *listen.Conn, client string, err error) wire.Reaso
 // attempt is what a client shows of itself.
 func attempt(conn *listen.Conn, client string) auth.Attempt {
 	con := conn.Connect()
-	a := auth.Attempt{Listener: conn.Listener(), ClientID: client, Addr: address(conn.RemoteAddr()),
+	a := auth.Attempt{Listener: conn.Listener(), ClientID: client, Addr: peer.Address(conn.RemoteAddr()),
 		Username: con.Username, HasUsername: con.HasUsername, Certificates: conn.Certificates()}
 	if con.HasPassword {
 		a.Password = auth.NewSecret(con.Password)
@@ -93,13 +92,4 @@ func certName(conn *listen.Conn) string {
 		return chain[0].Subject.CommonName
 	}
 	return ""
-}
-
-// address is the IP address of a peer, the zero Addr if it has none.
-func address(a net.Addr) netip.Addr {
-	tcp, ok := a.(*net.TCPAddr)
-	if !ok {
-		return netip.Addr{}
-	}
-	return tcp.AddrPort().Addr().Unmap()
 }

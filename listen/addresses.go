@@ -1,13 +1,11 @@
 package listen
 
 import (
-	"net"
 	"net/netip"
 	"time"
 )
 
-// addresses counts what comes from each address: an IPv4 address, or the /64 of
-// an IPv6 one, which is what one subscriber has. Unix sockets have none. The
+// addresses counts what comes from each peer.Network. Unix sockets have none. The
 // gate's mu guards it.
 type addresses struct {
 	open  map[netip.Prefix]int // connections; only those above 0
@@ -25,24 +23,6 @@ type arrivals struct {
 // quiet for a second, and then any, are forgotten: Limits.MaxUnauthenticated
 // and MaxConnections still count.
 const maxPaces = 4096
-
-// addressOf is what the peer of nc is counted by; invalid if it has no address.
-func addressOf(nc net.Conn) netip.Prefix {
-	tcp, ok := nc.RemoteAddr().(*net.TCPAddr)
-	if !ok {
-		return netip.Prefix{}
-	}
-	a := tcp.AddrPort().Addr().Unmap().WithZone("")
-	bits := 32
-	if a.Is6() {
-		bits = 64
-	}
-	p, err := a.Prefix(bits)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	return p
-}
 
 // refuses is the word for why a connection from p is turned away, "" if it is
 // not.

@@ -6,22 +6,18 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"github.com/synthetism/edgebroker/internal/peer"
 )
 
-// from is a connection from an address.
-type from struct {
-	net.Conn
-	addr net.Addr
-}
-
-func (f from) RemoteAddr() net.Addr { return f.addr }
+func network(a net.Addr) netip.Prefix { return peer.Network(peer.Address(a)) }
 
 func prefix(t *testing.T, address string) netip.Prefix {
 	t.Helper()
 	if address == "" {
-		return addressOf(from{addr: &net.UnixAddr{Name: "@"}})
+		return network(&net.UnixAddr{Name: "@"})
 	}
-	return addressOf(from{addr: net.TCPAddrFromAddrPort(netip.MustParseAddrPort(address))})
+	return network(net.TCPAddrFromAddrPort(netip.MustParseAddrPort(address)))
 }
 
 func TestAddressOf(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/synthetism/edgebroker/internal/peer"
 	"github.com/synthetism/edgebroker/wire"
 )
 
@@ -100,7 +101,7 @@ func NewGate(o Options) *Gate {
 
 // admit makes a connection of nc, or closes it and returns nil.
 func (g *Gate) admit(listener string, nc net.Conn) *Conn {
-	reason, from := "", addressOf(nc)
+	reason, from := "", peer.Network(peer.Address(nc.RemoteAddr()))
 	g.mu.Lock()
 	switch l := &g.opts.Limits; {
 	case g.shut:
