@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -71,7 +72,7 @@ func (c AccessConfig) load(g guards, before []auth.Source) (_ *accessFiles, err 
 			err = fmt.Errorf("%w: %w", ErrAccess, err)
 		}
 	}()
-	sources := before
+	sources := slices.Clone(before)
 	if c.Certificates != "" {
 		s, err := auth.NewCertificateSource(c.Certificates, false)
 		if err != nil {

@@ -107,13 +107,17 @@ func (c HTTPAuthConfig) findings() []finding {
 }
 
 // fileFindings checks the path of a file that may be left out.
-func fileFindings(path, file string) []finding {
+func fileFindings(path, file string) []finding { return pathFindings(path, file, "file") }
+
+// pathFindings checks the path of something, such as a file, that may be left
+// out.
+func pathFindings(path, name, what string) []finding {
 	switch {
-	case file == "":
+	case name == "":
 		return nil
-	case !filepath.IsAbs(file):
-		return []finding{{path: path, what: quoteShort(file) + " is not an absolute path", mend: "write the path of the file from / on"}}
-	case strings.ContainsRune(file, 0):
+	case !filepath.IsAbs(name):
+		return []finding{{path: path, what: quoteShort(name) + " is not an absolute path", mend: "write the path of the " + what + " from / on"}}
+	case strings.ContainsRune(name, 0):
 		return []finding{{path: path, what: "the path holds a zero byte", mend: "remove it"}}
 	}
 	return nil

@@ -3,7 +3,6 @@ package appliance
 import (
 	"fmt"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/synthetism/edgebroker/wire"
@@ -93,14 +92,10 @@ func (s StorageConfig) findings() []finding {
 }
 
 func directoryFindings(path, dir string) []finding {
-	switch {
-	case dir == "":
-		return nil
-	case !filepath.IsAbs(dir):
-		return []finding{{path: path, what: quoteShort(dir) + " is not an absolute path", mend: "write the path of the folder from / on"}}
-	case strings.ContainsRune(dir, 0):
-		return []finding{{path: path, what: "the path holds a zero byte", mend: "remove it"}}
-	case filepath.Clean(dir) == "/":
+	if out := pathFindings(path, dir, "folder"); len(out) > 0 {
+		return out
+	}
+	if dir != "" && filepath.Clean(dir) == "/" {
 		return []finding{{path: path, what: "/ is no place for a store", mend: "name a folder of its own, such as /var/lib/edgebroker"}}
 	}
 	return nil

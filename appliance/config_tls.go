@@ -3,7 +3,6 @@ package appliance
 import (
 	"cmp"
 	"errors"
-	"path/filepath"
 	"strings"
 
 	"github.com/synthetism/edgebroker/certs"
@@ -64,10 +63,8 @@ func tlsFindings(i int, l ListenerConfig) []finding {
 		case !l.Secure():
 		case f.path == "" && (f.key == "certificate" || f.key == "key"):
 			out = append(out, finding{path: at, what: "a " + l.Type + " listener needs one", mend: "set the path of a PEM file"})
-		case isFile && f.path != "" && !filepath.IsAbs(f.path):
-			out = append(out, finding{path: at, what: quoteShort(f.path) + " is not an absolute path", mend: "write the path of the file from / on"})
-		case isFile && strings.ContainsRune(f.path, 0):
-			out = append(out, finding{path: at, what: "the path holds a zero byte", mend: "remove it"})
+		case isFile:
+			out = append(out, fileFindings(at, f.path)...)
 		}
 	}
 	if !l.Secure() {
@@ -91,8 +88,8 @@ func tlsFindings(i int, l ListenerConfig) []finding {
 	return out
 }
 
-// fileFindings checks the files that the configuration names.
-func (c Config) fileFindings() []finding {
+// certificateFindings checks the files of certificates that listeners name.
+func (c Config) certificateFindings() []finding {
 	var out []finding
 	for i, l := range c.Listeners {
 		if !l.Secure() {
@@ -136,13 +133,12 @@ func cutLast(s, sep string) (before, after string, found bool) {
 	return s, "", false
 }
 
-// CheckConfig says all that is wrong with a config file and with the files of
-// certificates that it names; the error is that of [LoadConfig].
-func CheckConfig(path string) error {
+// CheckConfig is [LoadConfig] that says all that is wrong with the files of
+// certificates, too, that the config file names.
+func CheckConfig(path string) (Config, error) {
 	src, err := readConfig(path)
 	if err != nil {
-		return err
+		return Config{}, err
 	}
-	_, err = parseConfig(path, src, Config.fileFindings)
-	return err
+	return parseConfig(path, src, Config.certificateFindings)
 }

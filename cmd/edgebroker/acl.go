@@ -10,7 +10,6 @@ import (
 
 	"github.com/synthetism/edgebroker/acl"
 	"github.com/synthetism/edgebroker/appliance"
-	"github.com/synthetism/edgebroker/auth"
 )
 
 func aclCommand(e *env) *cli.Command {
@@ -108,15 +107,11 @@ func testACL(e *env, c *cli.Context) error {
 
 // addGroups adds the groups that the subject has in the file of users.
 func addGroups(s *acl.Subject, path string) error {
-	v, err := auth.NewVerifier(auth.DefaultVerifierLimits())
+	users, err := usersIn(path)
 	if err != nil {
 		return err
 	}
-	f, err := auth.LoadPasswordFile(path, v)
-	if err != nil {
-		return err
-	}
-	for _, u := range f.Users() {
+	for _, u := range users {
 		if u.Name == s.User {
 			s.Groups = append(s.Groups, u.Groups...)
 		}

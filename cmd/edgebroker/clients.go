@@ -79,19 +79,8 @@ func listClients(e *env, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	switch format {
-	case "json":
-		if clients == nil {
-			clients = []statsd.Client{}
-		}
-		return writeJSON(e.stdout, clients, true)
-	case "jsonl":
-		for i := range clients {
-			if err := writeJSON(e.stdout, &clients[i], false); err != nil {
-				return err
-			}
-		}
-		return nil
+	if format != "table" {
+		return writeList(e.stdout, clients, format)
 	}
 	return statsd.WriteClients(e.stdout, clients)
 }

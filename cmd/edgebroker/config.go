@@ -25,10 +25,7 @@ func configCommand(e *env) *cli.Command {
 					if err != nil {
 						return err
 					}
-					if err := appliance.CheckConfig(args[0]); err != nil {
-						return configFailure(err)
-					}
-					cfg, err := appliance.LoadConfig(args[0])
+					cfg, err := appliance.CheckConfig(args[0])
 					if err != nil {
 						return configFailure(err)
 					}

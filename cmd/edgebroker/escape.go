@@ -61,6 +61,20 @@ func writeJSON(w io.Writer, v any, indented bool) error {
 	return err
 }
 
+// writeList writes a list in format json, as one document, or jsonl, one for
+// each line.
+func writeList[T any](w io.Writer, list []T, format string) error {
+	if format == "json" {
+		return writeJSON(w, append([]T{}, list...), true) // [] also where there is none
+	}
+	for i := range list {
+		if err := writeJSON(w, &list[i], false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // terminalSafe escapes the unprintable characters that encoding/json leaves in
 // strings (DEL, C1 controls, bidirectional overrides). Outside strings JSON
 // has none, so the document keeps its meaning.

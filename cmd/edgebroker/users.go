@@ -237,6 +237,19 @@ func userFailure(err error) error {
 	return err
 }
 
+// usersIn reads the file of users at path.
+func usersIn(path string) ([]auth.User, error) {
+	v, err := auth.NewVerifier(auth.DefaultVerifierLimits())
+	if err != nil {
+		return nil, err
+	}
+	f, err := auth.LoadPasswordFile(path, v)
+	if err != nil {
+		return nil, err
+	}
+	return f.Users(), nil
+}
+
 // listedUser is the JSON of one user.
 type listedUser struct {
 	Name   string   `json:"name"`
@@ -256,28 +269,16 @@ func listUsers(e *env, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	v, err := auth.NewVerifier(auth.DefaultVerifierLimits())
-	if err != nil {
-		return err
-	}
-	f, err := auth.LoadPasswordFile(path, v)
+	users, err := usersIn(path)
 	if err != nil {
 		return userFailure(err)
 	}
 	list := []listedUser{}
-	for _, u := range f.Users() {
+	for _, u := range users {
 		list = append(list, listedUser{u.Name, append([]string{}, u.Groups...), u.Kind})
 	}
-	switch format {
-	case "json":
-		return writeJSON(e.stdout, list, true)
-	case "jsonl":
-		for _, u := range list {
-			if err := writeJSON(e.stdout, u, false); err != nil {
-				return err
-			}
-		}
-		return nil
+	if format != "table" {
+		return writeList(e.stdout, list, format)
 	}
 	tw := tabwriter.NewWriter(e.stdout, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(tw, "USER\tGROUPS\tHASH")
