@@ -145,6 +145,10 @@ func (l *Log) next(now time.Time) (next step, wait time.Duration) {
 func (l *Log) tell() {
 	l.mu.Lock()
 	list := l.told
+	if len(list) == 0 {
+		l.mu.Unlock()
+		return // and no Commit that comes now waits for this one
+	}
 	l.told = l.told0[:0]
 	l.telling = true
 	l.mu.Unlock()

@@ -34,6 +34,7 @@ func TestFlushBound(t *testing.T) {
 				all = append(all, sent{e, time.Now()})
 				r := make(result, 1)
 				l.Commit(journal.Flush, r)
+				synctest.Wait() // at this very moment a sync may end, and the committer tell
 				select {
 				case err := <-r:
 					must(t, err)

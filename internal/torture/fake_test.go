@@ -194,6 +194,10 @@ func (b *fakeBroker) frame(s *fakeSession, f wire.Frame) {
 		t := wire.PUBACK
 		if p.QoS == 2 {
 			t, s.open[p.PacketID] = wire.PUBREC, true
+			if b.fault == openTwice && b.n%100 == 0 {
+				s.conn.Close() // PUBREC is lost, so the message comes again
+				return
+			}
 		}
 		s.write(wire.AppendAck(nil, t, s.version, p.PacketID, wire.Success))
 	case wire.PUBACK, wire.PUBREC, wire.PUBREL, wire.PUBCOMP:
