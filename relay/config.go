@@ -53,11 +53,32 @@ type QueueRules struct {
 	WhenFull       Policy // what gives way when the queue is full
 }
 
-func (r *Relay) rulesFor(clientID, username string) *QueueRules {
-	if r.cfg.QueueFor != nil {
-		return r.cfg.QueueFor(clientID, username)
+// conf is the Config in force.
+func (r *Relay) conf() *Config { return r.cfg.Load() }
+
+// Reconfigure puts cfg in force, for sessions that are there, too. What is told
+// clients in CONNACK, ReceiveMaximum and MaxTopicAlias, and MaxInflight count
+// from a client's next connection on. What is beyond a bound that has become
+// lower stays until it goes by itself. RouteCacheEntries stays as it was.
+func (r *Relay) Reconfigure(cfg Config) {
+	r.cfg.Store(&cfg)
+	r.retained.bound(cfg.MaxRetained, cfg.MaxRetainedBytes)
+	for _, s := range r.all() {
+		s.mu.Lock()
+		s.rules.Store(r.rulesFor(s.id, s.username))
+		if !s.ended.Load() {
+			s.weighLocked()
+		}
+		s.mu.Unlock()
 	}
-	return &r.cfg.Queue
+	r.subs.moved() // the levels of topics are counted when a route is made
+}
+
+func (r *Relay) rulesFor(clientID, username string) *QueueRules {
+	if r.conf().QueueFor != nil {
+		return r.conf().QueueFor(clientID, username)
+	}
+	return &r.conf().Queue
 }
 
 // DefaultConfig returns limits for a gateway with 256 MB of memory.

@@ -43,7 +43,7 @@ func (s *Session) pushLocked(d delivery) (any bool) {
 		return false
 	}
 	size, r := d.msg.size(), s.relay
-	if d.live0() && s.queue.live0+size > int64(r.cfg.MaxOutbound) {
+	if d.live0() && s.queue.live0+size > int64(r.conf().MaxOutbound) {
 		s.drop(DropSlowConsumer, d.msg.origin(0), 1)
 		return false
 	}
@@ -131,7 +131,7 @@ func (s *Session) fitsLocked(size int64, kept bool) bool {
 	if n >= rules.MaxQueued || own > rules.MaxQueuedBytes {
 		return false
 	}
-	total, used := s.relay.cfg.TotalQueuedBytes, s.relay.queuedBytes.Load()+size
+	total, used := s.relay.conf().TotalQueuedBytes, s.relay.queuedBytes.Load()+size
 	if kept {
 		if used > total-total/4 {
 			s.relay.relieve()
@@ -177,7 +177,7 @@ func (s *Session) pumpLocked() bool {
 	defer putScratch(buf)
 	defer s.weighLocked()
 	w, any := writer{link: l.link, buf: *buf}, false
-	limit := s.relay.cfg.MaxOutbound / 2
+	limit := s.relay.conf().MaxOutbound / 2
 	for {
 		resend := s.window.current < s.window.n
 		if !resend && s.queue.len() == 0 {
@@ -371,7 +371,7 @@ func (s *Session) flush() {
 			return
 		}
 		l.link.Flush()
-		if !s.starved.Load() || l.link.Pending() > s.relay.cfg.MaxOutbound/4 {
+		if !s.starved.Load() || l.link.Pending() > s.relay.conf().MaxOutbound/4 {
 			return
 		}
 		s.mu.Lock()

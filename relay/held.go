@@ -76,7 +76,7 @@ func (p *Port) holdBack(raw []byte) error {
 // holds reports whether n bytes more may be held back, which makes it bytes for
 // the connection.
 func (r *Relay) holds(bytes, n int64) bool {
-	return bytes <= maxHeld && r.queuedBytes.Load()+n <= r.cfg.TotalQueuedBytes
+	return bytes <= maxHeld && r.queuedBytes.Load()+n <= r.conf().TotalQueuedBytes
 }
 
 // retry takes on what there is room for by now.
@@ -100,7 +100,7 @@ func (p *Port) retry(h *held) {
 	}
 	switch {
 	case len(h.frames) == 0:
-	case time.Since(h.since) >= p.relay.cfg.RefuseWait:
+	case time.Since(h.since) >= p.relay.conf().RefuseWait:
 		if f, _, err := wire.Scan(h.frames[0], 0); err == nil {
 			if pub, err := wire.DecodePublish(f, p.version); err == nil {
 				p.relay.reportRefusal(p.id, string(pub.Topic), wire.QuotaExceeded)

@@ -41,6 +41,7 @@ type Port struct {
 	publisher
 	link    Link
 	connect Connect
+	told    *Config // what was in force when CONNACK told the client about it
 	present bool
 
 	serial      uint64     // tells the Ports of a session apart
@@ -80,12 +81,12 @@ func (p *Port) Attach(link Link) {
 	if s.port != p || s.ended.Load() {
 		return
 	}
-	window := r.cfg.MaxInflight
+	window := r.conf().MaxInflight
 	if n := int(p.connect.ReceiveMaximum); n > 0 && n < window {
 		window = n // [MQTT-3.3.4-9]
 	}
 	l := &live{port: p, link: link, version: p.version, maxPacket: int(min(p.connect.MaxPacket, 1<<28)), window: window}
-	if n := min(p.connect.TopicAliasMaximum, r.cfg.MaxTopicAlias); n > 0 && p.version == wire.V5 {
+	if n := min(p.connect.TopicAliasMaximum, p.told.MaxTopicAlias); n > 0 && p.version == wire.V5 {
 		l.aliases = &aliases{limit: int(n)}
 	}
 	s.live.Store(l)
@@ -96,7 +97,7 @@ func (p *Port) Attach(link Link) {
 // Nothing is sent until Flush. An error is a *wire.Error: the connection must
 // end, a v5 client being told its Reason.
 func (p *Port) Receive(f wire.Frame) error {
-	if f.Type == wire.PUBLISH && p.relay.paced {
+	if f.Type == wire.PUBLISH && p.relay.conf().Rate.limits() {
 		if err := p.keepPace(len(f.Raw)); err != nil {
 			return err
 		}
@@ -176,7 +177,7 @@ func (p *Port) accept(pub *wire.Publish, rt *route, allowed bool, raw []byte) er
 
 // resolveAlias sets or reads the alias of pub. [MQTT-3.3.2-7]
 func (p *Port) resolveAlias(pub *wire.Publish) error {
-	limit := p.relay.cfg.MaxTopicAlias
+	limit := p.told.MaxTopicAlias
 	if pub.Alias > limit {
 		return &wire.Error{Reason: wire.TopicAliasInvalid, Rule: "[MQTT-3.3.2-9]",
 			Detail: fmt.Sprintf("topic alias %d is above the Topic Alias Maximum of %d", pub.Alias, limit)}
@@ -202,7 +203,7 @@ func (r *Relay) check(pub *wire.Publish, rt *route, allowed bool) wire.Reason {
 	switch {
 	case !allowed, pub.Topic[0] == '$':
 		return wire.NotAuthorized
-	case rt.levels > r.cfg.MaxTopicLevels:
+	case rt.levels > r.conf().MaxTopicLevels:
 		return wire.TopicNameInvalid
 	case pub.Retain && len(pub.Payload) > 0 && !r.retained.room(pub):
 		return wire.QuotaExceeded
@@ -224,9 +225,9 @@ func (p *Port) receiveOnce(id uint16) (known bool, err error) {
 		p.answers = wire.AppendAck(p.answers, wire.PUBREC, p.version, id, wire.Success)
 		return true, nil
 	}
-	if p.version == wire.V5 && p.open >= int(p.relay.cfg.ReceiveMaximum) {
+	if p.version == wire.V5 && p.open >= int(p.told.ReceiveMaximum) {
 		return false, &wire.Error{Reason: wire.ReceiveMaximumExceeded, Rule: "[MQTT-3.3.4-7]",
-			Detail: fmt.Sprintf("more than %d QoS 2 publishes without PUBREL", p.relay.cfg.ReceiveMaximum)}
+			Detail: fmt.Sprintf("more than %d QoS 2 publishes without PUBREL", p.told.ReceiveMaximum)}
 	}
 	if s.inbound == nil {
 		s.inbound = make(map[uint16]inbound)

@@ -211,7 +211,7 @@ func (l *live) plain(size int) bool {
 // sendFrames appends the run's frames to a connected session's link.
 func (p *publisher) sendFrames(s *Session, l *live) {
 	run := &p.run
-	if l.link.Pending() > p.relay.cfg.MaxOutbound {
+	if l.link.Pending() > p.relay.conf().MaxOutbound {
 		s.drop(DropSlowConsumer, origin{p.id, run.rt.topic, 0}, run.n)
 		return
 	}

@@ -31,7 +31,7 @@ const paceStep = 100 * time.Millisecond
 // keepPace takes a PUBLISH of n bytes into account, and waits until the client's
 // rate allows it. It reports the error with which the connection must end.
 func (p *Port) keepPace(n int) error {
-	b, rate := &p.pace, &p.relay.cfg.Rate
+	b, rate := &p.pace, &p.relay.conf().Rate
 	if rate.Messages > 0 {
 		b.messages--
 	}
@@ -73,6 +73,7 @@ func (b *pace) fill(rate *Rate, now time.Time) (wait time.Duration) {
 	full := true
 	refill := func(level *float64, perSecond float64) {
 		if perSecond == 0 {
+			*level = 0 // whatever an earlier Config has left
 			return
 		}
 		*level += passed * perSecond

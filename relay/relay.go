@@ -14,7 +14,7 @@ import (
 // Relay routes messages between sessions. All methods may be called from any
 // goroutine.
 type Relay struct {
-	cfg     Config
+	cfg     atomic.Pointer[Config] // see conf
 	bus     *events.Bus
 	log     *slog.Logger
 	store   Store // nil: memory only
@@ -32,7 +32,6 @@ type Relay struct {
 	stuffed     atomic.Int64 // sessions whose queues are at a limit
 	closed      atomic.Bool
 
-	paced       bool // there is a Config.Rate
 	slowed      atomic.Uint64
 	setRetained func(m, old *Message) // records a retained message; nil without a store
 	sessionIDs  atomic.Uint64         // the last number given to a session that the store knows
@@ -62,8 +61,8 @@ const sweepInterval = time.Minute
 
 // New returns a Relay that reports to bus. store may be nil; see Store.
 func New(cfg Config, store Store, bus *events.Bus, log *slog.Logger) *Relay {
-	r := &Relay{cfg: cfg, bus: bus, log: log, store: store, started: time.Now(), sessions: make(map[string]*Session), ending: make(map[*Session]struct{})}
-	r.paced = cfg.Rate.limits()
+	r := &Relay{bus: bus, log: log, store: store, started: time.Now(), sessions: make(map[string]*Session), ending: make(map[*Session]struct{})}
+	r.cfg.Store(&cfg)
 	r.routes = routes{subs: &r.subs, limit: cfg.RouteCacheEntries, byName: make(map[string]*route)}
 	r.retained = retained{maxCount: cfg.MaxRetained, maxBytes: cfg.MaxRetainedBytes, now: r.now}
 	if store != nil {
@@ -129,10 +128,10 @@ func (r *Relay) Close() {
 // have ended; Ports of one client identifier are opened one after the other.
 // The error is ErrSessions or ErrNotOwner, and then nothing has changed.
 func (r *Relay) Open(c Connect) (*Port, error) {
-	if limit := r.cfg.MaxSessionExpiry; limit > 0 {
+	if limit := r.conf().MaxSessionExpiry; limit > 0 {
 		c.Expiry = min(c.Expiry, uint32(min(limit/time.Second, never)))
 	}
-	p := &Port{connect: c}
+	p := &Port{connect: c, told: r.conf()}
 	p.publisher = publisher{relay: r, id: c.ClientID, version: c.Version, access: access{c.Access}}
 
 	r.mu.Lock()
@@ -141,7 +140,7 @@ func (r *Relay) Open(c Connect) (*Port, error) {
 		r.mu.Unlock()
 		return nil, ErrNotOwner
 	}
-	if most := r.cfg.MaxSessions; s == nil && c.Expiry > 0 && most > 0 && len(r.sessions) >= most {
+	if most := r.conf().MaxSessions; s == nil && c.Expiry > 0 && most > 0 && len(r.sessions) >= most {
 		r.mu.Unlock()
 		return nil, ErrSessions
 	}
@@ -294,7 +293,7 @@ func (p *Port) leave(e End) {
 }
 
 func (p *Port) cap() uint32 {
-	if limit := p.relay.cfg.MaxSessionExpiry; limit > 0 {
+	if limit := p.relay.conf().MaxSessionExpiry; limit > 0 {
 		return uint32(min(limit/time.Second, never))
 	}
 	return never

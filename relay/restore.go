@@ -44,8 +44,8 @@ func (r *Relay) restoreSession(st *SessionState) {
 	s := &Session{relay: r, id: st.Terms.ClientID, username: st.Terms.Username, owner: st.Terms.Owner, subject: st.Terms.Subject, created: time.Now(),
 		seq: st.NextSeq, seen: st.Sent, will: st.Will, willDue: st.WillDue, detached: st.Detached}
 	s.rules.Store(r.rulesFor(s.id, s.username))
-	if r.cfg.AccessOf != nil {
-		s.willAccess = access{r.cfg.AccessOf(st.Terms)}
+	if r.conf().AccessOf != nil {
+		s.willAccess = access{r.conf().AccessOf(st.Terms)}
 		s.access.Store(&s.willAccess)
 	}
 	s.unchecked = st.NextSeq + 1 // rights may have changed meanwhile

@@ -62,6 +62,13 @@ func (r *retained) set(m *Message, record func(m, old *Message)) {
 	r.replaceLocked(n, m)
 }
 
+// bound sets what new topics must fit into.
+func (r *retained) bound(count int, bytes int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.maxCount, r.maxBytes = count, bytes
+}
+
 // getLocked returns the retained message of topic, nil if it has none.
 func (r *retained) getLocked(topic string) *Message {
 	n := &r.root

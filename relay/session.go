@@ -86,7 +86,7 @@ func (s *Session) durable() bool { return s.expiry.Load() > 0 }
 // behind reports whether the session's client does not keep up.
 func (s *Session) behind() bool {
 	l := s.live.Load()
-	return s.starved.Load() || (l != nil && l.link.Pending() > s.relay.cfg.MaxOutbound/2)
+	return s.starved.Load() || (l != nil && l.link.Pending() > s.relay.conf().MaxOutbound/2)
 }
 
 // detachLocked forgets p's connection. It reports whether p still owned the

@@ -70,7 +70,7 @@ func (s *Session) behindLocked(d *delivery) bool {
 	if !d.kept {
 		return d.qos > 0 && !s.spill.empty() && s.recorded.Load() == 0
 	}
-	return !s.spill.empty() || s.queue.bytes+s.window.bytes > s.relay.cfg.SpillBytes
+	return !s.spill.empty() || s.queue.bytes+s.window.bytes > s.relay.conf().SpillBytes
 }
 
 // trailLocked puts d at the end of the tail.
@@ -80,7 +80,7 @@ func (s *Session) trailLocked(d delivery) {
 	if s.recorded.Load() == 0 {
 		return
 	}
-	if t.len() >= chunkEntries || t.bytes >= min(chunkBytes, s.relay.cfg.SpillBytes/2) {
+	if t.len() >= chunkEntries || t.bytes >= min(chunkBytes, s.relay.conf().SpillBytes/2) {
 		s.writeChunkLocked(t, len(s.spill.chunks))
 	}
 }
@@ -389,7 +389,7 @@ func (r *Relay) relieve() {
 	r.background(func() {
 		defer r.relieving.Store(false)
 		for _, s := range r.all() {
-			if r.queuedBytes.Load() < r.cfg.TotalQueuedBytes/2 {
+			if r.queuedBytes.Load() < r.conf().TotalQueuedBytes/2 {
 				return
 			}
 			s.relieve()

@@ -28,7 +28,7 @@ func (p *Port) Subscribe(subs []Subscription, done Done) ([]wire.Reason, []Grant
 	p.holding++
 	s.queued0.Add(1)
 	for i, want := range subs {
-		if wire.ValidFilter(want.Filter) != nil || depth(want.Filter) > r.cfg.MaxTopicLevels {
+		if wire.ValidFilter(want.Filter) != nil || depth(want.Filter) > r.conf().MaxTopicLevels {
 			codes[i] = wire.TopicFilterInvalid
 			continue
 		}
@@ -65,7 +65,7 @@ func (s *Session) subscribe(want Subscription) (existed bool, _ wire.Reason) {
 	sub, old := &subscription{Subscription: want, session: s}, s.subs[want.Filter]
 	if old == nil {
 		cost := filterCost(want.Filter)
-		if s.filters+cost > s.relay.cfg.MaxFilterBytes {
+		if s.filters+cost > s.relay.conf().MaxFilterBytes {
 			return false, wire.QuotaExceeded
 		}
 		s.filters += cost
