@@ -199,24 +199,11 @@ func (p *Policy) Resolve(s Subject) *Rights {
 		state[1] = fitnessOf(s.ClientID)
 	}
 	var mine [reaches][]int32
-	consider := func(rules []int32) {
-		for _, i := range rules {
-			if c := &p.compiled[i]; c.misfit(&s) == selectors {
-				mine[c.reach] = append(mine[c.reach], i)
-			}
-		}
-	}
-	consider(p.rest)
-	consider(p.byName[anchor{byUser, s.User}])
-	consider(p.byName[anchor{byClient, s.ClientID}])
-	consider(p.byName[anchor{byCert, s.CertName}])
-	for _, g := range s.Groups {
-		consider(p.byName[anchor{byGroup, g}])
+	for _, i := range p.fitting(&s) {
+		mine[p.compiled[i].reach] = append(mine[p.compiled[i].reach], i)
 	}
 	r := &Rights{policy: p, names: names{s.User, s.ClientID}}
 	for i, rules := range mine {
-		slices.Sort(rules)
-		rules = slices.Compact(rules) // a group may be named twice
 		switch {
 		case len(rules) == 0:
 			r.parts[i] = &p.none

@@ -2,7 +2,6 @@ package appliance
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +13,6 @@ import (
 	"github.com/synthetism/edgebroker/acl"
 	"github.com/synthetism/edgebroker/auth"
 	"github.com/synthetism/edgebroker/hooks"
-	"github.com/synthetism/edgebroker/statsd"
 )
 
 // What a program needs to tell the broker who its clients are.
@@ -56,9 +54,9 @@ func newGuards() guards {
 
 // accessFiles is what the access section has led to.
 type accessFiles struct {
-	source auth.Source // nil: nobody is asked who they are
-	policy *acl.Policy // nil: everything is allowed
-	users  map[string]bool
+	source auth.Source        // nil: nobody is asked who they are
+	policy *acl.Policy        // nil: everything is allowed
+	users  *auth.PasswordFile // nil: there is none
 	rules  int
 	close  func()
 }
@@ -92,10 +90,7 @@ func (c AccessConfig) load(g guards, before []auth.Source) (_ *accessFiles, err 
 		if err != nil {
 			return nil, fmt.Errorf("access.passwords: %w", err)
 		}
-		a.users = make(map[string]bool)
-		for _, u := range f.Users() {
-			a.users[u.Name] = true
-		}
+		a.users = f
 		sources = append(sources, f)
 	}
 	if c.HTTP.URL != "" {
@@ -186,55 +181,11 @@ func (c Config) CheckFiles() (warnings []string, err error) {
 	return warnings, nil
 }
 
-// rulesOf are the hooks' rules that a and the listeners make.
-func (b *Broker) rulesOf(a *accessFiles) *hooks.Rules {
-	r := &hooks.Rules{Anonymous: make(map[string]bool), Source: a.source, Policy: a.policy, Certificates: b.cfg.Access.Certificates != "" || len(b.authSources) > 0}
-	for _, l := range b.cfg.Listeners {
-		r.Anonymous[l.Name] = b.cfg.anonymous(l, len(b.authSources) > 0)
+// rulesOf are the hooks' rules that c, and a, which it has led to, make.
+func (b *Broker) rulesOf(c Config, a *accessFiles) *hooks.Rules {
+	r := &hooks.Rules{Anonymous: make(map[string]bool), Source: a.source, Policy: a.policy, Certificates: c.Access.Certificates != "" || len(b.authSources) > 0}
+	for _, l := range c.Listeners {
+		r.Anonymous[l.Name] = c.anonymous(l, len(b.authSources) > 0)
 	}
 	return r
 }
-
-// ReloadReport is what a Reload has put in force.
-type ReloadReport = statsd.Reloaded
-
-// Reload reads the files of the access section and the certificates of listeners
-// again. With an error nothing of the access section is put in force, and of the
-// certificates those that are good. What is no longer allowed ends at once: for
-// live subscriptions, for messages that wait, and for clients whose user is no
-// longer in the password file.
-func (b *Broker) Reload(context.Context) (ReloadReport, error) {
-	b.reloading.Lock()
-	defer b.reloading.Unlock()
-	b.mu.Lock()
-	running := b.state == started
-	b.mu.Unlock()
-	if !running {
-		return ReloadReport{}, fmt.Errorf("reload: %w: the broker does not run", ErrState)
-	}
-	a, err := b.cfg.Access.load(b.guards, b.authSources)
-	if err == nil {
-		if err = b.ReloadCertificates(); err != nil {
-			a.close()
-		}
-	}
-	if err != nil {
-		b.log.Error("reload failed, everything stays as it was", "error", err)
-		return ReloadReport{}, fmt.Errorf("reload: %w", err)
-	}
-	old := b.files
-	b.files = a
-	b.access.SetRules(b.rulesOf(a))
-	b.relay.AccessChanged()
-	old.close()
-	r := ReloadReport{Users: len(a.users), Rules: a.rules}
-	if b.cfg.Access.Passwords != "" {
-		r.Disconnected = b.sessions.KickWhere(func(id auth.Identity) bool { return id.Source == passwordSource && !a.users[id.Name] })
-	}
-	b.system("reloaded", fmt.Sprintf("%d users, %d rules, %d clients disconnected", r.Users, r.Rules, r.Disconnected))
-	b.log.Info("reloaded", "users", r.Users, "rules", r.Rules, "disconnected", r.Disconnected)
-	return r, nil
-}
-
-// passwordSource is what auth calls the password file.
-const passwordSource = "password"

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 
@@ -34,7 +35,7 @@ var (
 // Stop. Except for Start, its methods may be called at any time, from any
 // goroutine.
 type Broker struct {
-	cfg     Config
+	cfg     atomic.Pointer[Config] // in force; see conf
 	log     *slog.Logger
 	version string
 	control bool
@@ -45,30 +46,32 @@ type Broker struct {
 	authByName   map[string]AuthMethod
 	responseInfo func(client string) string // nil: none
 
-	bus       *events.Bus
-	store     *store.Store  // nil: state is kept in memory
-	recovery  *store.Report // what was found in it
-	relay     *relay.Relay
-	gate      *listen.Gate
-	access    *hooks.Access
-	guards    guards
-	sessions  *hooks.Sessions
-	server    *mqtt.Server
-	listeners []*listen.Listener
-	taken     []string // listeners that have got a socket of the service manager
-	sources   []source // of the certificates of those that speak TLS
-	sampler   *statsd.Sampler
-	stats     *statsd.Server
+	bus      *events.Bus
+	store    *store.Store  // nil: state is kept in memory
+	recovery *store.Report // what was found in it
+	relay    *relay.Relay
+	gate     *listen.Gate
+	access   *hooks.Access
+	guards   guards
+	sessions *hooks.Sessions
+	server   *mqtt.Server
+	sampler  *statsd.Sampler
+	stats    *statsd.Server
 
-	reloading sync.Mutex // held by Reload
+	reread func() (Config, error) // reads the configuration again; nil: only what it names is read
+	level  *slog.LevelVar         // of log, nil if it cannot be changed
+
+	reloading sync.Mutex // held while the configuration changes, before mu
 	files     *accessFiles
 
-	mu      sync.Mutex // guards everything that follows
-	state   state
-	cancel  context.CancelFunc // ends the goroutines that Start has started
-	running sync.WaitGroup
-	stopped chan struct{} // closed when Stop is done
-	stopErr error
+	mu        sync.Mutex // guards everything that follows
+	state     state
+	endpoints []*endpoint        // in the order of the configuration
+	run       context.Context    // of the goroutines that Start has started
+	cancel    context.CancelFunc // ends run
+	running   sync.WaitGroup
+	stopped   chan struct{} // closed when Stop is done
+	stopErr   error
 }
 
 type state int
@@ -102,8 +105,9 @@ func WithSockets(sockets []systemd.Socket) Option {
 // New makes a broker of cfg. It does no I/O and starts nothing. The error
 // lists everything that is wrong with cfg, or names an option that is.
 func New(cfg Config, opts ...Option) (*Broker, error) {
-	b := &Broker{cfg: cfg, control: true, version: "unknown", stopped: make(chan struct{}),
+	b := &Broker{control: true, version: "unknown", stopped: make(chan struct{}),
 		log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	b.cfg.Store(&cfg)
 	for _, o := range opts {
 		o(b)
 	}
@@ -132,7 +136,7 @@ func (b *Broker) Start(ctx context.Context) error {
 		return fmt.Errorf("start: %w", err)
 	}
 	b.guards = newGuards()
-	files, err := b.cfg.Access.load(b.guards, b.authSources)
+	files, err := b.conf().Access.load(b.guards, b.authSources)
 	if err != nil {
 		b.state = stopping
 		close(b.stopped)
@@ -151,11 +155,10 @@ func (b *Broker) Start(ctx context.Context) error {
 		b.unbind(ctx)
 		return err
 	}
-	run, cancel := context.WithCancel(context.Background())
-	b.cancel = cancel
-	b.running.Go(func() { _ = b.sampler.Run(run) })
-	for _, s := range b.sources {
-		b.running.Go(func() { _ = s.Run(run) })
+	b.run, b.cancel = context.WithCancel(context.Background())
+	b.running.Go(func() { _ = b.sampler.Run(b.run) })
+	for _, e := range b.endpoints {
+		b.watch(b.run, e)
 	}
 	if b.control {
 		b.running.Go(func() {
@@ -165,7 +168,7 @@ func (b *Broker) Start(ctx context.Context) error {
 		})
 	}
 	if err := b.server.Serve(); err != nil {
-		cancel()
+		b.cancel()
 		b.unbind(ctx)
 		b.running.Wait()
 		return fmt.Errorf("start mqtt server: %w", err)
@@ -177,9 +180,8 @@ func (b *Broker) Start(ctx context.Context) error {
 
 // assemble makes the parts.
 func (b *Broker) assemble(rec relay.Recovered) {
-	b.access = hooks.NewAccess(b.rulesOf(b.files), b.authByName, b.bus, b.log.With("component", "access"))
-	config := relayConfig(b.cfg)
-	config.AccessOf = b.access.Recovered
+	b.access = hooks.NewAccess(b.rulesOf(b.conf(), b.files), b.authByName, b.bus, b.log.With("component", "access"))
+	config := b.relayConfig(b.conf())
 	if b.store != nil {
 		b.relay = relay.New(config, b.store, b.bus, b.log.With("component", "relay"))
 		b.relay.Restore(rec)
@@ -187,35 +189,29 @@ func (b *Broker) assemble(rec relay.Recovered) {
 	} else {
 		b.relay = relay.New(config, nil, b.bus, b.log.With("component", "relay"))
 	}
-	b.sessions = hooks.NewSessions(b.relay, b.bus, hooks.Limits{
-		ReceiveMaximum: uint16(b.cfg.Limits.ReceiveMaximum),
-		MaxPacketSize:  uint32(b.cfg.Limits.MaxPacketSize),
-		MaxTopicAlias:  uint16(b.cfg.Limits.MaxTopicAlias),
-	}, b.responseInfo, b.forget)
+	b.sessions = hooks.NewSessions(b.relay, b.bus, hooks.Limits{MaxPacketSize: uint32(b.conf().Limits.MaxPacketSize)}, b.responseInfo, b.forget)
 	b.gate = listen.NewGate(listen.Options{
 		Limits: listen.Limits{
-			MaxConnections:          b.cfg.Limits.MaxConnections,
-			MaxPerAddress:           b.cfg.Limits.MaxPerAddress,
-			ConnectRate:             b.cfg.Limits.ConnectRate,
-			MaxUnauthenticated:      b.cfg.Limits.MaxUnauthenticated,
-			MaxUnauthenticatedBytes: b.cfg.Limits.MaxUnauthenticated * int(b.cfg.Limits.MaxConnectSize) / 4,
-			ConnectTimeout:          b.cfg.Limits.ConnectTimeout,
-			MaxConnectSize:          int(b.cfg.Limits.MaxConnectSize),
-			MaxPacketSize:           int(b.cfg.Limits.MaxPacketSize),
+			MaxConnections:          b.conf().Limits.MaxConnections,
+			MaxPerAddress:           b.conf().Limits.MaxPerAddress,
+			ConnectRate:             b.conf().Limits.ConnectRate,
+			MaxUnauthenticated:      b.conf().Limits.MaxUnauthenticated,
+			MaxUnauthenticatedBytes: b.conf().Limits.MaxUnauthenticated * int(b.conf().Limits.MaxConnectSize) / 4,
+			ConnectTimeout:          b.conf().Limits.ConnectTimeout,
+			MaxConnectSize:          int(b.conf().Limits.MaxConnectSize),
+			MaxPacketSize:           int(b.conf().Limits.MaxPacketSize),
 		},
-		LowWater: int(b.cfg.Limits.MaxOutboundBytes) / 4,
+		LowWater: int(b.conf().Limits.MaxOutboundBytes) / 4,
 		// Relay stops at MaxOutboundBytes; what comes on top are answers to
 		// what the client sends, so it is the client that must wait.
-		MaxOutbound: 4 * int(b.cfg.Limits.MaxOutboundBytes),
+		MaxOutbound: 4 * int(b.conf().Limits.MaxOutboundBytes),
 		Log:         b.log.With("component", "listen"),
 		OnEnd:       b.sessions.Ended,
 		OnRefuse:    b.refused,
 	})
 	b.server = newServer(b.log)
-	for i, l := range b.cfg.Listeners {
-		b.listeners = append(b.listeners, listen.New(listen.Config{
-			ID: l.Name, Type: l.Type, Address: l.Address, Bound: b.takeSocket(l), Mode: l.Mode, Origins: l.AllowedOrigins, TLS: b.tlsConfig(l), Key: fmt.Sprintf("listeners[%d].address", i),
-		}, b.gate))
+	for i, l := range b.conf().Listeners {
+		b.endpoints = append(b.endpoints, b.newEndpoint(i, l))
 	}
 	for _, h := range []mqtt.Hook{
 		b.access, b.sessions, hooks.NewSubscriptions(b.access, b.sessions),
@@ -230,28 +226,23 @@ func (b *Broker) assemble(rec relay.Recovered) {
 
 // bind opens every socket.
 func (b *Broker) bind() error {
-	if err := b.loadCertificates(); err != nil {
-		return fmt.Errorf("read certificates: %w", err)
-	}
-	if err := b.checkSockets(); err != nil {
+	if err := b.bindAll(); err != nil {
 		return err
-	}
-	for _, l := range b.listeners {
-		if err := b.server.AddListener(l); err != nil {
-			return err
-		}
 	}
 	if !b.control {
 		return nil
 	}
-	return b.stats.Listen(b.cfg.Control.Path(), b.cfg.Control.Mode)
+	return b.stats.Listen(b.conf().Control.Path(), b.conf().Control.Mode)
 }
 
 // unbind closes what bind has opened, when starting has failed, and ends the
 // handlers, which have had no event.
 func (b *Broker) unbind(ctx context.Context) {
-	for _, l := range b.listeners {
-		l.Close(nil)
+	for _, e := range b.endpoints {
+		e.listen.Close(nil)
+	}
+	for _, s := range b.sockets {
+		_ = s.Listener.Close()
 	}
 	_ = b.stats.Close(context.Background()) // nobody has been served
 	b.relay.Close()
@@ -288,10 +279,12 @@ func (b *Broker) Stop(ctx context.Context) error {
 	b.mu.Unlock()
 
 	b.system("stopping", "")
-	var errs []error
-	for _, l := range b.listeners {
-		l.Close(nil)
+	b.reloading.Lock() // a change that is under way ends first, and no other one begins
+	for _, e := range b.places() {
+		e.listen.Close(nil)
 	}
+	b.reloading.Unlock()
+	var errs []error
 	errs = append(errs, b.gate.Shutdown(ctx, wire.ServerShuttingDown, listen.EndServerShutdown))
 	if errs[0] == nil {
 		errs = append(errs, b.server.Close())
@@ -302,26 +295,12 @@ func (b *Broker) Stop(ctx context.Context) error {
 	errs = append(errs, b.closeStore())
 	errs = append(errs, b.bus.Close(ctx))
 	errs = append(errs, b.stats.Close(ctx))
-	b.reloading.Lock()
 	b.files.close()
-	b.reloading.Unlock()
 	b.cancel()
 	b.running.Wait()
 	b.stopErr = errors.Join(errs...)
 	close(b.stopped)
 	return b.stopErr
-}
-
-// Addr returns the address that a listener has bound, once Start has
-// returned; useful when the configured port is 0. It is empty for a name that
-// does not exist.
-func (b *Broker) Addr(listener string) string {
-	for _, l := range b.listeners {
-		if l.ID() == listener {
-			return l.Address()
-		}
-	}
-	return ""
 }
 
 func (b *Broker) system(what, detail string) {
@@ -343,8 +322,12 @@ func (b *Broker) forget(client string, conn *listen.Conn) {
 	}
 }
 
-func relayConfig(c Config) relay.Config {
+// conf is the configuration in force.
+func (b *Broker) conf() Config { return *b.cfg.Load() }
+
+func (b *Broker) relayConfig(c Config) relay.Config {
 	r := relay.DefaultConfig()
+	r.AccessOf = b.access.Recovered
 	r.MaxInflight = c.Limits.MaxInflight
 	r.ReceiveMaximum = uint16(c.Limits.ReceiveMaximum)
 	r.MaxTopicAlias = uint16(c.Limits.MaxTopicAlias)

@@ -32,7 +32,7 @@ func (b *Broker) On(eventType string, fn func(events.Event)) (unsubscribe func()
 	if t != events.Any && !t.BuiltIn() {
 		f, fn = custom(t, fn)
 	}
-	return b.bus.Subscribe("on "+eventType, f, b.cfg.Events.Queue, fn).Close
+	return b.bus.Subscribe("on "+eventType, f, b.conf().Events.Queue, fn).Close
 }
 
 // OnTopic calls fn for every message whose topic the MQTT filter matches. See
@@ -42,7 +42,7 @@ func (b *Broker) OnTopic(filter string, fn func(events.Event)) (unsubscribe func
 		return nil, fmt.Errorf("listen to topic filter %q: %w", filter, err)
 	}
 	f := events.Filter{Types: []events.Type{events.Message}, Topic: filter}
-	return b.bus.Subscribe("on topic "+filter, f, b.cfg.Events.Queue, fn).Close, nil
+	return b.bus.Subscribe("on topic "+filter, f, b.conf().Events.Queue, fn).Close, nil
 }
 
 // custom listens to messages that name type t. Most messages are told apart

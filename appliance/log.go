@@ -13,13 +13,15 @@ import (
 
 // NewLogger returns a logger that writes to w as c says: one line a record,
 // without a character that would move a terminal's cursor, whatever clients
-// call themselves.
-func NewLogger(c LogConfig, w io.Writer) *slog.Logger {
-	opts := &slog.HandlerOptions{Level: c.Level}
+// call themselves. Its level can be changed by level: see [WithLogLevel].
+func NewLogger(c LogConfig, w io.Writer) (log *slog.Logger, level *slog.LevelVar) {
+	level = new(slog.LevelVar)
+	level.Set(c.Level)
+	opts := &slog.HandlerOptions{Level: level}
 	if c.Format == LogJSON {
-		return slog.New(slog.NewJSONHandler(printable{w}, opts))
+		return slog.New(slog.NewJSONHandler(printable{w}, opts)), level
 	}
-	return slog.New(slog.NewTextHandler(w, opts))
+	return slog.New(slog.NewTextHandler(w, opts)), level
 }
 
 // printable is a writer of JSON that escapes the characters which JSON allows

@@ -17,7 +17,8 @@ func TestJSONLogIsPrintable(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want := rapid.String().Draw(t, "value")
 		var out bytes.Buffer
-		appliance.NewLogger(appliance.LogConfig{Format: appliance.LogJSON}, &out).Info("m", "client", want)
+		log, _ := appliance.NewLogger(appliance.LogConfig{Format: appliance.LogJSON}, &out)
+		log.Info("m", "client", want)
 		line, rest, _ := bytes.Cut(out.Bytes(), []byte("\n"))
 		if len(rest) > 0 || bytes.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) {
 			t.Fatalf("logged %q", out.Bytes())

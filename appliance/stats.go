@@ -65,9 +65,9 @@ func (b *Broker) listening() []statsd.Listener {
 	if b.state != started {
 		return nil
 	}
-	out := make([]statsd.Listener, len(b.listeners))
-	for i, l := range b.listeners {
-		out[i] = statsd.Listener{Name: l.ID(), Type: l.Protocol(), Address: l.Address()}
+	out := make([]statsd.Listener, len(b.endpoints))
+	for i, e := range b.endpoints {
+		out[i] = statsd.Listener{Name: e.cfg.Name, Type: e.listen.Protocol(), Address: e.listen.Address()}
 	}
 	return out
 }
@@ -154,7 +154,12 @@ func (k backend) Clients() []statsd.Client               { return k.b.Clients() 
 func (k backend) Client(id string) (statsd.Client, bool) { return k.b.Client(id) }
 func (k backend) Kick(id string) bool                    { return k.b.Kick(id) }
 
-func (k backend) Reload(ctx context.Context) (statsd.Reloaded, error) { return k.b.Reload(ctx) }
+func (k backend) Reload(ctx context.Context, try bool) (statsd.Reloaded, error) {
+	if try {
+		return k.b.TryReload(ctx)
+	}
+	return k.b.Reload(ctx)
+}
 
 func (k backend) Backup(ctx context.Context, w io.Writer) error { return k.b.Backup(ctx, w) }
 

@@ -34,7 +34,7 @@ var relayLevels = map[Durability]relay.Level{
 // openStore opens the store, if there is to be one, and returns what it has
 // kept.
 func (b *Broker) openStore() (relay.Recovered, error) {
-	c := b.cfg.Storage
+	c := b.conf().Storage
 	if !c.persistent() {
 		return relay.Recovered{}, nil
 	}
@@ -75,7 +75,7 @@ func storageError(directory string, err error) error {
 
 // reportRecovery says what was found on the disk, and loudly what was not.
 func (b *Broker) reportRecovery(r *store.Report) {
-	log := b.log.With("component", "store", "directory", b.cfg.Storage.Directory)
+	log := b.log.With("component", "store", "directory", b.conf().Storage.Directory)
 	log.Info("state recovered", "sessions", r.Sessions, "retained", r.Retained, "records", r.Records, "dur", r.Took)
 	for _, d := range r.Damage {
 		log.Error("the store was damaged; what could be read was kept", "damage", fmt.Sprint(d), "aside", r.Aside)

@@ -24,7 +24,7 @@ func (b *Broker) storageStats() statsd.Storage {
 	st := b.store.Journal().Stats()
 	out := statsd.Storage{
 		State: stateWord(st.State), Since: today(st.Since),
-		Directory: b.cfg.Storage.Directory, Durability: string(b.cfg.Storage.Durability), Age: st.Clock.Seconds(),
+		Directory: b.conf().Storage.Directory, Durability: string(b.conf().Storage.Durability), Age: st.Clock.Seconds(),
 		Segments: st.Segments, UsedBytes: st.UsedBytes, BudgetBytes: st.BudgetBytes, HeldBytes: st.HeldBytes, BacklogBytes: st.Backlog,
 		WrittenBytes: st.WrittenBytes, BlockBytes: blockBytes(),
 		Commits: st.Commits, Batches: st.Batches, Syncs: st.Syncs, SyncSeconds: st.SyncTime.Seconds(), SyncTimes: st.SyncTimes[:],
@@ -36,7 +36,7 @@ func (b *Broker) storageStats() statsd.Storage {
 	}
 	w := b.store.Wear()
 	out.LifetimeBytes, out.LifetimeBlockBytes = w.Written, w.Block
-	if daily := b.cfg.Storage.DailyWriteBudget; daily > 0 {
+	if daily := b.conf().Storage.DailyWriteBudget; daily > 0 {
 		out.Budget = &statsd.WriteBudget{DailyBytes: int64(daily), UsedBytes: int64(w.Today()), Exceeded: w.Today() > uint64(daily)}
 	}
 	return out

@@ -10,12 +10,6 @@ import (
 	"github.com/synthetism/edgebroker/listen"
 )
 
-// source is where a listener's certificates come from.
-type source struct {
-	listener string
-	*certs.Source
-}
-
 // CertificateState tells when something ends on which a listener relies.
 type CertificateState struct {
 	Listener string
@@ -25,34 +19,20 @@ type CertificateState struct {
 	NotAfter time.Time // of a revocation list: when there should be the next; zero: never
 }
 
-// tlsConfig is the TLS side of a listener, nil if it has none. Its certificates
-// are read by loadCertificates.
-func (b *Broker) tlsConfig(l ListenerConfig) *tls.Config {
+// newCertificates are the certificates of a listener, nil if it does not speak
+// TLS. They are not read yet. What happens to them is told to report.
+func newCertificates(l ListenerConfig, report func(certs.Report)) *certs.Source {
 	if !l.Secure() {
 		return nil
 	}
-	opts := certs.Options{Files: l.files(), Clients: certs.ClientMode(l.AsksFor()), Protocols: []string{"mqtt"},
-		Report: func(r certs.Report) { b.certificateReport(l.Name, r) }}
+	opts := certs.Options{Files: l.files(), Clients: certs.ClientMode(l.AsksFor()), Protocols: []string{"mqtt"}, Report: report}
 	if l.Type == listen.TypeWebSocketTLS {
 		opts.Protocols = []string{"http/1.1"}
 	}
 	if l.MinVersion == "1.3" {
 		opts.MinVersion = tls.VersionTLS13
 	}
-	s := source{l.Name, certs.NewSource(opts)}
-	b.sources = append(b.sources, s)
-	return s.TLSConfig()
-}
-
-// loadCertificates reads the certificates of all listeners.
-func (b *Broker) loadCertificates() error {
-	var errs []error
-	for _, s := range b.sources {
-		if err := s.Load(); err != nil {
-			errs = append(errs, fmt.Errorf("listener %q: %w", s.listener, err))
-		}
-	}
-	return errors.Join(errs...)
+	return certs.NewSource(opts)
 }
 
 // ReloadCertificates reads the files of all listeners' certificates now instead
@@ -67,12 +47,22 @@ func (b *Broker) ReloadCertificates() error {
 		return nil
 	}
 	var errs []error
-	for _, s := range b.sources {
-		if _, err := s.Reload(); err != nil {
-			errs = append(errs, fmt.Errorf("listener %q: %w", s.listener, err))
-		}
+	for _, e := range b.places() {
+		errs = append(errs, loadCertificates(e.cfg, e.certs))
 	}
 	return errors.Join(errs...)
+}
+
+// loadCertificates reads the files of a listener's certificates, of which s may
+// be nil: there are none.
+func loadCertificates(l ListenerConfig, s *certs.Source) error {
+	if s == nil {
+		return nil
+	}
+	if err := s.Load(); err != nil {
+		return fmt.Errorf("listener %q: %w", l.Name, err)
+	}
+	return nil
 }
 
 // Certificates tells of every certificate and revocation list in use when it
@@ -82,9 +72,12 @@ func (b *Broker) Certificates() []CertificateState {
 		return nil
 	}
 	var list []CertificateState
-	for _, s := range b.sources {
-		for _, f := range s.States() {
-			list = append(list, CertificateState{s.listener, f.Role, f.Path, f.Subject, f.NotAfter})
+	for _, e := range b.places() {
+		if e.certs == nil {
+			continue
+		}
+		for _, f := range e.certs.States() {
+			list = append(list, CertificateState{e.cfg.Name, f.Role, f.Path, f.Subject, f.NotAfter})
 		}
 	}
 	return list

@@ -247,6 +247,14 @@ func (f *PasswordFile) Authenticate(ctx context.Context, a *Attempt) (Identity, 
 	return Identity{Name: u.name, Groups: u.groups, Source: source}, nil
 }
 
+// Size is how many users there are. Nil has none.
+func (f *PasswordFile) Size() int {
+	if f == nil {
+		return 0
+	}
+	return len(f.order)
+}
+
 // Users returns the users in the order of the file.
 func (f *PasswordFile) Users() []User {
 	out := make([]User, len(f.order))

@@ -201,6 +201,13 @@ func TestSourceClients(t *testing.T) {
 					if err != nil && !strings.Contains(err.Error(), tc.says) {
 						t.Errorf("%s: %v", mode, err)
 					}
+					var chain []*x509.Certificate
+					if tc.shows != nil {
+						chain = []*x509.Certificate{tc.shows.Certificate, p.cert}
+					}
+					if err := s.Admits(chain); (err == nil) != want { // as the handshake does
+						t.Errorf("%s: a client that is there: %v", mode, err)
+					}
 					if shown := tc.shows != nil && want && (mode == ClientsRequired || mode == ClientsOptional); shown != (len(state.VerifiedChains) > 0) {
 						t.Errorf("%s: verified %v", mode, state.VerifiedChains)
 					}

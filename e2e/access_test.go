@@ -21,7 +21,8 @@ import (
 // guarded is a broker at which users sign in and rules count.
 type guarded struct {
 	*broker
-	users, rules string // the files
+	users, rules string            // the files
+	hashes       map[string]string // of users; who is named again has the same
 }
 
 // guard starts one. Each of users is "name" or "name:group,group"; the password
@@ -29,7 +30,7 @@ type guarded struct {
 func guard(t *testing.T, rules string, users []string, change func(*appliance.Config)) *guarded {
 	t.Helper()
 	dir := t.TempDir()
-	g := &guarded{users: filepath.Join(dir, "users"), rules: filepath.Join(dir, "rules")}
+	g := &guarded{users: filepath.Join(dir, "users"), rules: filepath.Join(dir, "rules"), hashes: map[string]string{}}
 	g.setUsers(t, users...)
 	g.setRules(t, rules)
 	g.broker = start(t, func(c *appliance.Config) {
@@ -47,11 +48,14 @@ func (g *guarded) setUsers(t *testing.T, users ...string) {
 	err := auth.EditPasswordFile(t.Context(), g.users, func(e *auth.PasswordEdit) error {
 		for _, u := range users {
 			name, groups, _ := strings.Cut(u, ":")
-			hash, err := auth.HashPassword(auth.NewSecret([]byte(name)))
-			if err != nil {
-				return err
+			if g.hashes[name] == "" {
+				hash, err := auth.HashPassword(auth.NewSecret([]byte(name)))
+				if err != nil {
+					return err
+				}
+				g.hashes[name] = hash
 			}
-			if err := e.Add(name, hash, strings.FieldsFunc(groups, func(r rune) bool { return r == ',' })); err != nil {
+			if err := e.Add(name, g.hashes[name], strings.FieldsFunc(groups, func(r rune) bool { return r == ',' })); err != nil {
 				return err
 			}
 		}

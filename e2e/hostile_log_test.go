@@ -27,7 +27,7 @@ func TestHostileNamesInLogs(t *testing.T) {
 	for _, format := range []appliance.LogFormat{appliance.LogText, appliance.LogJSON} {
 		t.Run(string(format), func(t *testing.T) {
 			out := new(safeBuffer)
-			log := appliance.NewLogger(appliance.LogConfig{Level: slog.LevelDebug, Format: format}, out)
+			log, _ := appliance.NewLogger(appliance.LogConfig{Level: slog.LevelDebug, Format: format}, out)
 			b := start(t, func(c *appliance.Config) { c.Listeners[1].AllowAnonymous = new(bool) },
 				appliance.WithLogger(log), appliance.WithAuthMethod(newObedient()))
 			b.On("connection", func(events.Event) { panic("a handler that breaks\x1b[2J") })

@@ -204,7 +204,6 @@ func TestTLSRotation(t *testing.T) {
 		c.Subscribe(1, topic)
 		wg.Go(func() { // may not fail the test
 			conn := c.Conn()
-			_ = conn.SetDeadline(time.Now().Add(brokertest.Patience))
 			frame := wire.AppendPublish(nil, &wire.Out{Version: wire.V311, Topic: []byte(topic), Payload: make([]byte, 200)}, 0)
 			back := make([]byte, len(frame))
 			for n := int64(0); n <= rounds; { // at least one round trip after each rotation
@@ -216,6 +215,7 @@ func TestTLSRotation(t *testing.T) {
 					}
 				}
 				seen := rotated.Load()
+				_ = conn.SetDeadline(time.Now().Add(brokertest.Patience)) // a deadline that cannot be set shows below
 				if _, err := conn.Write(frame); err != nil {
 					failed <- err
 					return

@@ -90,7 +90,7 @@ func (h *Access) OnConnectAuthenticate(cl *mqtt.Client, _ packets.Packet) bool {
 	if conn == nil {
 		return false
 	}
-	g := &grant{}
+	g := &grant{rules: h.rules.Load()}
 	if con := conn.Connect(); con.HasAuthMethod {
 		if !h.authenticate(conn, cl.ID) {
 			return false

@@ -13,9 +13,14 @@ import (
 
 // grant is with what a connection was let in. It is the connection's Note.
 type grant struct {
+	rules    *Rules        // by which it was let in
 	identity auth.Identity // the zero Identity: none was proven
 	rights   *rights
 }
+
+// stale reports whether the rules have changed since, so that what they expel
+// may not have been expelled yet.
+func (g *grant) stale() bool { return g.rights.rules.Load() != g.rules }
 
 func grantOf(conn *listen.Conn) *grant {
 	g, _ := conn.Note.(*grant)
@@ -26,7 +31,7 @@ func grantOf(conn *listen.Conn) *grant {
 // it is let in. A client that shows nothing is nobody, and comes in where nobody
 // may.
 func (h *Access) identify(conn *listen.Conn, client string, g *grant) bool {
-	rules := h.rules.Load()
+	rules := g.rules
 	a := attempt(conn, client)
 	if !rules.Certificates {
 		a.Certificates = nil

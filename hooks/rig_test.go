@@ -32,7 +32,7 @@ type rig struct {
 }
 
 // limits are announced by the rig's CONNACKs.
-var limits = hooks.Limits{ReceiveMaximum: 20, MaxPacketSize: 100_000, MaxTopicAlias: 7}
+var limits = hooks.Limits{MaxPacketSize: 100_000}
 
 // newRig serves on one TCP listener until the end of the test. Hooks in first
 // run before ours, those in last after them.
@@ -47,7 +47,9 @@ func newRig(t *testing.T, anonymous bool, first, last []mqtt.Hook) *rig {
 		r.events = append(r.events, e)
 	})
 	log := slog.New(slog.DiscardHandler)
-	r.relay = relay.New(relay.DefaultConfig(), nil, bus, log)
+	config := relay.DefaultConfig()
+	config.ReceiveMaximum, config.MaxTopicAlias = 20, 7
+	r.relay = relay.New(config, nil, bus, log)
 	r.sessions = hooks.NewSessions(r.relay, bus, limits, nil, func(client string, conn *listen.Conn) {
 		if cl, ok := r.server.Clients.Get(client); ok && cl.Net.Conn == conn {
 			r.server.Clients.Delete(client)

@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 
+	"github.com/synthetism/edgebroker/acl"
 	"github.com/synthetism/edgebroker/auth"
 	"github.com/synthetism/edgebroker/events"
 	"github.com/synthetism/edgebroker/listen"
@@ -18,9 +20,7 @@ import (
 
 // Limits are what a CONNACK announces; they must be what is enforced.
 type Limits struct {
-	ReceiveMaximum uint16
-	MaxPacketSize  uint32 // bytes, 0 for no limit
-	MaxTopicAlias  uint16
+	MaxPacketSize uint32 // bytes, 0 for no limit
 }
 
 // Sessions binds connections to sessions. Of several connections with one
@@ -33,7 +33,7 @@ type Sessions struct {
 	mqtt.HookBase
 	relay  *relay.Relay
 	bus    *events.Bus
-	limits Limits
+	limits atomic.Pointer[Limits]
 	prefix func(client string) string // Response Information; nil for none
 	forget func(client string, conn *listen.Conn)
 
@@ -59,6 +59,7 @@ type binding struct {
 	conn      *listen.Conn
 	id        string
 	identity  auth.Identity // who its client has proven to be; the zero Identity if nothing
+	subject   acl.Subject   // the same for the rules of what it may do
 	port      *relay.Port   // nil until the session is its own
 	expiry    *time.Timer   // ends it when its client's credentials do; nil if they do not
 	granted   []relay.Granted
@@ -71,12 +72,17 @@ type binding struct {
 // it, "" for none. forget is told when a connection is over, so that the
 // server can drop what it may still know of it.
 func NewSessions(r *relay.Relay, bus *events.Bus, limits Limits, prefix func(client string) string, forget func(client string, conn *listen.Conn)) *Sessions {
-	return &Sessions{
-		relay: r, bus: bus, limits: limits, prefix: prefix, forget: forget,
+	h := &Sessions{
+		relay: r, bus: bus, prefix: prefix, forget: forget,
 		byConn: make(map[*listen.Conn]*binding), last: make(map[string]*binding),
 		counters: Counters{Disconnections: make(map[string]uint64)},
 	}
+	h.limits.Store(&limits)
+	return h
 }
+
+// SetLimits changes what the next CONNACKs announce.
+func (h *Sessions) SetLimits(limits Limits) { h.limits.Store(&limits) }
 
 // ID implements mqtt.Hook.
 func (h *Sessions) ID() string { return "sessions" }
@@ -99,7 +105,7 @@ func (h *Sessions) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 		conn.Kick(wire.NotAuthorized, listen.EndNotAuthorized)
 		return
 	}
-	b := &binding{conn: conn, id: cl.ID, identity: g.identity}
+	b := &binding{conn: conn, id: cl.ID, identity: g.identity, subject: g.rights.subject}
 	h.mu.Lock()
 	earlier := h.last[cl.ID]
 	if earlier != nil && earlier.identity.Name != "" && earlier.identity.Name != b.identity.Name {
@@ -114,6 +120,10 @@ func (h *Sessions) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 	}
 	h.last[cl.ID], h.byConn[conn] = b, b
 	h.mu.Unlock()
+	if g.stale() { // whoever changed the rules may have looked at Members before
+		h.refuse(conn, cl.ID, errStale)
+		return
+	}
 	if earlier != nil {
 		earlier.conn.Kick(wire.SessionTakenOver, listen.EndTakenOver)
 		<-earlier.conn.Done()
@@ -138,12 +148,17 @@ func (h *Sessions) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 	h.mu.Unlock()
 }
 
+var errStale = errors.New("the rules have changed while the client was let in")
+
 // refuse ends a connection that does not get its session, because of err, which
 // is told in its CONNACK.
 func (h *Sessions) refuse(conn *listen.Conn, client string, err error) {
 	reason, word := wire.QuotaExceeded, listen.EndRefused
-	if errors.Is(err, relay.ErrNotOwner) {
+	switch {
+	case errors.Is(err, relay.ErrNotOwner):
 		reason, word = wire.NotAuthorized, listen.EndNotAuthorized
+	case errors.Is(err, errStale):
+		reason = wire.ServerBusy // it may come again at once
 	}
 	h.mu.Lock()
 	h.counters.Refused++
@@ -159,9 +174,10 @@ func (h *Sessions) refuse(conn *listen.Conn, client string, err error) {
 // relay's, and about every limit that is enforced. [MQTT-3.2.2-3]
 func (h *Sessions) complete(ack *wire.Connack, client string, c *wire.Connect, port *relay.Port) {
 	ack.SessionPresent = port.SessionPresent()
-	ack.ReceiveMaximum = h.limits.ReceiveMaximum
-	ack.MaximumPacketSize = h.limits.MaxPacketSize
-	ack.TopicAliasMaximum = h.limits.MaxTopicAlias
+	limits := h.limits.Load()
+	ack.ReceiveMaximum = port.ReceiveMaximum()
+	ack.MaximumPacketSize = limits.MaxPacketSize
+	ack.TopicAliasMaximum = port.TopicAliasMaximum()
 	if got := port.SessionExpiry(); got != c.SessionExpiry { // section 3.2.2.3.2 of MQTT 5
 		ack.HasSessionExpiry, ack.SessionExpiry = true, got
 	}
@@ -275,23 +291,6 @@ func (h *Sessions) Kick(client string) bool {
 	}
 	conn.Kick(wire.AdministrativeAction, listen.EndKicked)
 	return true
-}
-
-// KickWhere disconnects the clients whose identities gone names, with "not
-// authorized", and returns how many they are.
-func (h *Sessions) KickWhere(gone func(auth.Identity) bool) (n int) {
-	h.mu.Lock()
-	var conns []*listen.Conn
-	for conn, b := range h.byConn {
-		if gone(b.identity) {
-			conns = append(conns, conn)
-		}
-	}
-	h.mu.Unlock()
-	for _, conn := range conns {
-		conn.Kick(wire.NotAuthorized, listen.EndNotAuthorized)
-	}
-	return len(conns)
 }
 
 // Conn returns the client's connection, nil if it has none.

@@ -15,6 +15,7 @@ const (
 	EndKeepAlive      = "keepalive_timeout" // nothing heard for 1.5 times keep alive
 	EndTakenOver      = "takenover"         // another connection came with the same client id
 	EndKicked         = "kicked"            // an operator ended it
+	EndListenerClosed = "listener_closed"   // the listener is not there any more, or is another one
 	EndNotAuthorized  = "not_authorized"    // refused for what it is or did
 	EndDiscarded      = "discarded"         // its session was discarded
 	EndInternalError  = "internal_error"    // our fault

@@ -71,6 +71,14 @@ func (p *Port) SessionPresent() bool { return p.present }
 // SessionExpiry is the session expiry interval in force, in seconds.
 func (p *Port) SessionExpiry() uint32 { return p.connect.Expiry }
 
+// ReceiveMaximum is how many QoS>0 publishes the client may have open towards
+// us, and TopicAliasMaximum how many aliases it may define: what CONNACK is to
+// say, and what is enforced as long as the Port lives.
+func (p *Port) ReceiveMaximum() uint16 { return p.told.ReceiveMaximum }
+
+// TopicAliasMaximum: see ReceiveMaximum.
+func (p *Port) TopicAliasMaximum() uint16 { return p.told.MaxTopicAlias }
+
 // Attach makes link the session's connection and starts to send what waits
 // for it. Call it once, after CONNACK.
 func (p *Port) Attach(link Link) {

@@ -26,9 +26,10 @@ type Backend interface {
 	Events(f events.Filter, queue int, fn func(events.Event)) (close func(), dropped func() uint64)
 	// Health says whether the broker works.
 	Health() Health
-	// Reload reads the files of users and rules again and puts them in force, or
-	// changes nothing and says why.
-	Reload(ctx context.Context) (Reloaded, error)
+	// Reload reads the configuration and the files that it names again and puts
+	// them in force, or changes nothing and says why. If it is only tried, it
+	// changes nothing in any case.
+	Reload(ctx context.Context, try bool) (Reloaded, error)
 	// Backup writes a copy of the store to w, as a tar archive, and may take
 	// long. It fails with ErrNoStore before it has written if there is none.
 	Backup(ctx context.Context, w io.Writer) error
@@ -40,13 +41,6 @@ type Health struct {
 	Ready bool `json:"ready"` // every listener is bound and recovery is done
 	// Problems says what is wrong, one line each, fit for an operator's eyes.
 	Problems []string `json:"problems,omitempty"`
-}
-
-// Reloaded is what a reload has put in force.
-type Reloaded struct {
-	Users        int `json:"users"`        // in the password file
-	Rules        int `json:"rules"`        // of access control
-	Disconnected int `json:"disconnected"` // clients whose users are gone
 }
 
 // VersionInfo says which program answers on the control socket.

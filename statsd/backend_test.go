@@ -72,13 +72,16 @@ func (f *fakeBackend) Kick(id string) bool {
 	return true
 }
 
-func (f *fakeBackend) Reload(context.Context) (statsd.Reloaded, error) {
+func (f *fakeBackend) Reload(_ context.Context, try bool) (statsd.Reloaded, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.broken != nil {
 		return statsd.Reloaded{}, f.broken
 	}
-	return statsd.Reloaded{Users: 3, Rules: 20, Disconnected: 1}, nil
+	return statsd.Reloaded{
+		DryRun: try, Changes: []statsd.Change{{Key: "limits.publish_rate", From: "0", To: "10"}}, Users: 3, Rules: 20,
+		Disconnected: 1, Clients: []statsd.AffectedClient{{ID: "pump-1", Why: "its user is gone"}},
+	}, nil
 }
 
 func (f *fakeBackend) Events(filter events.Filter, queue int, fn func(events.Event)) (func(), func() uint64) {

@@ -122,9 +122,10 @@ func (c *ControlClient) Kick(ctx context.Context, id string) error {
 	return body.Close()
 }
 
-// Reload makes the broker read its files of users and rules again.
-func (c *ControlClient) Reload(ctx context.Context) (Reloaded, error) {
-	return read[Reloaded](ctx, c, http.MethodPost, "/v1/reload", nil)
+// Reload makes the broker read its configuration, and the files that it names,
+// again. If try is true it only says what that would change.
+func (c *ControlClient) Reload(ctx context.Context, try bool) (Reloaded, error) {
+	return read[Reloaded](ctx, c, http.MethodPost, "/v1/reload", url.Values{"dry_run": {strconv.FormatBool(try)}})
 }
 
 // Events calls fn for the events that f lets through, from the moment the

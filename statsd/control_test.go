@@ -18,15 +18,17 @@ import (
 func TestReload(t *testing.T) {
 	backend := newFakeBackend()
 	r := start(t, backend, statsd.Options{}, nil)
-	got, err := r.control.Reload(t.Context())
-	if want := (statsd.Reloaded{Users: 3, Rules: 20, Disconnected: 1}); err != nil || got != want {
-		t.Errorf("got %+v, %v; want %+v", got, err, want)
+	for _, try := range []bool{true, false} {
+		want, _ := backend.Reload(t.Context(), try)
+		if got, err := r.control.Reload(t.Context(), try); err != nil || got.DryRun != try || !reflect.DeepEqual(got, want) {
+			t.Errorf("got %+v, %v; want %+v", got, err, want)
+		}
 	}
 	backend.mu.Lock()
 	backend.broken = errors.New("rules:3: no filter")
 	backend.mu.Unlock()
 	var refused *statsd.APIError
-	if _, err := r.control.Reload(t.Context()); !errors.As(err, &refused) || refused.Message != "rules:3: no filter" || refused.Hint == "" {
+	if _, err := r.control.Reload(t.Context(), false); !errors.As(err, &refused) || refused.Message != "rules:3: no filter" || refused.Hint == "" {
 		t.Errorf("got %v", err)
 	}
 }

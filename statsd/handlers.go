@@ -75,7 +75,15 @@ func (s *Server) postKick(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) postReload(w http.ResponseWriter, r *http.Request) {
-	changed, err := s.backend.Reload(r.Context())
+	try := false
+	if text := r.URL.Query().Get("dry_run"); text != "" {
+		var err error
+		if try, err = strconv.ParseBool(text); err != nil {
+			writeError(w, http.StatusBadRequest, "dry_run is neither true nor false", "leave it out to reload")
+			return
+		}
+	}
+	changed, err := s.backend.Reload(r.Context(), try)
 	if err != nil {
 		writeError(w, http.StatusConflict, err.Error(), "nothing has changed; mend that and reload again")
 		return

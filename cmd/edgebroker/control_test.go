@@ -33,8 +33,8 @@ func (f *fakeBroker) Snapshot() statsd.Snapshot { return f.snapshot }
 func (f *fakeBroker) Health() statsd.Health     { return f.health }
 func (f *fakeBroker) Clients() []statsd.Client  { return slices.Clone(f.clients) }
 
-func (f *fakeBroker) Reload(context.Context) (statsd.Reloaded, error) {
-	return statsd.Reloaded{Users: 2, Rules: 7, Disconnected: 1}, nil
+func (f *fakeBroker) Reload(_ context.Context, try bool) (statsd.Reloaded, error) {
+	return statsd.Reloaded{DryRun: try, Users: 2, Rules: 7, Disconnected: 1}, nil
 }
 
 func (f *fakeBroker) Backup(context.Context, io.Writer) error { return statsd.ErrNoStore }

@@ -1,8 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
 
@@ -12,37 +16,111 @@ import (
 func reloadCommand(e *env) *cli.Command {
 	return &cli.Command{
 		Name:  "reload",
-		Usage: "make the daemon read its files of users, keys and rules again",
-		Description: `Returns when that is done. All of it is put in force or, if something is wrong,
-nothing. What is no longer allowed ends at once. The config file itself is read
-at the start only.`,
-		Flags: controlFlags(),
+		Usage: "make the daemon read its configuration again",
+		UsageText: `edgebroker reload              put it in force
+edgebroker reload --dry-run    say what that would change, and for which clients`,
+		Description: `Reads the config file and the files of users, keys, rules and certificates that
+it names. All of it is put in force or, if something is wrong, nothing. What is
+no longer allowed ends at once; clients for whom nothing changes notice nothing.
+What cannot change while the broker runs is named in an error.`,
+		Flags: append(controlFlags(),
+			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "change nothing"},
+			outputFlag("text", "json")),
 		Action: func(c *cli.Context) error {
 			if _, err := e.positionals(c, 0, 0); err != nil {
+				return err
+			}
+			format, err := outputFormat(c, "text", "json")
+			if err != nil {
 				return err
 			}
 			daemon, err := openControl(c)
 			if err != nil {
 				return err
 			}
-			r, err := daemon.reload(c.Context)
-			if err != nil {
+			r, err := daemon.reload(c.Context, c.Bool("dry-run"))
+			switch {
+			case err != nil:
 				return err
+			case format == "json":
+				return writeJSON(e.stdout, r, true)
 			}
-			_, err = fmt.Fprintf(e.stdout, "reloaded: %s\n", reloadedWords(r))
-			return err
+			return writeReloaded(e.stdout, r)
 		},
 	}
 }
 
-func (d *control) reload(ctx context.Context) (r statsd.Reloaded, err error) {
+func (d *control) reload(ctx context.Context, try bool) (r statsd.Reloaded, err error) {
 	err = d.ask(ctx, func(ctx context.Context) (err error) {
-		r, err = d.client.Reload(ctx)
+		r, err = d.client.Reload(ctx, try)
 		return err
 	})
 	return r, err
 }
 
+// writeReloaded says what a reload has changed, and for whom.
+func writeReloaded(w io.Writer, r statsd.Reloaded) error {
+	var out strings.Builder
+	switch {
+	case r.DryRun && len(r.Changes) == 0:
+		out.WriteString("the configuration is the same\n")
+	case r.DryRun:
+		out.WriteString("a reload would change:\n")
+	case len(r.Changes) == 0:
+		out.WriteString("reloaded; the configuration is the same\n")
+	default:
+		out.WriteString("reloaded:\n")
+	}
+	table := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
+	for _, ch := range r.Changes {
+		fmt.Fprintf(table, "  %s\t%s\n", printable(ch.Key), printable(changeWords(ch)))
+	}
+	_ = table.Flush() // to a string
+	fmt.Fprintf(&out, "%s, %s\n", things(r.Users, "user"), things(r.Rules, "rule"))
+	affected(&out, r, true, things(r.Disconnected, "client"), map[bool]string{true: "would be disconnected", false: "disconnected"}[r.DryRun])
+	affected(&out, r, false, things(r.Affected-r.Disconnected, "connected client"), "with other rights")
+	_, err := io.WriteString(w, out.String())
+	return err
+}
+
+func changeWords(ch statsd.Change) string {
+	words := cmp.Or(ch.From, "not set") + " -> " + cmp.Or(ch.To, "not set")
+	if strings.HasSuffix(ch.Key, "]") { // a listener as a whole
+		if words = "new: " + ch.To; ch.To == "" {
+			words = "gone: " + ch.From
+		}
+	}
+	if ch.Effect != "" {
+		words += ", " + ch.Effect
+	}
+	return words
+}
+
+// affected lists those clients of r that are, or are not, disconnected.
+func affected(out *strings.Builder, r statsd.Reloaded, disconnected bool, many, what string) {
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	n := 0
+	for _, c := range r.Clients {
+		if c.Disconnected != disconnected {
+			continue
+		}
+		if n++; n == 1 {
+			fmt.Fprintf(table, "%s %s:\n", many, what)
+		}
+		fmt.Fprintf(table, "  %s\t%s\n", printable(c.ID), printable(c.Why))
+	}
+	total := r.Disconnected
+	if !disconnected {
+		total = r.Affected - r.Disconnected
+	}
+	if n == 0 && total > 0 {
+		fmt.Fprintf(table, "%s %s\n", many, what)
+	} else if n < total {
+		fmt.Fprintf(table, "  and %s more\n", count(total-n))
+	}
+	_ = table.Flush() // to a string
+}
+
 func reloadedWords(r statsd.Reloaded) string {
-	return fmt.Sprintf("%d users, %d rules; %d clients disconnected, whose users are gone", r.Users, r.Rules, r.Disconnected)
+	return fmt.Sprintf("%s, %s; %s disconnected", things(r.Users, "user"), things(r.Rules, "rule"), things(r.Disconnected, "client"))
 }

@@ -76,7 +76,7 @@ func cmdUsage(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // patience is how long a script waits for what should happen at once.
-const patience = 10 * time.Second
+const patience = 60 * time.Second
 
 func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 || len(args) > 3 {

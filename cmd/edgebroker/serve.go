@@ -50,13 +50,14 @@ func runServe(e *env, c *cli.Context) error {
 	if err != nil {
 		return configFailure(err)
 	}
-	log := appliance.NewLogger(cfg.Log, e.stderr)
+	log, level := appliance.NewLogger(cfg.Log, e.stderr)
 	fitMemory(log, os.Getenv, machineMemory())
 	sockets, err := systemd.Sockets()
 	if err != nil {
 		return err
 	}
-	b, err := appliance.New(cfg, appliance.WithLogger(log), appliance.WithVersion(readBuildInfo().Version), appliance.WithSockets(sockets))
+	b, err := appliance.New(cfg, appliance.WithLogger(log), appliance.WithVersion(readBuildInfo().Version), appliance.WithSockets(sockets),
+		appliance.WithLogLevel(level), appliance.WithConfigSource(func() (appliance.Config, error) { return serveConfig(c) }))
 	if err != nil {
 		return configFailure(err)
 	}

@@ -111,7 +111,7 @@ func reloadIfRunning(e *env, c *cli.Context, what string) error {
 	if err != nil {
 		return err
 	}
-	r, err := daemon.reload(c.Context)
+	r, err := daemon.reload(c.Context, false)
 	unreachable := (*statsd.ErrUnreachable)(nil)
 	switch {
 	case errors.As(err, &unreachable):

@@ -7,7 +7,7 @@ import (
 
 // Patience is how long helpers wait for what must happen. It is generous: a
 // test that passes never uses it up, whatever else the machine does.
-const Patience = 20 * time.Second
+const Patience = 60 * time.Second
 
 // WaitFor returns as soon as cond is true and fails the test, naming what, if
 // that takes longer than Patience. It polls and is meant for what cannot tell

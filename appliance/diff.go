@@ -1,0 +1,119 @@
+package appliance
+
+import (
+	"cmp"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"github.com/synthetism/edgebroker/statsd"
+)
+
+// diff lists the keys in which next is not as c, in the order of the example
+// file. Listeners are told apart by their names, other lists are compared as a
+// whole. What is not set is "".
+func (c Config) diff(next Config) []statsd.Change {
+	var d differ
+	d.values("", reflect.ValueOf(c), reflect.ValueOf(next))
+	return d.changes
+}
+
+type differ struct{ changes []statsd.Change }
+
+func (d *differ) values(key string, from, to reflect.Value) {
+	switch {
+	case isStruct(from):
+		for i := range from.NumField() {
+			d.values(joinPath(key, from.Type().Field(i).Tag.Get("yaml")), from.Field(i), to.Field(i))
+		}
+	case from.Type() == reflect.TypeFor[[]ListenerConfig]():
+		d.listeners(key, from.Interface().([]ListenerConfig), to.Interface().([]ListenerConfig))
+	case !reflect.DeepEqual(from.Interface(), to.Interface()):
+		if f, t := configText(from), configText(to); f != t {
+			d.changes = append(d.changes, statsd.Change{Key: key, From: f, To: t})
+		}
+	}
+}
+
+// listeners compares two lists whose entries have names of their own.
+func (d *differ) listeners(key string, from, to []ListenerConfig) {
+	item := func(l ListenerConfig) string { return key + "[" + l.Name + "]" }
+	left := make(map[string]ListenerConfig)
+	for _, l := range from {
+		left[l.Name] = l
+	}
+	for _, l := range to {
+		if old, ok := left[l.Name]; ok {
+			delete(left, l.Name)
+			d.values(item(l), reflect.ValueOf(old), reflect.ValueOf(l))
+		} else {
+			d.changes = append(d.changes, statsd.Change{Key: item(l), To: l.brief()})
+		}
+	}
+	for _, l := range from {
+		if _, gone := left[l.Name]; gone {
+			d.changes = append(d.changes, statsd.Change{Key: item(l), From: l.brief()})
+		}
+	}
+}
+
+// brief says where l is.
+func (l ListenerConfig) brief() string { return cmp.Or(l.Type, ListenTCP) + " " + l.Address }
+
+// isStruct tells whether v has keys of its own in the file.
+func isStruct(v reflect.Value) bool {
+	if v.Kind() != reflect.Struct {
+		return false
+	}
+	_, is := v.Interface().(fmt.Stringer)
+	return !is
+}
+
+// configText is v as one would write it into the file, on one line.
+func configText(v reflect.Value) string {
+	switch x := v.Interface().(type) {
+	case fs.FileMode:
+		if x == 0 {
+			return ""
+		}
+		return fmt.Sprintf("%04o", x)
+	case slog.Level:
+		return strings.ToLower(x.String())
+	case fmt.Stringer:
+		return x.String()
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		if v.IsNil() {
+			return ""
+		}
+		return configText(v.Elem())
+	case reflect.Slice:
+		if v.Len() == 0 {
+			return ""
+		}
+		items := make([]string, v.Len())
+		for i := range items {
+			items[i] = configText(v.Index(i))
+		}
+		return "[" + strings.Join(items, ", ") + "]"
+	case reflect.Struct:
+		var fields []string
+		for i := range v.NumField() {
+			if f := v.Field(i); !f.IsZero() {
+				fields = append(fields, v.Type().Field(i).Tag.Get("yaml")+": "+configText(f))
+			}
+		}
+		return "{" + strings.Join(fields, ", ") + "}"
+	case reflect.String:
+		s := v.String()
+		if strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) || strings.ContainsAny(s, "[]{},") {
+			return strconv.Quote(s)
+		}
+		return s
+	}
+	return fmt.Sprint(v.Interface())
+}

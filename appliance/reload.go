@@ -1,0 +1,203 @@
+package appliance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"github.com/synthetism/edgebroker/acl"
+	"github.com/synthetism/edgebroker/hooks"
+	"github.com/synthetism/edgebroker/statsd"
+)
+
+// ReloadReport is what a Reload has put in force.
+type ReloadReport = statsd.Reloaded
+
+// ErrRestart is wrapped by the error of a Reload that would have to change what
+// cannot change while the broker runs.
+var ErrRestart = errors.New("cannot change while the broker runs")
+
+// WithConfigSource has Reload read the configuration again by read, instead of
+// only the files that it names.
+func WithConfigSource(read func() (Config, error)) Option {
+	return func(b *Broker) { b.reread = read }
+}
+
+// WithLogLevel lets Reload change the level of the log, which is that of the
+// logger given to WithLogger.
+func WithLogLevel(level *slog.LevelVar) Option { return func(b *Broker) { b.level = level } }
+
+// Reload reads the configuration, the files of its access section, and the
+// certificates of its listeners again, and puts all of it in force. With an
+// error nothing has changed. What is no longer allowed ends at once: live
+// subscriptions, messages that wait, and the connections of clients who would
+// not be let in any more. All other clients stay.
+func (b *Broker) Reload(context.Context) (ReloadReport, error) { return b.reload(false) }
+
+// TryReload says what Reload would do, and does nothing.
+func (b *Broker) TryReload(context.Context) (ReloadReport, error) { return b.reload(true) }
+
+// change is a new configuration that can be put in force.
+type change struct {
+	before    Config
+	was       *accessFiles
+	cfg       Config
+	files     *accessFiles
+	rules     *hooks.Rules
+	endpoints *transition
+	report    ReloadReport
+}
+
+func (b *Broker) reload(try bool) (ReloadReport, error) {
+	b.reloading.Lock()
+	defer b.reloading.Unlock()
+	b.mu.Lock()
+	running := b.state == started
+	b.mu.Unlock()
+	if !running {
+		return ReloadReport{}, fmt.Errorf("reload: %w: the broker does not run", ErrState)
+	}
+	c, err := b.planReload(try)
+	switch {
+	case err != nil && try:
+		return ReloadReport{}, fmt.Errorf("reload: %w", err)
+	case err != nil:
+		b.log.Error("reload failed, everything stays as it was", "error", err)
+		b.system("reload_failed", err.Error())
+		return ReloadReport{}, fmt.Errorf("reload: %w", err)
+	case try:
+		c.abandon()
+		return c.report, nil
+	}
+	b.putInForce(c)
+	return c.report, nil
+}
+
+// planReload does all of a reload that can fail.
+func (b *Broker) planReload(try bool) (_ *change, err error) {
+	c := &change{before: b.conf(), was: b.files, cfg: b.conf(), report: ReloadReport{DryRun: try}}
+	if b.reread != nil {
+		if c.cfg, err = b.reread(); err != nil {
+			return nil, err
+		}
+		if err := c.cfg.validate(len(b.authMethods)+len(b.authSources) > 0); err != nil {
+			return nil, err
+		}
+	}
+	c.report.Changes = b.conf().diff(c.cfg)
+	if err := b.explain(c.report.Changes); err != nil {
+		return nil, err
+	}
+	if c.files, err = c.cfg.Access.load(b.guards, b.authSources); err != nil {
+		return nil, err
+	}
+	if c.endpoints, err = b.planEndpoints(c.cfg, try); err != nil {
+		c.files.close()
+		return nil, err
+	}
+	c.rules = b.rulesOf(c.cfg, c.files)
+	c.report.Users, c.report.Rules = c.files.users.Size(), c.files.rules
+	if try {
+		for _, m := range b.sessions.Members() {
+			c.judge(m)
+		}
+	}
+	return c, nil
+}
+
+func (c *change) abandon() {
+	c.endpoints.rollBack()
+	c.files.close()
+}
+
+// putInForce carries c out. It cannot fail: that is why things come in this
+// order, tighter rules before wider doors.
+func (b *Broker) putInForce(c *change) {
+	if b.level != nil {
+		b.level.Set(c.cfg.Log.Level)
+	}
+	b.cfg.Store(&c.cfg)
+	b.access.SetRules(c.rules)
+	b.limit(c.cfg)
+	b.relay.AccessChanged()
+	for _, m := range b.sessions.Members() {
+		if c.judge(m) && !c.endpoints.closing()[m.Subject.Listener] {
+			m.Expel()
+		}
+	}
+	c.endpoints.carryOut()
+	b.files = c.files
+	c.was.close()
+	b.announceReload(c.report)
+}
+
+// limit puts the limits of c in force.
+func (b *Broker) limit(c Config) {
+	b.sessions.SetLimits(hooks.Limits{MaxPacketSize: uint32(c.Limits.MaxPacketSize)})
+	b.relay.Reconfigure(b.relayConfig(c))
+}
+
+// judge notes what c means for a client, and reports whether it costs it its
+// connection.
+func (c *change) judge(m hooks.Member) (expelled bool) {
+	a := statsd.AffectedClient{ID: m.ID, Why: c.expels(m)}
+	switch {
+	case a.Why != "":
+		a.Disconnected = true
+		c.report.Disconnected++
+	case !acl.Agree(c.was.policy, c.files.policy, m.Subject):
+		a.Why = "its rules have changed"
+	default:
+		return false
+	}
+	c.report.Affected++
+	if len(c.report.Clients) < statsd.MaxAffected {
+		c.report.Clients = append(c.report.Clients, a)
+	}
+	return a.Disconnected
+}
+
+func (b *Broker) announceReload(r ReloadReport) {
+	for _, ch := range r.Changes {
+		b.log.Info("configuration changed", "key", ch.Key, "from", ch.From, "to", ch.To, "effect", ch.Effect)
+	}
+	keys := make([]string, 0, len(r.Changes))
+	for _, ch := range r.Changes {
+		keys = append(keys, ch.Key)
+	}
+	detail := fmt.Sprintf("%d users, %d rules, %d clients disconnected", r.Users, r.Rules, r.Disconnected)
+	if len(keys) > 0 {
+		detail += "; changed: " + strings.Join(keys, ", ")
+	}
+	b.system("reloaded", detail)
+	b.log.Info("reloaded", "changes", len(keys), "users", r.Users, "rules", r.Rules, "disconnected", r.Disconnected)
+}
+
+// fixed are the sections and keys that a running broker cannot change.
+var fixed = []string{"control", "storage", "events", "log.format"}
+
+// nextConnection are the keys that count for clients when they connect again.
+var nextConnection = []string{"limits.receive_maximum", "limits.max_inflight", "limits.max_topic_alias", "limits.max_packet_size", "limits.connect_timeout"}
+
+// explain says of each change when it counts. The error names those that cannot
+// be made now.
+func (b *Broker) explain(changes []statsd.Change) error {
+	var late []string
+	for i := range changes {
+		ch := &changes[i]
+		switch {
+		case slices.ContainsFunc(fixed, func(key string) bool { return ch.Key == key || strings.HasPrefix(ch.Key, key+".") }),
+			ch.Key == "log.level" && b.level == nil:
+			late = append(late, ch.Key)
+		case slices.Contains(nextConnection, ch.Key):
+			ch.Effect = "when a client connects again"
+		}
+	}
+	if len(late) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s %w; put that back as it was, or restart the broker", strings.Join(late, ", "), ErrRestart)
+}

@@ -1,0 +1,82 @@
+package listen_test
+
+import (
+	"net"
+	"testing"
+	"time"
+
+	"github.com/synthetism/edgebroker/listen"
+)
+
+// A socket goes from one listener to the next without turning anybody away.
+func TestRelease(t *testing.T) {
+	g := listen.NewGate(listen.Options{})
+	serve := func(l *listen.Listener) (served chan struct{}) {
+		served = make(chan struct{})
+		go func() {
+			defer close(served)
+			l.Serve(func(_ string, c net.Conn) error { return c.Close() })
+		}()
+		return served
+	}
+	nl, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := listen.Wrap("0", nl, g)
+	if err := l.Init(nil); err != nil {
+		t.Fatal(err)
+	}
+	served := serve(l)
+	stop := make(chan struct{})
+	dialed := make(chan int)
+	go func() {
+		n := 0
+		for {
+			select {
+			case <-stop:
+				dialed <- n
+				return
+			default:
+			}
+			c, err := net.DialTimeout("tcp", nl.Addr().String(), 5*time.Second)
+			if err != nil {
+				t.Errorf("turned away: %v", err)
+				dialed <- n
+				return
+			}
+			n++
+			c.Close()
+		}
+	}()
+	for i := range 20 {
+		nl := l.Release()
+		<-served
+		if nl == nil {
+			t.Fatal("no socket")
+		}
+		if again := l.Release(); again != nil {
+			t.Fatal("a socket twice")
+		}
+		l.Close(nil) // does not touch what is another's now
+		next := listen.New(listen.Config{ID: string(rune('a' + i)), Type: listen.TypeTCP, Bound: nl}, g)
+		if err := next.Init(nil); err != nil {
+			t.Fatal(err)
+		}
+		l, served = next, serve(next)
+		c, err := net.Dial("tcp", nl.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+	}
+	close(stop)
+	if n := <-dialed; n == 0 {
+		t.Error("nobody came")
+	}
+	l.Close(nil)
+	<-served
+	if l.Release() != nil {
+		t.Error("a closed listener has released a socket")
+	}
+}
