@@ -48,7 +48,7 @@ func arrows() map[string][]string {
 		"internal/faultdisk":   {"journal"},
 		"internal/peer":        {},
 		"internal/unixsocket":  {},
-		"internal/brokertest":  {"appliance", "statsd", "wire", "events"},
+		"internal/brokertest":  {"appliance", "statsd", "wire", "events", "internal/dial"},
 		"internal/conformance": {},                        // reads the source of all others
 		"internal/torture":     {"wire", "internal/dial"}, // sees the broker as its clients do
 	}

@@ -49,7 +49,7 @@ func (c *change) expels(m hooks.Member) string {
 			return why
 		}
 	}
-	if err := c.endpoints.admits(m.Subject.Listener, m.Certificates); err != nil {
+	if err := c.endpoints.disowned(m.Subject.Listener, m.Certificates); err != nil {
 		return "its certificate is not good any more: " + err.Error()
 	}
 	return ""

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/synthetism/edgebroker/certs"
@@ -40,6 +41,8 @@ func newCertificates(l ListenerConfig, report func(certs.Report)) *certs.Source 
 // new ones see what has changed. Where files are not good, the error says so and
 // those before stay in use. Before Start it does nothing.
 func (b *Broker) ReloadCertificates() error {
+	b.reloading.Lock()
+	defer b.reloading.Unlock()
 	b.mu.Lock()
 	running := b.state == started
 	b.mu.Unlock()
@@ -83,6 +86,25 @@ func (b *Broker) Certificates() []CertificateState {
 	return list
 }
 
+// disown ends the connections at a listener of clients whose certificates are
+// not good any more.
+func (b *Broker) disown(listener string) {
+	list := b.places()
+	i := slices.IndexFunc(list, func(e *endpoint) bool { return e.cfg.Name == listener && e.certs != nil })
+	if i < 0 {
+		return
+	}
+	for _, m := range b.sessions.Members() {
+		if m.Subject.Listener != listener {
+			continue
+		}
+		if err := list[i].certs.Disowned(m.Certificates); err != nil {
+			b.log.Warn("client disconnected, its certificate is not good any more", "client", m.ID, "listener", listener, "error", err)
+			m.Expel()
+		}
+	}
+}
+
 // certificateReport logs what happened to a listener's certificates, and makes
 // an event of it.
 func (b *Broker) certificateReport(listener string, r certs.Report) {
@@ -91,6 +113,7 @@ func (b *Broker) certificateReport(listener string, r certs.Report) {
 	switch r.What {
 	case certs.Reloaded:
 		log.Info("certificates changed, new connections use them")
+		b.running.Go(func() { b.disown(listener) }) // not here: see certs.Options
 	case certs.Rejected:
 		log.Error("changed certificates are not good, those before stay in use", "error", r.Err)
 		detail += ": " + r.Err.Error()

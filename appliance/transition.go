@@ -195,14 +195,14 @@ func (t *transition) closing() map[string]bool {
 	return names
 }
 
-// admits says why a client of a listener would not be let in with the
-// certificate that it has shown.
-func (t *transition) admits(listener string, chain []*x509.Certificate) error {
+// disowned says why a client of a listener may not stay with the certificate
+// that it has shown.
+func (t *transition) disowned(listener string, chain []*x509.Certificate) error {
 	i := slices.IndexFunc(t.next, func(p place) bool { return p.cfg.Name == listener })
 	if i < 0 || t.next[i].read == nil {
 		return nil
 	}
-	return t.next[i].read.Admits(chain)
+	return t.next[i].read.Disowned(chain)
 }
 
 // carryOut closes what is over, with the connections that cannot stay, and

@@ -4,13 +4,16 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"time"
 )
 
-// Admits says why a client that has shown chain, its own certificate first,
-// would not be let in now. chain is what it was let in with, perhaps long ago:
-// since then it may have been revoked, or its authority been removed. Nil if it
-// would be let in.
-func (s *Source) Admits(chain []*x509.Certificate) error {
+// Disowned says why a client that was let in with chain, its own certificate
+// first, may not stay: its certificate has been revoked since, its authority is
+// trusted no longer, or a certificate is asked for now and it has shown none.
+// That time has passed is no reason, neither for the certificate nor for the
+// revocation list: it would end all connections of a plant at once. Nil if the
+// client may stay.
+func (s *Source) Disowned(chain []*x509.Certificate) error {
 	m := s.current.Load()
 	switch {
 	case m == nil:
@@ -22,15 +25,14 @@ func (s *Source) Admits(chain []*x509.Certificate) error {
 	case len(chain) == 0:
 		return nil
 	}
-	now := m.config.Time()
 	above := x509.NewCertPool()
 	for _, c := range chain[1:] {
 		above.AddCert(c)
 	}
-	chains, err := chain[0].Verify(x509.VerifyOptions{Roots: m.config.ClientCAs, Intermediates: above, CurrentTime: now,
+	chains, err := chain[0].Verify(x509.VerifyOptions{Roots: m.config.ClientCAs, Intermediates: above, CurrentTime: chain[0].NotBefore,
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
 	if err != nil {
 		return err
 	}
-	return m.verify(tls.ConnectionState{PeerCertificates: chain, VerifiedChains: chains}, now)
+	return m.verify(tls.ConnectionState{PeerCertificates: chain, VerifiedChains: chains}, time.Time{})
 }

@@ -320,7 +320,7 @@ func TestTLSClientCertificates(t *testing.T) {
 	if err := connect("third", p.clientConfig(t, "device")); err == nil {
 		t.Error("a revoked certificate was let in")
 	}
-	settled(t, "publish of one that was connected before", connected.Publish("t", 1, false, "x"))
+	brokertest.WaitFor(t, "the end of the one that was connected before", func() bool { return !connected.IsConnected() })
 	var reasons []string
 	for _, e := range refusals.await(t, 2) {
 		reasons = append(reasons, e.Data.(events.RefusalData).Reason)

@@ -2,6 +2,7 @@ package brokertest
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/synthetism/edgebroker/internal/dial"
 	"github.com/synthetism/edgebroker/wire"
 )
 
@@ -32,8 +34,16 @@ type link struct {
 
 // dialLink opens the socket. Addresses of the form unix:/path are sockets in
 // the file system; those of the form tls:host:port are reached over TLS, with
-// whatever certificate the broker may show.
+// whatever certificate the broker may show; those of the form ws://host:port/path
+// over WebSocket.
 func dialLink(addr string, v wire.Version) (*link, error) {
+	if strings.HasPrefix(addr, "ws://") {
+		conn, err := dial.Broker(context.Background(), addr, Patience)
+		if err != nil {
+			return nil, fmt.Errorf("connect to the broker: %w", err)
+		}
+		return &link{conn: conn, version: v, patience: Patience}, nil
+	}
 	network, address := "tcp", addr
 	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
 		network, address = "unix", path
