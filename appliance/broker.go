@@ -337,6 +337,7 @@ func (b *Broker) relayConfig(c Config) relay.Config {
 	r.Rate = relay.Rate{Messages: c.Limits.PublishRate, Bytes: int64(c.Limits.PublishBytes), Patience: c.Limits.PublishPatience}
 	r.TotalQueuedBytes = int64(c.Sessions.TotalQueuedBytes)
 	r.MaxSessions = c.Sessions.MaxSessions
+	r.MaxSubscriptions = c.Sessions.MaxSubscriptions
 	r.MaxSessionExpiry = c.Sessions.MaxExpiry
 	r.MaxRetained = c.Retained.MaxMessages
 	r.MaxRetainedBytes = int64(c.Retained.MaxBytes)

@@ -104,6 +104,7 @@ type LimitsConfig struct {
 // SessionsConfig bounds what is kept for clients, connected or not.
 type SessionsConfig struct {
 	MaxSessions       int           `yaml:"max_sessions"`        // beyond which no new one is kept; 0: no limit
+	MaxSubscriptions  int           `yaml:"max_subscriptions"`   // per session; 0: no limit
 	MaxExpiry         time.Duration `yaml:"max_expiry"`          // whole seconds, at least one
 	MaxQueuedMessages int           `yaml:"max_queued_messages"` // per session
 	MaxQueuedBytes    ByteSize      `yaml:"max_queued_bytes"`    // per session

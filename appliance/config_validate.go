@@ -180,6 +180,7 @@ func (c Config) rangeFindings() []finding {
 		{"limits.max_topic_alias", c.Limits.MaxTopicAlias, 0, maxUint16, false},
 		{"limits.publish_rate", c.Limits.PublishRate, 1, math.MaxInt32, true},
 		{"sessions.max_sessions", c.Sessions.MaxSessions, 1, math.MaxInt32, true},
+		{"sessions.max_subscriptions", c.Sessions.MaxSubscriptions, 1, math.MaxInt32, true},
 		{"sessions.max_queued_messages", c.Sessions.MaxQueuedMessages, 1, math.MaxInt32, false},
 		{"retained.max_messages", c.Retained.MaxMessages, 1, math.MaxInt32, false},
 		{"events.queue", c.Events.Queue, 1, 1 << 20, false},

@@ -56,7 +56,9 @@ func (h *Subscriptions) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.
 	}
 	given, granted := b.port.Subscribe(subs, answerWhenStored(conn))
 	for i, code := range given {
-		codes[places[i]] = code
+		if codes[places[i]] = code; code >= wire.UnspecifiedError {
+			h.access.refuseFilter(conn, b.id, subs[i].Filter, code)
+		}
 	}
 	b.granted = granted
 	conn.AnswerWith(codes)

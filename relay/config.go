@@ -24,6 +24,7 @@ type Config struct {
 	MaxTopicAlias     uint16        // topic aliases a v5 client may define per connection
 	MaxTopicLevels    int           // levels of a topic name or filter
 	MaxOutbound       int           // bytes waiting in a Link beyond which QoS 0 to it is dropped; as many of QoS 0 may wait in its queue
+	MaxSubscriptions  int           // of a session; 0: no limit
 	MaxFilterBytes    int64         // memory that the subscriptions of a session may take
 	Queue             QueueRules    // of a session, if there is no QueueFor
 	TotalQueuedBytes  int64         // their size, all sessions; a quarter is kept for those that hold under 1/128

@@ -65,3 +65,17 @@ func TestFiltersHaveALimit(t *testing.T) {
 		})
 	}
 }
+
+// A session has so many subscriptions at most; another for the same filter is
+// none more.
+func TestMaxSubscriptions(t *testing.T) {
+	b := newBroker(t, func(c *relay.Config) { c.MaxSubscriptions = 2 })
+	c, other := b.connect("c"), b.connect("other")
+	c.sub(0, "a", "b", "a")
+	if codes := c.subscribe(relay.Subscription{Filter: "c"}, relay.Subscription{Filter: "b", QoS: 1}); codes[0] != wire.QuotaExceeded || codes[1] != 1 {
+		t.Errorf("got %v", codes)
+	}
+	c.unsub("a")
+	c.sub(0, "c")
+	other.sub(0, "c", "d")
+}

@@ -64,8 +64,8 @@ func (s *Session) subscribe(want Subscription) (existed bool, _ wire.Reason) {
 	}
 	sub, old := &subscription{Subscription: want, session: s}, s.subs[want.Filter]
 	if old == nil {
-		cost := filterCost(want.Filter)
-		if s.filters+cost > s.relay.conf().MaxFilterBytes {
+		cost, conf := filterCost(want.Filter), s.relay.conf()
+		if s.filters+cost > conf.MaxFilterBytes || conf.MaxSubscriptions > 0 && len(s.subs) >= conf.MaxSubscriptions {
 			return false, wire.QuotaExceeded
 		}
 		s.filters += cost
