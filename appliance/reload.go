@@ -161,11 +161,13 @@ func (c *change) judge(m hooks.Member) (expelled bool) {
 }
 
 func (b *Broker) announceReload(r ReloadReport) {
-	for _, ch := range r.Changes {
-		b.log.Info("configuration changed", "key", ch.Key, "from", ch.From, "to", ch.To, "effect", ch.Effect)
-	}
 	keys := make([]string, 0, len(r.Changes))
 	for _, ch := range r.Changes {
+		log := b.log.With("key", ch.Key, "from", ch.From, "to", ch.To)
+		if ch.Effect != "" {
+			log = log.With("counts", ch.Effect)
+		}
+		log.Info("configuration changed")
 		keys = append(keys, ch.Key)
 	}
 	detail := fmt.Sprintf("%d users, %d rules, %d clients disconnected", r.Users, r.Rules, r.Disconnected)
