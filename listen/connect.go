@@ -38,7 +38,7 @@ func (c *Conn) readConnect() error {
 				return c.refuse(RefusedMemory, nil, err)
 			}
 			if errors.Is(err, os.ErrDeadlineExceeded) && !c.closed.Load() {
-				return c.refuse(RefusedSlowConnect, nil, fmt.Errorf("no complete CONNECT within %v", c.gate.opts.Limits.ConnectTimeout))
+				return c.refuse(RefusedSlowConnect, nil, fmt.Errorf("no complete CONNECT within %v", c.connectTimeout()))
 			}
 			return c.readFailed(err)
 		}
@@ -49,6 +49,9 @@ func (c *Conn) acceptConnect(f wire.Frame, n int) error {
 	con, err := wire.DecodeConnect(f)
 	if err != nil {
 		return c.refuseConnect(con.Version, err)
+	}
+	if err := c.checkVersion(&con); err != nil {
+		return err
 	}
 	c.packetsIn.Add(1)
 	c.connectSize = n
@@ -145,7 +148,7 @@ func (c *Conn) refuse(reason string, answer []byte, err error) error {
 	switch reason {
 	case RefusedSlowConnect:
 		word = EndSlowConnect
-	case RefusedMemory:
+	case RefusedMemory, RefusedMaxPerAddress, RefusedConnectRate:
 		word = EndRefused
 	}
 	c.mu.Lock()
@@ -162,7 +165,7 @@ func (c *Conn) refuse(reason string, answer []byte, err error) error {
 	}
 	c.mu.Unlock()
 	if first {
-		c.gate.refused(c.remote, c.listener, reason)
+		c.gate.refused(c.Remote(), c.Listener(), reason)
 		c.part()
 	}
 	return err

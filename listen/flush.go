@@ -249,8 +249,8 @@ func (c *Conn) writable() {
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			c.gate.opts.Log.Error("connection panicked", "client", c.ID(), "listener", c.listener,
-				"remote", c.remote, "error", p, "stack", string(debug.Stack()))
+			c.gate.opts.Log.Error("connection panicked", "client", c.ID(), "listener", c.Listener(),
+				"remote", c.Remote(), "error", p, "stack", string(debug.Stack()))
 			c.kick(wire.ImplementationError, EndInternalError, ErrPanic)
 		}
 	}()

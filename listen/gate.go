@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -99,26 +100,34 @@ func NewGate(o Options) *Gate {
 	return &Gate{opts: o, wheel: newWheel(), conns: map[*Conn]bool{}, refusals: map[string]uint64{}}
 }
 
-// admit makes a connection of nc, or closes it and returns nil.
-func (g *Gate) admit(listener string, nc net.Conn) *Conn {
-	reason, from := "", peer.Network(peer.Address(nc.RemoteAddr()))
+// admit makes a connection of nc, which l has accepted under p, or closes it
+// and returns nil. One from a proxy is not counted by its address: see locate.
+func (g *Gate) admit(l *Listener, p *Policy, nc net.Conn) *Conn {
+	reason, from := "", netip.Prefix{}
+	proxied := p.trusts(nc.RemoteAddr())
+	if !proxied {
+		from = peer.Network(peer.Address(nc.RemoteAddr()))
+	}
 	g.mu.Lock()
-	switch l := &g.opts.Limits; {
+	switch all := &g.opts.Limits; {
 	case g.shut:
 		reason = RefusedShuttingDown
-	case l.MaxConnections > 0 && len(g.conns) >= l.MaxConnections:
+	case all.MaxConnections > 0 && len(g.conns) >= all.MaxConnections:
 		reason = RefusedMaxConnections
-	case l.MaxUnauthenticated > 0 && g.unauth >= l.MaxUnauthenticated:
+	case p.MaxConnections > 0 && l.open >= p.MaxConnections:
+		reason = RefusedMaxConnections
+	case all.MaxUnauthenticated > 0 && g.unauth >= all.MaxUnauthenticated:
 		reason = RefusedMaxUnauthenticated
 	default:
-		reason = g.from.refuses(from, l, time.Now())
+		reason = g.refusesLocked(l, from)
 	}
 	var c *Conn
 	if reason == "" {
-		c = newConn(g, listener, nc)
-		c.from = from
+		c = newConn(l, p, nc)
+		c.proxied = proxied
 		g.conns[c] = true
-		g.from.opened(from)
+		l.open++
+		g.countLocked(c, from)
 		g.unauth++
 		g.accepted++
 		g.maximum = max(g.maximum, len(g.conns))
@@ -127,9 +136,38 @@ func (g *Gate) admit(listener string, nc net.Conn) *Conn {
 	if c == nil {
 		remote := remoteName(nc)
 		_ = nc.Close()
-		g.refused(remote, listener, reason)
+		g.refused(remote, l.cfg.ID, reason)
 	}
 	return c
+}
+
+// locate counts c, which has come through a proxy, by where it comes from, or
+// returns the word for why that does not go.
+func (g *Gate) locate(c *Conn, from netip.Prefix) string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	word := g.refusesLocked(c.at, from)
+	if word == "" {
+		g.countLocked(c, from)
+	}
+	return word
+}
+
+// refusesLocked is the word for why one more connection from there is turned
+// away at l, "" if it is not.
+func (g *Gate) refusesLocked(l *Listener, from netip.Prefix) string {
+	p, now := l.policy.Load(), time.Now()
+	own := Limits{MaxPerAddress: p.MaxPerAddress, ConnectRate: p.ConnectRate}
+	if word := l.from.refuses(from, &own, now); word != "" {
+		return word
+	}
+	return g.from.refuses(from, &g.opts.Limits, now)
+}
+
+func (g *Gate) countLocked(c *Conn, from netip.Prefix) {
+	c.from = from
+	c.at.from.opened(from)
+	g.from.opened(from)
 }
 
 // refused counts and reports a socket turned away.
@@ -163,6 +201,8 @@ func (g *Gate) release(c *Conn) {
 		g.unauth--
 	}
 	delete(g.conns, c)
+	c.at.open--
+	c.at.from.closed(c.from)
 	g.from.closed(c.from)
 	g.past.add(c.Traffic())
 	if len(g.conns) == 0 && g.emptied != nil {
@@ -202,7 +242,7 @@ func (g *Gate) pick(listener string) []*Conn {
 	defer g.mu.Unlock()
 	list := make([]*Conn, 0, len(g.conns))
 	for c := range g.conns {
-		if listener == "" || c.listener == listener {
+		if listener == "" || c.Listener() == listener {
 			list = append(list, c)
 		}
 	}

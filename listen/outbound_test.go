@@ -276,7 +276,7 @@ func TestConnTellsWhoFoundItBusy(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			nc, _ := net.Pipe()
-			c := newConn(NewGate(Options{LowWater: 100}), "x", nc)
+			c := newConn(New(Config{ID: "x"}, NewGate(Options{LowWater: 100})), new(Policy), nc)
 			told := make(chan struct{}, 1)
 			c.Bind(&fakeReceiver{writable: func() { told <- struct{}{} }}, wire.V5)
 			frame := publish(wire.V5, 0, 0, make([]byte, 200))
