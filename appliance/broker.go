@@ -189,7 +189,6 @@ func (b *Broker) assemble(rec relay.Recovered) {
 	}
 	b.sessions = hooks.NewSessions(b.relay, b.bus, hooks.Limits{
 		ReceiveMaximum: uint16(b.cfg.Limits.ReceiveMaximum),
-		MaxPacketSize:  uint32(b.cfg.Limits.MaxPacketSize),
 		MaxTopicAlias:  uint16(b.cfg.Limits.MaxTopicAlias),
 	}, b.responseInfo, b.forget)
 	b.gate = listen.NewGate(listen.Options{
@@ -214,7 +213,7 @@ func (b *Broker) assemble(rec relay.Recovered) {
 	b.server = newServer(b.log)
 	for i, l := range b.cfg.Listeners {
 		b.listeners = append(b.listeners, listen.New(listen.Config{
-			ID: l.Name, Type: l.Type, Address: l.Address, Bound: b.takeSocket(l), Mode: l.Mode, Origins: l.AllowedOrigins, TLS: b.tlsConfig(l), Key: fmt.Sprintf("listeners[%d].address", i),
+			ID: l.Name, Type: l.Type, Address: l.Address, Bound: b.takeSocket(l), Mode: l.Mode, Policy: l.policy(), TLS: b.tlsConfig(l), Key: fmt.Sprintf("listeners[%d].address", i),
 		}, b.gate))
 	}
 	for _, h := range []mqtt.Hook{

@@ -31,8 +31,10 @@ type rig struct {
 	events []events.Event
 }
 
+const maxPacketSize = 100_000
+
 // limits are announced by the rig's CONNACKs.
-var limits = hooks.Limits{ReceiveMaximum: 20, MaxPacketSize: 100_000, MaxTopicAlias: 7}
+var limits = hooks.Limits{ReceiveMaximum: 20, MaxTopicAlias: 7}
 
 // newRig serves on one TCP listener until the end of the test. Hooks in first
 // run before ours, those in last after them.
@@ -54,7 +56,7 @@ func newRig(t *testing.T, anonymous bool, first, last []mqtt.Hook) *rig {
 		}
 	})
 	r.access = hooks.NewAccess(&hooks.Rules{Anonymous: map[string]bool{"tcp": anonymous}}, nil, bus, log)
-	r.gate = listen.NewGate(listen.Options{OnEnd: r.sessions.Ended})
+	r.gate = listen.NewGate(listen.Options{Limits: listen.Limits{MaxPacketSize: maxPacketSize}, OnEnd: r.sessions.Ended})
 	r.server = mqtt.New(&mqtt.Options{Logger: log, SysTopicResendInterval: math.MaxInt32})
 	ours := []mqtt.Hook{r.access, r.sessions, hooks.NewSubscriptions(r.access, r.sessions)}
 	for _, list := range [][]mqtt.Hook{first, ours, last} {

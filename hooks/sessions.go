@@ -16,10 +16,10 @@ import (
 	"github.com/synthetism/edgebroker/wire"
 )
 
-// Limits are what a CONNACK announces; they must be what is enforced.
+// Limits are what a CONNACK announces besides what the connection itself
+// enforces; they must be what relay does.
 type Limits struct {
 	ReceiveMaximum uint16
-	MaxPacketSize  uint32 // bytes, 0 for no limit
 	MaxTopicAlias  uint16
 }
 
@@ -132,7 +132,7 @@ func (h *Sessions) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 		h.refuse(conn, cl.ID, err)
 		return
 	}
-	conn.OnConnack = func(ack *wire.Connack) { h.complete(ack, cl.ID, c, port) }
+	conn.OnConnack = func(ack *wire.Connack) { h.complete(ack, conn, port) }
 	h.mu.Lock()
 	b.port = port
 	h.mu.Unlock()
@@ -157,16 +157,17 @@ func (h *Sessions) refuse(conn *listen.Conn, client string, err error) {
 
 // complete makes a CONNACK tell the truth: about the session, which is
 // relay's, and about every limit that is enforced. [MQTT-3.2.2-3]
-func (h *Sessions) complete(ack *wire.Connack, client string, c *wire.Connect, port *relay.Port) {
+func (h *Sessions) complete(ack *wire.Connack, conn *listen.Conn, port *relay.Port) {
+	c := conn.Connect()
 	ack.SessionPresent = port.SessionPresent()
 	ack.ReceiveMaximum = h.limits.ReceiveMaximum
-	ack.MaximumPacketSize = h.limits.MaxPacketSize
+	ack.MaximumPacketSize = uint32(conn.MaxPacketSize())
 	ack.TopicAliasMaximum = h.limits.MaxTopicAlias
 	if got := port.SessionExpiry(); got != c.SessionExpiry { // section 3.2.2.3.2 of MQTT 5
 		ack.HasSessionExpiry, ack.SessionExpiry = true, got
 	}
 	if h.prefix != nil && c.RequestResponseInfo { // [MQTT-3.1.2-28]
-		if info := h.prefix(client); wire.ValidTopicString(info) == nil { // what is none can begin none
+		if info := h.prefix(conn.ID()); wire.ValidTopicString(info) == nil { // what is none can begin none
 			ack.ResponseInfo = info
 		}
 	}

@@ -129,7 +129,7 @@ func proxyHeaderRest(b []byte) (int, error) {
 		return size - len(b), nil
 	}
 	switch end := bytes.IndexByte(b, '\n'); {
-	case end == len(b)-1:
+	case end > 0 && end == len(b)-1 && b[end-1] == '\r':
 		return 0, nil
 	case end >= 0 || len(b) >= maxProxyLine:
 		return 0, fmt.Errorf("%w: its line does not end where it should", errProxyHeader)
