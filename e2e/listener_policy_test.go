@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"fmt"
 	"net"
 	"testing"
 
@@ -161,7 +162,7 @@ func TestListenerSourcesOfProgram(t *testing.T) {
 func testSources(t *testing.T, p *plantPKI, b *broker, want map[string][]string) {
 	for listener, users := range want {
 		for i, client := range []struct{ device, user string }{{"pump-1", ""}, {"pump-1", "ann"}, {"", "ann"}, {"", ""}} {
-			con := brokertest.Clean(wire.V5, "c")
+			con := brokertest.Clean(wire.V5, fmt.Sprint("c", i)) // one each: a session belongs to its user
 			if client.user != "" {
 				con = as(con, client.user, client.user)
 			}
