@@ -7,6 +7,7 @@ func rules() []rule {
 	const (
 		mochi = "github.com/mochi-mqtt/server/v2"
 		jwt   = "github.com/golang-jwt/jwt/v5"
+		proxy = "github.com/pires/go-proxyproto"
 	)
 	return []rule{
 		{
@@ -82,6 +83,19 @@ func rules() []rule {
 				{"auth/a.go": imports("auth", "crypto/x509", "golang.org/x/crypto/argon2", jwt)},
 				{"auth/a_test.go": imports("auth_test", "pgregory.net/rapid", module+"/auth", jwt)},
 				{"hooks/a.go": imports("hooks", "golang.org/x/crypto/argon2", jwt+"x")},
+			},
+		},
+		{
+			name:   "PROXY headers are read in one place",
+			reason: "they say who a client is; whoever reads one must know that it comes from a trusted proxy",
+			check:  checkOnlyIn(proxy, "listen"),
+			breaks: []files{
+				{"hooks/a.go": imports("hooks", proxy)},
+				{"e2e/a_test.go": imports("e2e", proxy+"/tlvparse")}, // tests write their headers by hand
+			},
+			holds: []files{
+				{"listen/a.go": imports("listen", proxy)},
+				{"hooks/a.go": imports("hooks", proxy+"x")},
 			},
 		},
 		{

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -54,11 +53,11 @@ func newGuards() guards {
 
 // accessFiles is what the access section has led to.
 type accessFiles struct {
-	source auth.Source        // nil: nobody is asked who they are
-	policy *acl.Policy        // nil: everything is allowed
-	users  *auth.PasswordFile // nil: there is none
-	rules  int
-	close  func()
+	sources []namedSource      // in the order in which they are asked
+	policy  *acl.Policy        // nil: everything is allowed
+	users   *auth.PasswordFile // nil: there is none
+	rules   int
+	close   func()
 }
 
 // load reads the files of c. It opens no connection.
@@ -70,20 +69,22 @@ func (c AccessConfig) load(g guards, before []auth.Source) (_ *accessFiles, err 
 			err = fmt.Errorf("%w: %w", ErrAccess, err)
 		}
 	}()
-	sources := slices.Clone(before)
+	for _, s := range before {
+		a.sources = append(a.sources, namedSource{"", s})
+	}
 	if c.Certificates != "" {
 		s, err := auth.NewCertificateSource(c.Certificates, false)
 		if err != nil {
 			return nil, fmt.Errorf("access.certificates: %w", err)
 		}
-		sources = append(sources, s)
+		a.sources = append(a.sources, namedSource{AccessCertificates, s})
 	}
 	if c.Tokens.KeyFile != "" {
 		s, err := c.Tokens.source()
 		if err != nil {
 			return nil, fmt.Errorf("access.tokens: %w", err)
 		}
-		sources = append(sources, s)
+		a.sources = append(a.sources, namedSource{AccessTokens, s})
 	}
 	if c.Passwords != "" {
 		f, err := auth.LoadPasswordFile(c.Passwords, g.verifier)
@@ -91,7 +92,7 @@ func (c AccessConfig) load(g guards, before []auth.Source) (_ *accessFiles, err 
 			return nil, fmt.Errorf("access.passwords: %w", err)
 		}
 		a.users = f
-		sources = append(sources, f)
+		a.sources = append(a.sources, namedSource{AccessPasswords, f})
 	}
 	if c.HTTP.URL != "" {
 		s, err := c.HTTP.source()
@@ -99,20 +100,13 @@ func (c AccessConfig) load(g guards, before []auth.Source) (_ *accessFiles, err 
 			return nil, fmt.Errorf("access.http: %w", err)
 		}
 		a.close = s.Close
-		sources = append(sources, s)
+		a.sources = append(a.sources, namedSource{AccessHTTP, s})
 	}
 	if len(c.Rules) > 0 {
 		if a.policy, err = acl.Load(c.Rules...); err != nil {
 			return nil, fmt.Errorf("access.rules: %w", err)
 		}
 		a.rules = len(a.policy.Rules())
-	}
-	if len(sources) > 0 {
-		chain := auth.Chain(sources...)
-		if c.Passwords != "" && c.HTTP.URL != "" {
-			chain = auth.Floor(refusalFloor, chain)
-		}
-		a.source = g.lockout.Guard(chain)
 	}
 	return a, nil
 }
@@ -183,8 +177,13 @@ func (c Config) CheckFiles() (warnings []string, err error) {
 
 // rulesOf are the hooks' rules that c, and a, which it has led to, make.
 func (b *Broker) rulesOf(c Config, a *accessFiles) *hooks.Rules {
-	r := &hooks.Rules{Anonymous: make(map[string]bool), Source: a.source, Policy: a.policy, Certificates: c.Access.Certificates != "" || len(b.authSources) > 0}
+	all := a.ask(nil, b.guards.lockout)
+	r := &hooks.Rules{Anonymous: make(map[string]bool), Own: make(map[string]hooks.Sources),
+		Source: all.Source, Policy: a.policy, Certificates: all.Certificates}
 	for _, l := range c.Listeners {
+		if len(l.Sources) > 0 {
+			r.Own[l.Name] = a.ask(l.Sources, b.guards.lockout)
+		}
 		r.Anonymous[l.Name] = c.anonymous(l, len(b.authSources) > 0)
 	}
 	return r

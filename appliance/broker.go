@@ -189,25 +189,12 @@ func (b *Broker) assemble(rec relay.Recovered) {
 	} else {
 		b.relay = relay.New(config, nil, b.bus, b.log.With("component", "relay"))
 	}
-	b.sessions = hooks.NewSessions(b.relay, b.bus, hooks.Limits{MaxPacketSize: uint32(b.conf().Limits.MaxPacketSize)}, b.responseInfo, b.forget)
+	b.sessions = hooks.NewSessions(b.relay, b.bus, b.responseInfo, b.forget)
 	b.gate = listen.NewGate(listen.Options{
-		Limits: listen.Limits{
-			MaxConnections:          b.conf().Limits.MaxConnections,
-			MaxPerAddress:           b.conf().Limits.MaxPerAddress,
-			ConnectRate:             b.conf().Limits.ConnectRate,
-			MaxUnauthenticated:      b.conf().Limits.MaxUnauthenticated,
-			MaxUnauthenticatedBytes: b.conf().Limits.MaxUnauthenticated * int(b.conf().Limits.MaxConnectSize) / 4,
-			ConnectTimeout:          b.conf().Limits.ConnectTimeout,
-			MaxConnectSize:          int(b.conf().Limits.MaxConnectSize),
-			MaxPacketSize:           int(b.conf().Limits.MaxPacketSize),
-		},
-		LowWater: int(b.conf().Limits.MaxOutboundBytes) / 4,
-		// Relay stops at MaxOutboundBytes; what comes on top are answers to
-		// what the client sends, so it is the client that must wait.
-		MaxOutbound: 4 * int(b.conf().Limits.MaxOutboundBytes),
-		Log:         b.log.With("component", "listen"),
-		OnEnd:       b.sessions.Ended,
-		OnRefuse:    b.refused,
+		Limits:   gateLimits(b.conf().Limits),
+		Log:      b.log.With("component", "listen"),
+		OnEnd:    b.sessions.Ended,
+		OnRefuse: b.refused,
 	})
 	b.server = newServer(b.log)
 	for i, l := range b.conf().Listeners {
@@ -342,4 +329,21 @@ func (b *Broker) relayConfig(c Config) relay.Config {
 	r.MaxRetained = c.Retained.MaxMessages
 	r.MaxRetainedBytes = int64(c.Retained.MaxBytes)
 	return r
+}
+
+func gateLimits(c LimitsConfig) listen.Limits {
+	return listen.Limits{
+		MaxConnections:          c.MaxConnections,
+		MaxPerAddress:           c.MaxPerAddress,
+		ConnectRate:             c.ConnectRate,
+		MaxUnauthenticated:      c.MaxUnauthenticated,
+		MaxUnauthenticatedBytes: c.MaxUnauthenticated * int(c.MaxConnectSize) / 4,
+		ConnectTimeout:          c.ConnectTimeout,
+		MaxConnectSize:          int(c.MaxConnectSize),
+		MaxPacketSize:           int(c.MaxPacketSize),
+		LowWater:                int(c.MaxOutboundBytes) / 4,
+		// Relay stops at MaxOutboundBytes; what comes on top are answers to
+		// what the client sends, so it is the client that must wait.
+		MaxOutbound: 4 * int(c.MaxOutboundBytes),
+	}
 }

@@ -56,6 +56,21 @@ type ListenerConfig struct {
 	// host and port. "*" is any page.
 	AllowedOrigins []string `yaml:"allowed_origins"`
 
+	// ProxyProtocol are the proxies, as addresses or networks, whose connections
+	// begin with a PROXY header (version 1 or 2) that says where they really
+	// come from; for a unix listener only ProxyUnix. Others send none.
+	ProxyProtocol []string       `yaml:"proxy_protocol"`
+	MQTTVersions  []MQTTVersion  `yaml:"mqtt_versions"` // that clients may speak; empty: all
+	Sources       []AccessSource `yaml:"sources"`       // of AccessConfig that are asked about clients; empty: all
+
+	// Limits of this listener alone, besides those of LimitsConfig; 0: none.
+	MaxConnections int `yaml:"max_connections"`
+	MaxPerAddress  int `yaml:"max_connections_per_address"`
+	ConnectRate    int `yaml:"connect_rate"`
+	// Limits in place of those of LimitsConfig; 0: as there.
+	ConnectTimeout time.Duration `yaml:"connect_timeout"`
+	MaxPacketSize  ByteSize      `yaml:"max_packet_size"`
+
 	// Absolute paths of PEM files, for tls and wss. Changes are noticed while
 	// the broker runs. See docs/TLS.md.
 	Certificate string `yaml:"certificate"` // the broker's, then those that lead up to its authority

@@ -85,11 +85,14 @@ func (c *Config) override(listen, socket, level, data string, get func(string) s
 func (l *ListenerConfig) setAddress(address string) {
 	l.Address = address
 	if strings.Contains(address, "/") {
+		if l.Type != ListenUnix {
+			l.ProxyProtocol = nil
+		}
 		l.Type, l.AllowedOrigins = ListenUnix, nil
 		return
 	}
 	l.Mode = 0
 	if l.Type == ListenUnix {
-		l.Type = ListenTCP
+		l.Type, l.ProxyProtocol = ListenTCP, nil
 	}
 }

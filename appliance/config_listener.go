@@ -67,8 +67,11 @@ func (l ListenerConfig) certified() bool {
 
 // Local tells whether only programs on this machine can reach the listener.
 // A host name other than localhost counts as reachable from elsewhere, since
-// what it stands for may change.
+// what it stands for may change; so does what a proxy passes on.
 func (l ListenerConfig) Local() bool {
+	if len(l.ProxyProtocol) > 0 {
+		return false
+	}
 	if l.Network() == ListenUnix {
 		return true
 	}
@@ -108,11 +111,13 @@ func (c Config) listenerFindings() []finding {
 			out = append(out, c.openFindings(i)...)
 		case ListenUnix:
 			out = append(out, unixFindings(i, l)...)
+			out = append(out, c.openFindings(i)...)
 		default:
 			out = append(out, oneOf(listenerPath(i, "type"), l.Type, ListenTCP, ListenWebSocket, ListenTLS, ListenWebSocketTLS, ListenUnix)...)
 			continue
 		}
 		out = append(out, originFindings(i, l)...)
+		out = append(out, c.policyFindings(i)...)
 		out = append(out, tlsFindings(i, l)...)
 		if l.AllowAnonymous != nil && !*l.AllowAnonymous && !c.Access.authenticates() {
 			out = append(out, finding{
@@ -191,8 +196,20 @@ func tcpFindings(i int, l ListenerConfig) []finding {
 // openFindings checks that nobody lets the network in by accident.
 func (c Config) openFindings(i int) []finding {
 	l := c.Listeners[i]
-	if _, _, err := net.SplitHostPort(l.Address); err != nil || l.AllowAnonymous != nil || c.Anonymous(l) || c.Access.authenticates() {
+	if l.AllowAnonymous != nil || c.Anonymous(l) || c.Access.authenticates() {
 		return nil
+	}
+	if _, _, err := net.SplitHostPort(l.Address); err != nil && l.Type != ListenUnix {
+		return nil
+	}
+	if len(l.ProxyProtocol) > 0 {
+		return []finding{{
+			path: listenerPath(i, "proxy_protocol"),
+			what: "other machines can reach the listener through a proxy, and there is no way to sign in",
+			mend: "name a file of users in access.passwords, or let everybody in with allow_anonymous: true",
+
+			noMethods: true,
+		}}
 	}
 	return []finding{{
 		path: listenerPath(i, "address"),

@@ -39,6 +39,17 @@ func TestParseConfig(t *testing.T) {
 			c.Listeners = []ListenerConfig{{Name: "web", Type: "ws", Address: "127.0.0.1:9001",
 				AllowedOrigins: []string{"https://a.example", "http://[::1]:8080", "capacitor://localhost", "null", "*"}}}
 		}},
+		{"listener behind proxies, with its own policy", "access: {passwords: /u, tokens: {key_file: /k}, rules: [/r]}\nlisteners:\n- name: far\n  address: 127.0.0.1:1883\n  proxy_protocol: [127.0.0.1, '::1', 10.0.0.0/8]\n" +
+			"  mqtt_versions: [3.1, 3.1.1, 5]\n  sources: [tokens, passwords]\n  max_connections: 100\n  max_connections_per_address: 3\n  connect_rate: 2\n  connect_timeout: 1m\n  max_packet_size: 4KiB\n" +
+			"- {name: plc, type: unix, address: /run/mqtt.sock, proxy_protocol: [unix], mqtt_versions: ['5'], sources: [], max_connections: 0, connect_timeout: 0s, max_packet_size: 0B}\n", func(c *Config) {
+			c.Access.Passwords, c.Access.Tokens.KeyFile, c.Access.Rules = "/u", "/k", []string{"/r"}
+			c.Listeners = []ListenerConfig{
+				{Name: "far", Type: "tcp", Address: "127.0.0.1:1883", ProxyProtocol: []string{"127.0.0.1", "::1", "10.0.0.0/8"},
+					MQTTVersions: []MQTTVersion{"3.1", "3.1.1", "5"}, Sources: []AccessSource{AccessTokens, AccessPasswords},
+					MaxConnections: 100, MaxPerAddress: 3, ConnectRate: 2, ConnectTimeout: time.Minute, MaxPacketSize: 4 * KiB},
+				{Name: "plc", Type: "unix", Address: "/run/mqtt.sock", ProxyProtocol: []string{"unix"}, MQTTVersions: []MQTTVersion{"5"}},
+			}
+		}},
 		{"any free port twice", "listeners:\n- {name: a, address: '127.0.0.1:0'}\n- {name: b, address: '127.0.0.1:0'}\n", func(c *Config) {
 			c.Listeners = []ListenerConfig{{Name: "a", Type: "tcp", Address: "127.0.0.1:0"}, {Name: "b", Type: "tcp", Address: "127.0.0.1:0"}}
 		}},

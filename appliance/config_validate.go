@@ -152,6 +152,13 @@ const (
 	maxTopicLevels = math.MaxUint16
 )
 
+// Bounds that limits and listeners share.
+const (
+	minPacketSize     = 1 * KiB
+	minConnectTimeout = 100 * time.Millisecond
+	maxConnectTimeout = time.Hour
+)
+
 // sizeFindings checks every bound, and those in range against each other.
 func (c Config) sizeFindings() []finding {
 	out := c.rangeFindings()
@@ -189,7 +196,7 @@ func (c Config) rangeFindings() []finding {
 	}
 	for _, w := range []within[ByteSize]{
 		{"limits.max_connect_size", c.Limits.MaxConnectSize, 1 * KiB, 16 * MiB, false},
-		{"limits.max_packet_size", c.Limits.MaxPacketSize, 1 * KiB, maxFrame, false},
+		{"limits.max_packet_size", c.Limits.MaxPacketSize, minPacketSize, maxFrame, false},
 		{"limits.max_outbound_bytes", c.Limits.MaxOutboundBytes, 4 * KiB, 1 * GiB, false},
 		{"limits.publish_bytes", c.Limits.PublishBytes, 100, math.MaxInt64, true},
 		{"sessions.max_queued_bytes", c.Sessions.MaxQueuedBytes, 1 * KiB, math.MaxInt64, false},
@@ -202,7 +209,7 @@ func (c Config) rangeFindings() []finding {
 		out = append(out, w.findings()...)
 	}
 	for _, w := range []within[time.Duration]{
-		{"limits.connect_timeout", c.Limits.ConnectTimeout, 100 * time.Millisecond, time.Hour, false},
+		{"limits.connect_timeout", c.Limits.ConnectTimeout, minConnectTimeout, maxConnectTimeout, false},
 		{"limits.publish_patience", c.Limits.PublishPatience, 0, 24 * time.Hour, false},
 		{"sessions.max_expiry", c.Sessions.MaxExpiry, time.Second, maxExpiry, false},
 		{"storage.flush_interval", c.Storage.FlushInterval, 10 * time.Millisecond, time.Hour, false},

@@ -31,7 +31,7 @@ func (b *Broker) newEndpoint(i int, l ListenerConfig) *endpoint {
 // nil, on one that is to be bound.
 func (e *endpoint) put(g *listen.Gate, i int, bound net.Listener) {
 	c := listen.Config{ID: e.cfg.Name, Type: e.cfg.Type, Address: e.cfg.Address, Bound: bound, Mode: e.cfg.Mode,
-		Origins: e.cfg.AllowedOrigins, Key: listenerPath(i, "address")}
+		Policy: e.cfg.policy(), Key: listenerPath(i, "address")}
 	if e.certs != nil {
 		c.TLS = e.certs.TLSConfig()
 	}

@@ -1,17 +1,17 @@
 package appliance
 
 import (
+	"fmt"
+	"slices"
+
 	"github.com/synthetism/edgebroker/auth"
 	"github.com/synthetism/edgebroker/hooks"
 )
 
-// What auth calls its sources, and the keys of the configuration.
-const (
-	sourceCertificate = "certificate"
-	sourceToken       = "jwt"
-	sourcePassword    = "password"
-	sourceHTTP        = "http"
-)
+// identitySources are what auth calls the sources of the access section.
+var identitySources = map[string]AccessSource{
+	"certificate": AccessCertificates, "jwt": AccessTokens, "password": AccessPasswords, "http": AccessHTTP,
+}
 
 // lost is why a user of the password file has to sign in again.
 var lost = map[auth.Difference]string{
@@ -21,35 +21,34 @@ var lost = map[auth.Difference]string{
 }
 
 // expels says why a client that is there would not be let in by c, "" if it
-// would, or if that cannot be known without its password.
+// would, or if that cannot be known without what it has shown.
 func (c *change) expels(m hooks.Member) string {
-	if c.endpoints.closing()[m.Subject.Listener] {
-		return "listener " + m.Subject.Listener + " is gone, or is another one now"
+	name := m.Subject.Listener
+	if c.endpoints.closing()[name] {
+		return "listener " + name + " is gone, or is another one now"
 	}
-	access := c.cfg.Access
-	switch m.Identity.Source {
-	case "":
-		if m.Identity.Name == "" && !c.rules.Anonymous[m.Subject.Listener] {
-			return "listener " + m.Subject.Listener + " lets nobody in any more who does not say who they are"
-		}
-	case sourceCertificate:
-		if access.Certificates == "" || access.Certificates != c.before.Access.Certificates {
-			return "access.certificates has changed"
-		}
-	case sourceToken:
-		if access.Tokens.KeyFile == "" {
-			return "access.tokens is gone"
-		}
-	case sourceHTTP:
-		if access.HTTP.URL == "" {
-			return "access.http is gone"
-		}
-	case sourcePassword:
+	i := slices.IndexFunc(c.cfg.Listeners, func(l ListenerConfig) bool { return l.Name == name })
+	if i < 0 {
+		return "" // it came through a listener that has gone by now, and is about to end
+	}
+	l, source := c.cfg.Listeners[i], identitySources[m.Identity.Source]
+	switch {
+	case len(l.MQTTVersions) > 0 && !slices.Contains(l.MQTTVersions, MQTTVersion(m.Version.String())):
+		return fmt.Sprintf("listener %s does not allow MQTT %v any more", name, m.Version)
+	case m.Identity.Name == "" && m.Identity.Source == "" && !c.rules.Anonymous[name]:
+		return "listener " + name + " lets nobody in any more who does not say who they are"
+	case source != "" && !c.cfg.Access.has(source):
+		return accessKeys[source] + " is gone"
+	case source != "" && len(l.Sources) > 0 && !slices.Contains(l.Sources, source):
+		return fmt.Sprintf("listener %s does not ask %s any more", name, source)
+	case source == AccessCertificates && c.cfg.Access.Certificates != c.before.Access.Certificates:
+		return "access.certificates has changed"
+	case source == AccessPasswords:
 		if why := lost[c.was.users.Compare(c.files.users, m.Identity.Name)]; why != "" {
 			return why
 		}
 	}
-	if err := c.endpoints.disowned(m.Subject.Listener, m.Certificates); err != nil {
+	if err := c.endpoints.disowned(name, m.Certificates); err != nil {
 		return "its certificate is not good any more: " + err.Error()
 	}
 	return ""

@@ -136,7 +136,7 @@ func (b *Broker) putInForce(c *change) {
 
 // limit puts the limits of c in force.
 func (b *Broker) limit(c Config) {
-	b.sessions.SetLimits(hooks.Limits{MaxPacketSize: uint32(c.Limits.MaxPacketSize)})
+	b.gate.SetLimits(gateLimits(c.Limits))
 	b.relay.Reconfigure(b.relayConfig(c))
 }
 
@@ -184,6 +184,9 @@ var fixed = []string{"control", "storage", "events", "log.format"}
 // nextConnection are the keys that count for clients when they connect again.
 var nextConnection = []string{"limits.receive_maximum", "limits.max_inflight", "limits.max_topic_alias", "limits.max_packet_size", "limits.connect_timeout"}
 
+// nextConnectionThere are those of a listener.
+var nextConnectionThere = []string{"proxy_protocol", "allowed_origins", "max_packet_size", "connect_timeout", "certificate", "key", "min_version"}
+
 // explain says of each change when it counts. The error names those that cannot
 // be made now.
 func (b *Broker) explain(changes []statsd.Change) error {
@@ -194,7 +197,8 @@ func (b *Broker) explain(changes []statsd.Change) error {
 		case slices.ContainsFunc(fixed, func(key string) bool { return ch.Key == key || strings.HasPrefix(ch.Key, key+".") }),
 			ch.Key == "log.level" && b.level == nil:
 			late = append(late, ch.Key)
-		case slices.Contains(nextConnection, ch.Key):
+		case slices.Contains(nextConnection, ch.Key),
+			strings.HasPrefix(ch.Key, "listeners[") && slices.Contains(nextConnectionThere, ch.Key[strings.LastIndexByte(ch.Key, '.')+1:]):
 			ch.Effect = "when a client connects again"
 		}
 	}

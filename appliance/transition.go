@@ -250,6 +250,7 @@ func (t *transition) carryOut() {
 // open serves at p, or tells p what it is to do from now on.
 func (t *transition) open(p place) {
 	if !p.isNew {
+		p.listen.SetPolicy(p.cfg.policy())
 		return
 	}
 	if p.takes != nil {

@@ -30,7 +30,7 @@ type guarded struct {
 func guard(t *testing.T, rules string, users []string, change func(*appliance.Config)) *guarded {
 	t.Helper()
 	dir := t.TempDir()
-	g := &guarded{users: filepath.Join(dir, "users"), rules: filepath.Join(dir, "rules"), hashes: map[string]string{}}
+	g := &guarded{users: filepath.Join(dir, "users"), rules: filepath.Join(dir, "rules")}
 	g.setUsers(t, users...)
 	g.setRules(t, rules)
 	g.broker = start(t, func(c *appliance.Config) {
@@ -52,6 +52,9 @@ func (g *guarded) setUsers(t *testing.T, users ...string) {
 				hash, err := auth.HashPassword(auth.NewSecret([]byte(name)))
 				if err != nil {
 					return err
+				}
+				if g.hashes == nil {
+					g.hashes = make(map[string]string)
 				}
 				g.hashes[name] = hash
 			}

@@ -450,8 +450,15 @@ func TestReloadExpels(t *testing.T) {
 			func(t *testing.T, _ *appliance.Config) {
 				editUsers(t, func(e *auth.PasswordEdit, _ func(string) string) error { return e.SetGroups("ann", []string{"ops"}) })
 			}, "its groups have changed"},
+		"a version": {nil, func(_ *testing.T, c *appliance.Config) {
+			c.Listeners[0].MQTTVersions = []appliance.MQTTVersion{"3.1.1"}
+		},
+			"listener tcp does not allow MQTT 5 any more"},
+		"who is asked": {passwords, func(_ *testing.T, c *appliance.Config) {
+			c.Access.HTTP.URL, c.Listeners[0].Sources = "http://127.0.0.1:9/", []appliance.AccessSource{appliance.AccessHTTP}
+		}, "listener tcp does not ask passwords any more"},
 		"no passwords any more": {passwords,
-			func(_ *testing.T, c *appliance.Config) { c.Access.Passwords = "" }, "its user is gone"},
+			func(_ *testing.T, c *appliance.Config) { c.Access.Passwords = "" }, "access.passwords is gone"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_ = os.Remove(users)
@@ -492,4 +499,49 @@ func TestReloadExpels(t *testing.T) {
 		brokertest.WaitFor(t, "the end of the connection", func() bool { return !revoked.IsConnected() })
 		settled(t, "publish", other.Publish("t", 1, false, "x"))
 	})
+}
+
+// Limits count at once, but what a client was told when it connected holds until
+// it goes.
+func TestReloadLimits(t *testing.T) {
+	e := startEditable(t, nil)
+	big := wire.Out{Version: wire.V5, QoS: 1, Topic: []byte("t"), Payload: make([]byte, 2000)}
+	dial := func(id string) *brokertest.Client { return brokertest.DialAny(t, e.addr, brokertest.Clean(wire.V5, id)) }
+	old := dial("old")
+	e.edit(func(c *appliance.Config) {
+		c.Limits.MaxPacketSize, c.Limits.MaxConnections, c.Limits.MaxTopicLevels = 1*appliance.KiB, 2, 3
+	})
+	e.mustReload(t)
+	if r := old.PublishOut(big); r != wire.NoMatchingSubscribers {
+		t.Errorf("a packet as long as was agreed: %v", r)
+	}
+	if r := old.PublishOut(wire.Out{Version: wire.V5, QoS: 1, Topic: []byte("a/b/c/d")}); r != wire.TopicNameInvalid {
+		t.Errorf("a topic deeper than is allowed now: %v", r)
+	}
+	next := dial("next")
+	if n := next.Connack.MaximumPacketSize; n != 1024 {
+		t.Errorf("Maximum Packet Size is %d", n)
+	}
+	nc, err := net.Dial("tcp", e.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	brokertest.WaitFor(t, "the refusal of a third connection", func() bool { return e.Stats().Refusals["max_connections"] == 1 })
+	next.Send(wire.AppendPublish(nil, &big, 1))
+	if r := next.ExpectDisconnect(); r != wire.PacketTooLarge {
+		t.Errorf("heard %v", r)
+	}
+	// A bound of the listener's own, lower and then gone again.
+	e.edit(func(c *appliance.Config) { c.Listeners[0].MaxPacketSize = 512 })
+	e.mustReload(t)
+	if n := dial("a").Connack.MaximumPacketSize; n != 512 {
+		t.Errorf("Maximum Packet Size of the listener is %d", n)
+	}
+	e.edit(func(c *appliance.Config) { c.Listeners[0].MaxPacketSize, c.Limits.MaxConnections = 0, 0 })
+	e.mustReload(t)
+	if n := dial("b").Connack.MaximumPacketSize; n != 1024 {
+		t.Errorf("Maximum Packet Size is %d", n)
+	}
+	old.Ping()
 }

@@ -25,8 +25,25 @@ type Rules struct {
 	// Certificates says that a certificate is something a client shows of
 	// itself, for Source to judge.
 	Certificates bool
+	// Own are, by listener, those that have sources of their own; for them
+	// these stand in place of Source and Certificates.
+	Own map[string]Sources
 	// Policy is what clients may do; nil: everything.
 	Policy *acl.Policy
+}
+
+// Sources are who is asked about the clients of one listener: see [Rules].
+type Sources struct {
+	Source       auth.Source
+	Certificates bool
+}
+
+// sources are those that count for a listener.
+func (r *Rules) sources(listener string) Sources {
+	if own, ok := r.Own[listener]; ok {
+		return own
+	}
+	return Sources{r.Source, r.Certificates}
 }
 
 // Access decides who may connect, as whom, and what they may do. About clients

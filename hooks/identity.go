@@ -32,11 +32,12 @@ func grantOf(conn *listen.Conn) *grant {
 // may.
 func (h *Access) identify(conn *listen.Conn, client string, g *grant) bool {
 	rules := g.rules
+	ask := rules.sources(conn.Listener())
 	a := attempt(conn, client)
-	if !rules.Certificates {
+	if !ask.Certificates {
 		a.Certificates = nil
 	}
-	if rules.Source == nil || a.Anonymous() {
+	if ask.Source == nil || a.Anonymous() {
 		if rules.Anonymous[conn.Listener()] {
 			return true
 		}
@@ -45,7 +46,7 @@ func (h *Access) identify(conn *listen.Conn, client string, g *grant) bool {
 		return false
 	}
 	err := conn.Consult(func(ctx context.Context) (err error) {
-		g.identity, err = rules.Source.Authenticate(ctx, &a)
+		g.identity, err = ask.Source.Authenticate(ctx, &a)
 		return err
 	})
 	if err == nil && len(g.identity.ClientIDs) > 0 && !slices.Contains(g.identity.ClientIDs, client) {

@@ -14,6 +14,7 @@ type Member struct {
 	ID           string
 	Identity     auth.Identity       // the zero Identity: it has proven nothing
 	Subject      acl.Subject         // the same as rules see it, with its listener
+	Version      wire.Version
 	Certificates []*x509.Certificate // see listen.Conn.Certificates
 
 	conn *listen.Conn
@@ -26,7 +27,7 @@ func (h *Sessions) Members() []Member {
 	defer h.mu.Unlock()
 	list := make([]Member, 0, len(h.byConn))
 	for conn, b := range h.byConn {
-		list = append(list, Member{b.id, b.identity, b.subject, conn.Certificates(), conn})
+		list = append(list, Member{b.id, b.identity, b.subject, conn.Version(), conn.Certificates(), conn})
 	}
 	return list
 }

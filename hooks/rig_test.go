@@ -31,8 +31,7 @@ type rig struct {
 	events []events.Event
 }
 
-// limits are announced by the rig's CONNACKs.
-var limits = hooks.Limits{MaxPacketSize: 100_000}
+const maxPacketSize = 100_000
 
 // newRig serves on one TCP listener until the end of the test. Hooks in first
 // run before ours, those in last after them.
@@ -50,13 +49,13 @@ func newRig(t *testing.T, anonymous bool, first, last []mqtt.Hook) *rig {
 	config := relay.DefaultConfig()
 	config.ReceiveMaximum, config.MaxTopicAlias = 20, 7
 	r.relay = relay.New(config, nil, bus, log)
-	r.sessions = hooks.NewSessions(r.relay, bus, limits, nil, func(client string, conn *listen.Conn) {
+	r.sessions = hooks.NewSessions(r.relay, bus, nil, func(client string, conn *listen.Conn) {
 		if cl, ok := r.server.Clients.Get(client); ok && cl.Net.Conn == conn {
 			r.server.Clients.Delete(client)
 		}
 	})
 	r.access = hooks.NewAccess(&hooks.Rules{Anonymous: map[string]bool{"tcp": anonymous}}, nil, bus, log)
-	r.gate = listen.NewGate(listen.Options{OnEnd: r.sessions.Ended})
+	r.gate = listen.NewGate(listen.Options{Limits: listen.Limits{MaxPacketSize: maxPacketSize}, OnEnd: r.sessions.Ended})
 	r.server = mqtt.New(&mqtt.Options{Logger: log, SysTopicResendInterval: math.MaxInt32})
 	ours := []mqtt.Hook{r.access, r.sessions, hooks.NewSubscriptions(r.access, r.sessions)}
 	for _, list := range [][]mqtt.Hook{first, ours, last} {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -18,11 +17,6 @@ import (
 	"github.com/synthetism/edgebroker/wire"
 )
 
-// Limits are what a CONNACK announces; they must be what is enforced.
-type Limits struct {
-	MaxPacketSize uint32 // bytes, 0 for no limit
-}
-
 // Sessions binds connections to sessions. Of several connections with one
 // client identifier the last to arrive gets the session; each waits until the
 // one before it is over, so that two never hold a session at once.
@@ -33,7 +27,6 @@ type Sessions struct {
 	mqtt.HookBase
 	relay  *relay.Relay
 	bus    *events.Bus
-	limits atomic.Pointer[Limits]
 	prefix func(client string) string // Response Information; nil for none
 	forget func(client string, conn *listen.Conn)
 
@@ -71,18 +64,13 @@ type binding struct {
 // prefix, if not nil, tells the Response Information of a client that asks for
 // it, "" for none. forget is told when a connection is over, so that the
 // server can drop what it may still know of it.
-func NewSessions(r *relay.Relay, bus *events.Bus, limits Limits, prefix func(client string) string, forget func(client string, conn *listen.Conn)) *Sessions {
-	h := &Sessions{
+func NewSessions(r *relay.Relay, bus *events.Bus, prefix func(client string) string, forget func(client string, conn *listen.Conn)) *Sessions {
+	return &Sessions{
 		relay: r, bus: bus, prefix: prefix, forget: forget,
 		byConn: make(map[*listen.Conn]*binding), last: make(map[string]*binding),
 		counters: Counters{Disconnections: make(map[string]uint64)},
 	}
-	h.limits.Store(&limits)
-	return h
 }
-
-// SetLimits changes what the next CONNACKs announce.
-func (h *Sessions) SetLimits(limits Limits) { h.limits.Store(&limits) }
 
 // ID implements mqtt.Hook.
 func (h *Sessions) ID() string { return "sessions" }
@@ -142,7 +130,7 @@ func (h *Sessions) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 		h.refuse(conn, cl.ID, err)
 		return
 	}
-	conn.OnConnack = func(ack *wire.Connack) { h.complete(ack, cl.ID, c, port) }
+	conn.OnConnack = func(ack *wire.Connack) { h.complete(ack, conn, port) }
 	h.mu.Lock()
 	b.port = port
 	h.mu.Unlock()
@@ -172,17 +160,17 @@ func (h *Sessions) refuse(conn *listen.Conn, client string, err error) {
 
 // complete makes a CONNACK tell the truth: about the session, which is
 // relay's, and about every limit that is enforced. [MQTT-3.2.2-3]
-func (h *Sessions) complete(ack *wire.Connack, client string, c *wire.Connect, port *relay.Port) {
+func (h *Sessions) complete(ack *wire.Connack, conn *listen.Conn, port *relay.Port) {
+	c := conn.Connect()
 	ack.SessionPresent = port.SessionPresent()
-	limits := h.limits.Load()
 	ack.ReceiveMaximum = port.ReceiveMaximum()
-	ack.MaximumPacketSize = limits.MaxPacketSize
+	ack.MaximumPacketSize = uint32(conn.MaxPacketSize())
 	ack.TopicAliasMaximum = port.TopicAliasMaximum()
 	if got := port.SessionExpiry(); got != c.SessionExpiry { // section 3.2.2.3.2 of MQTT 5
 		ack.HasSessionExpiry, ack.SessionExpiry = true, got
 	}
 	if h.prefix != nil && c.RequestResponseInfo { // [MQTT-3.1.2-28]
-		if info := h.prefix(client); wire.ValidTopicString(info) == nil { // what is none can begin none
+		if info := h.prefix(conn.ID()); wire.ValidTopicString(info) == nil { // what is none can begin none
 			ack.ResponseInfo = info
 		}
 	}

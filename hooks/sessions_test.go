@@ -28,7 +28,7 @@ func TestConnackTellsTheTruth(t *testing.T) {
 			for _, present := range []bool{false, tc.agreed > 0} {
 				c := brokertest.Dial(t, r.addr, wire.Connect{Version: wire.V5, ClientID: tc.name, SessionExpiry: tc.asked})
 				ack := c.Connack
-				if ack.ReceiveMaximum != 20 || ack.MaximumPacketSize != limits.MaxPacketSize || ack.TopicAliasMaximum != 7 {
+				if ack.ReceiveMaximum != 20 || ack.MaximumPacketSize != maxPacketSize || ack.TopicAliasMaximum != 7 {
 					t.Errorf("limits in %+v", ack)
 				}
 				if ack.HasMaximumQoS || ack.RetainUnavailable || ack.WildcardUnavailable || ack.SubIDsUnavailable || ack.SharedUnavailable || ack.HasServerKeepAlive {

@@ -27,7 +27,7 @@ type AuthStep func(ctx context.Context, data []byte) (answer []byte, done bool, 
 // With any other error the connection has ended: [Conn.EndReason] tells why.
 // Only for the reader's goroutine, before the server answers CONNECT.
 func (c *Conn) Authenticate(step AuthStep) error {
-	con, limit := c.connect.Load(), c.gate.opts.Limits.ConnectTimeout
+	con, limit := c.connect.Load(), c.connectTimeout()
 	if !c.charge(c.connectSize) {
 		return c.tooMuchHeld()
 	}
@@ -68,7 +68,7 @@ func (c *Conn) Authenticate(step AuthStep) error {
 // connection has ended. Only for the reader's goroutine, before the server
 // answers CONNECT.
 func (c *Conn) Consult(decide func(ctx context.Context) error) error {
-	limit := c.gate.opts.Limits.ConnectTimeout
+	limit := c.connectTimeout()
 	if !c.charge(c.connectSize) {
 		return c.tooMuchHeld()
 	}
@@ -130,7 +130,7 @@ func (c *Conn) awaitAuth(limit time.Duration) ([]byte, error) {
 					Detail: fmt.Sprintf("%v before the authentication is over", t)})
 			}
 		}
-		f, n, err := wire.Scan(b, c.gate.opts.Limits.MaxConnectSize)
+		f, n, err := wire.Scan(b, c.gate.limits().MaxConnectSize)
 		if err != nil {
 			return nil, c.fail(err)
 		}
@@ -181,13 +181,13 @@ func (c *Conn) continued(f wire.Frame) ([]byte, error) {
 
 // authLate ends a connection whose client has not shown in time who it is.
 func (c *Conn) authLate(limit time.Duration) error {
-	c.gate.refused(c.remote, c.listener, RefusedSlowConnect)
+	c.gate.refused(c.Remote(), c.Listener(), RefusedSlowConnect)
 	return c.kick(wire.NotAuthorized, EndSlowConnect, fmt.Errorf("authentication not complete within %v", limit))
 }
 
 // tooMuchHeld ends a connection for whose input there is no room.
 func (c *Conn) tooMuchHeld() error {
-	c.gate.refused(c.remote, c.listener, RefusedMemory)
+	c.gate.refused(c.Remote(), c.Listener(), RefusedMemory)
 	return c.kick(wire.ServerBusy, EndRefused, errTooMuchHeld)
 }
 
@@ -211,7 +211,7 @@ func (c *Conn) Reauthenticate(begin func() AuthStep) error {
 	if a.Reason == wire.ReAuthenticate {
 		c.authStep = begin()
 	}
-	ctx, cancel := c.authContext(time.Now(), c.gate.opts.Limits.ConnectTimeout)
+	ctx, cancel := c.authContext(time.Now(), c.connectTimeout())
 	defer cancel()
 	answer, done, err := c.authStep(ctx, a.Data)
 	if err != nil {

@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"cmp"
 	"crypto/x509"
 	"errors"
 	"net"
@@ -53,8 +54,12 @@ type Conn struct {
 	tls       *tlsSocket      // nc, if it is one
 	readFn    func(fd uintptr) bool
 	writeFn   func(fd uintptr) bool
-	listener  string
-	remote    string
+	at        *Listener // that has accepted it
+	policy    *Policy   // of the listener when it accepted the connection
+	maxPacket int
+	remote    string                 // the peer's address, of whom origin may know better
+	proxied   bool                   // the peer is a proxy
+	origin    atomic.Pointer[origin] // nil: the peer speaks for itself, or its PROXY header has not come
 	connected time.Time
 	alive     entry
 
@@ -74,7 +79,7 @@ type Conn struct {
 	bytesIn    atomic.Uint64
 	packetsIn  atomic.Uint64
 	done       chan struct{}
-	from       netip.Prefix // what the gate counts it by
+	from       netip.Prefix // what the gate counts it by; invalid: nothing
 
 	// The reader's.
 	in          input
@@ -111,9 +116,10 @@ type Conn struct {
 	authCancel func() // wakes the authentication step that is going on, if there is one
 }
 
-func newConn(g *Gate, listener string, nc net.Conn) *Conn {
+func newConn(l *Listener, p *Policy, nc net.Conn) *Conn {
 	c := &Conn{
-		gate: g, nc: nc, listener: listener, remote: remoteName(nc),
+		gate: l.gate, nc: nc, at: l, policy: p, remote: remoteName(nc),
+		maxPacket: cmp.Or(p.MaxPacketSize, l.gate.limits().MaxPacketSize),
 		connected: time.Now(), done: make(chan struct{}),
 	}
 	c.alive.conn = c
@@ -190,10 +196,16 @@ func (c *Conn) ID() string {
 func (c *Conn) SetID(id string) { c.id.Store(&id) }
 
 // Listener is the ID of the listener that accepted the connection.
-func (c *Conn) Listener() string { return c.listener }
+func (c *Conn) Listener() string { return c.at.cfg.ID }
 
-// Remote is the address of the peer, as text.
-func (c *Conn) Remote() string { return c.remote }
+// Remote is the address of the client, as text: of the peer or, if that is a
+// proxy which has said so, of the client that it speaks for.
+func (c *Conn) Remote() string {
+	if o := c.origin.Load(); o != nil {
+		return o.name
+	}
+	return c.remote
+}
 
 // ConnectedAt is when the connection was accepted.
 func (c *Conn) ConnectedAt() time.Time { return c.connected }
@@ -228,11 +240,21 @@ func (c *Conn) Traffic() Traffic {
 	}
 }
 
-// LocalAddr implements net.Conn.
-func (c *Conn) LocalAddr() net.Addr { return c.nc.LocalAddr() }
+// LocalAddr is the address that the client has reached; see [Conn.Remote].
+func (c *Conn) LocalAddr() net.Addr {
+	if o := c.origin.Load(); o != nil {
+		return o.local
+	}
+	return c.nc.LocalAddr()
+}
 
-// RemoteAddr implements net.Conn.
-func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
+// RemoteAddr is the address of the client; see [Conn.Remote].
+func (c *Conn) RemoteAddr() net.Addr {
+	if o := c.origin.Load(); o != nil {
+		return o.remote
+	}
+	return c.nc.RemoteAddr()
+}
 
 // SetDeadline implements net.Conn and does nothing: keep alive is the gate's.
 func (c *Conn) SetDeadline(time.Time) error { return nil }

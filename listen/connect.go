@@ -20,7 +20,7 @@ func (c *Conn) readConnect() error {
 		if len(b) > 0 && wire.Type(b[0]>>4) != wire.CONNECT { // [MQTT-3.1.0-1]
 			return c.refuse(RefusedNotMQTT, nil, fmt.Errorf("first frame is of type %d instead of CONNECT", b[0]>>4))
 		}
-		f, n, err := wire.Scan(b, c.gate.opts.Limits.MaxConnectSize)
+		f, n, err := wire.Scan(b, c.gate.limits().MaxConnectSize)
 		if err != nil {
 			return c.refuseConnect(versionOf(b), err)
 		}
@@ -38,7 +38,7 @@ func (c *Conn) readConnect() error {
 				return c.refuse(RefusedMemory, nil, err)
 			}
 			if errors.Is(err, os.ErrDeadlineExceeded) && !c.closed.Load() {
-				return c.refuse(RefusedSlowConnect, nil, fmt.Errorf("no complete CONNECT within %v", c.gate.opts.Limits.ConnectTimeout))
+				return c.refuse(RefusedSlowConnect, nil, fmt.Errorf("no complete CONNECT within %v", c.connectTimeout()))
 			}
 			return c.readFailed(err)
 		}
@@ -49,6 +49,9 @@ func (c *Conn) acceptConnect(f wire.Frame, n int) error {
 	con, err := wire.DecodeConnect(f)
 	if err != nil {
 		return c.refuseConnect(con.Version, err)
+	}
+	if err := c.checkVersion(&con); err != nil {
+		return err
 	}
 	c.packetsIn.Add(1)
 	c.connectSize = n
@@ -88,7 +91,7 @@ func stripped(con *wire.Connect) *wire.Connect {
 // charged before, unless that is more and too much: then nothing changes, so
 // that who goes over the limit does not take room from others.
 func (c *Conn) charge(n int) bool {
-	limit, more := c.gate.opts.Limits.MaxUnauthenticatedBytes, n-c.charged
+	limit, more := c.gate.limits().MaxUnauthenticatedBytes, n-c.charged
 	if total := c.gate.unauthBytes.Add(int64(more)); more > 0 && limit > 0 && total > int64(limit) {
 		c.gate.unauthBytes.Add(int64(-more))
 		return false
@@ -145,7 +148,7 @@ func (c *Conn) refuse(reason string, answer []byte, err error) error {
 	switch reason {
 	case RefusedSlowConnect:
 		word = EndSlowConnect
-	case RefusedMemory:
+	case RefusedMemory, RefusedMaxPerAddress, RefusedConnectRate:
 		word = EndRefused
 	}
 	c.mu.Lock()
@@ -162,7 +165,7 @@ func (c *Conn) refuse(reason string, answer []byte, err error) error {
 	}
 	c.mu.Unlock()
 	if first {
-		c.gate.refused(c.remote, c.listener, reason)
+		c.gate.refused(c.Remote(), c.Listener(), reason)
 		c.part()
 	}
 	return err

@@ -4,8 +4,10 @@
 // A [Listener] accepts on one TCP or unix socket, or on a TCP socket for MQTT
 // over WebSocket, TLS, or both. All listeners share a [Gate], which holds the
 // limits, knows every connection and watches keep alive. Each accepted socket
-// becomes a [Conn], which the server reads and writes as a net.Conn; handshakes
-// of TLS and WebSocket are part of its life. The Conn parses what arrives:
+// becomes a [Conn], which the server reads and writes as a net.Conn; the PROXY
+// header of a trusted proxy and handshakes of TLS and WebSocket are part of its
+// life. What a listener asks of clients, its [Policy], can be exchanged while it
+// is open. The Conn parses what arrives:
 //
 //   - Control frames (CONNECT, SUBSCRIBE, UNSUBSCRIBE, DISCONNECT, AUTH) are
 //     validated and handed to the server one at a time. The server asks for

@@ -139,10 +139,13 @@ func (c *Conn) wake() { _ = c.nc.SetReadDeadline(time.Unix(1, 0)) }
 // serve reads CONNECT, hands the connection to the server and sees it to its
 // end. Until there is a CONNECT the server knows nothing and spends nothing.
 func (c *Conn) serve(establish func(*Conn) error) {
-	if d := c.gate.opts.Limits.ConnectTimeout; d > 0 {
+	if d := c.connectTimeout(); d > 0 {
 		_ = c.nc.SetReadDeadline(time.Now().Add(d))
 	}
 	err := c.guard(func() error {
+		if err := c.unproxy(); err != nil {
+			return err
+		}
 		if err := c.secure(); err != nil {
 			return err
 		}
@@ -170,8 +173,8 @@ func (c *Conn) serve(establish func(*Conn) error) {
 func (c *Conn) guard(f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			c.gate.opts.Log.Error("connection panicked", "client", c.ID(), "listener", c.listener,
-				"remote", c.remote, "error", p, "stack", string(debug.Stack()))
+			c.gate.opts.Log.Error("connection panicked", "client", c.ID(), "listener", c.Listener(),
+				"remote", c.Remote(), "error", p, "stack", string(debug.Stack()))
 			err = fmt.Errorf("%w: %v", ErrPanic, p)
 			_ = c.kick(wire.ImplementationError, EndInternalError, err)
 		}
@@ -216,7 +219,7 @@ func (c *Conn) leave() {
 		linger(c.nc)
 	}
 	if err := c.nc.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-		c.gate.opts.Log.Debug("close connection", "listener", c.listener, "remote", c.remote, "error", err)
+		c.gate.opts.Log.Debug("close connection", "listener", c.Listener(), "remote", c.Remote(), "error", err)
 	}
 }
 

@@ -98,7 +98,7 @@ func TestConnKickBeforeConnack(t *testing.T) {
 // pipe2 is pipe with a server of its own.
 func (r *rig) pipe2(establish func(*Conn) error) *client {
 	ours, theirs := net.Pipe()
-	if c := r.gate.admit("pipe", ours); c != nil {
+	if c := r.admit(ours); c != nil {
 		go c.serve(establish)
 	}
 	return newClient(r.TB, theirs)

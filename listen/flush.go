@@ -63,7 +63,7 @@ func (c *Conn) Flush() {
 			go c.drain()
 			return
 		}
-		o.armed = o.pending >= c.gate.opts.LowWater
+		o.armed = o.pending >= c.gate.limits().LowWater
 		o.rest()
 		c.mu.Unlock()
 		return
@@ -157,7 +157,7 @@ func (c *Conn) drain() {
 			if c.resumeLocked() {
 				c.seen() // it cannot be heard while we do not read
 			}
-			if o.armed && o.pending < c.gate.opts.LowWater {
+			if o.armed && o.pending < c.gate.limits().LowWater {
 				o.armed = false
 				c.mu.Unlock()
 				c.writable()
@@ -196,7 +196,7 @@ func (c *Conn) writeList(list [][]byte) (int, error) {
 // the answers to what it has sent so far.
 func (c *Conn) awaitRoom() {
 	c.mu.Lock()
-	if c.out.pending <= c.gate.opts.MaxOutbound || c.closed.Load() {
+	if c.out.pending <= c.gate.limits().MaxOutbound || c.closed.Load() {
 		c.mu.Unlock()
 		return
 	}
@@ -213,7 +213,7 @@ func (c *Conn) resumeLocked() bool {
 	if c.out.room == nil {
 		return false
 	}
-	if c.out.pending <= c.gate.opts.MaxOutbound/2 || c.closed.Load() || c.out.dead {
+	if c.out.pending <= c.gate.limits().MaxOutbound/2 || c.closed.Load() || c.out.dead {
 		close(c.out.room)
 		c.out.room = nil
 	}
@@ -249,8 +249,8 @@ func (c *Conn) writable() {
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			c.gate.opts.Log.Error("connection panicked", "client", c.ID(), "listener", c.listener,
-				"remote", c.remote, "error", p, "stack", string(debug.Stack()))
+			c.gate.opts.Log.Error("connection panicked", "client", c.ID(), "listener", c.Listener(),
+				"remote", c.Remote(), "error", p, "stack", string(debug.Stack()))
 			c.kick(wire.ImplementationError, EndInternalError, ErrPanic)
 		}
 	}()

@@ -80,7 +80,7 @@ func FuzzConn(f *testing.F) {
 				return nil
 			}}
 		}}
-		c := g.admit("f", &scripted{in: in, chunk: int(chunk) + 1})
+		c := admit(g, &scripted{in: in, chunk: int(chunk) + 1})
 		c.serve(func(c *Conn) error { return s.establish("f", c) })
 		if ends != 1 {
 			t.Errorf("OnEnd called %d times", ends)

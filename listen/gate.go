@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,11 +27,6 @@ type Limits struct {
 	ConnectTimeout          time.Duration // from accept until CONNECT is complete, and an exchange of AUTH over
 	MaxConnectSize          int           // bytes of the CONNECT frame, and of each AUTH before CONNACK
 	MaxPacketSize           int           // bytes of any later frame, header included
-}
-
-// Options configure a Gate.
-type Options struct {
-	Limits Limits
 
 	// LowWater is how many outbound bytes may wait for Receiver.Writable to be
 	// called: set it below the backlog at which senders stop. 0: 32 KiB.
@@ -40,6 +36,11 @@ type Options struct {
 	// from that client, so that answers it does not fetch cannot pile up. Set
 	// it well above what senders allow themselves. 0: 4 MiB.
 	MaxOutbound int
+}
+
+// Options configure a Gate.
+type Options struct {
+	Limits Limits // at first: see Gate.SetLimits
 
 	Log *slog.Logger // nil: none
 
@@ -60,6 +61,7 @@ type Options struct {
 // ignored in favour of that watch, which hears every frame.
 type Gate struct {
 	opts        Options
+	bounds      atomic.Pointer[Limits] // see limits
 	wheel       *wheel
 	unauthBytes atomic.Int64
 
@@ -90,35 +92,55 @@ func NewGate(o Options) *Gate {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if o.LowWater <= 0 {
-		o.LowWater = 32 << 10
-	}
-	if o.MaxOutbound <= 0 {
-		o.MaxOutbound = 4 << 20
-	}
-	return &Gate{opts: o, wheel: newWheel(), conns: map[*Conn]bool{}, refusals: map[string]uint64{}}
+	g := &Gate{opts: o, wheel: newWheel(), conns: map[*Conn]bool{}, refusals: map[string]uint64{}}
+	g.SetLimits(o.Limits)
+	return g
 }
 
-// admit makes a connection of nc, or closes it and returns nil.
-func (g *Gate) admit(listener string, nc net.Conn) *Conn {
-	reason, from := "", peer.Network(peer.Address(nc.RemoteAddr()))
+// SetLimits puts other limits in force, for connections that are there, too,
+// except that each keeps the MaxPacketSize that it began with. None is ended
+// because there are more than now may be.
+func (g *Gate) SetLimits(l Limits) {
+	if l.LowWater <= 0 {
+		l.LowWater = 32 << 10
+	}
+	if l.MaxOutbound <= 0 {
+		l.MaxOutbound = 4 << 20
+	}
+	g.bounds.Store(&l)
+}
+
+// limits are those in force.
+func (g *Gate) limits() *Limits { return g.bounds.Load() }
+
+// admit makes a connection of nc, which l has accepted under p, or closes it
+// and returns nil. One from a proxy is not counted by its address: see locate.
+func (g *Gate) admit(l *Listener, p *Policy, nc net.Conn) *Conn {
+	reason, from := "", netip.Prefix{}
+	proxied := p.trusts(nc.RemoteAddr())
+	if !proxied {
+		from = peer.Network(peer.Address(nc.RemoteAddr()))
+	}
 	g.mu.Lock()
-	switch l := &g.opts.Limits; {
+	switch all := g.limits(); {
 	case g.shut:
 		reason = RefusedShuttingDown
-	case l.MaxConnections > 0 && len(g.conns) >= l.MaxConnections:
+	case all.MaxConnections > 0 && len(g.conns) >= all.MaxConnections:
 		reason = RefusedMaxConnections
-	case l.MaxUnauthenticated > 0 && g.unauth >= l.MaxUnauthenticated:
+	case p.MaxConnections > 0 && l.open >= p.MaxConnections:
+		reason = RefusedMaxConnections
+	case all.MaxUnauthenticated > 0 && g.unauth >= all.MaxUnauthenticated:
 		reason = RefusedMaxUnauthenticated
 	default:
-		reason = g.from.refuses(from, l, time.Now())
+		reason = g.refusesLocked(l, from)
 	}
 	var c *Conn
 	if reason == "" {
-		c = newConn(g, listener, nc)
-		c.from = from
+		c = newConn(l, p, nc)
+		c.proxied = proxied
 		g.conns[c] = true
-		g.from.opened(from)
+		l.open++
+		g.countLocked(c, from)
 		g.unauth++
 		g.accepted++
 		g.maximum = max(g.maximum, len(g.conns))
@@ -127,9 +149,38 @@ func (g *Gate) admit(listener string, nc net.Conn) *Conn {
 	if c == nil {
 		remote := remoteName(nc)
 		_ = nc.Close()
-		g.refused(remote, listener, reason)
+		g.refused(remote, l.cfg.ID, reason)
 	}
 	return c
+}
+
+// locate counts c, which has come through a proxy, by where it comes from, or
+// returns the word for why that does not go.
+func (g *Gate) locate(c *Conn, from netip.Prefix) string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	word := g.refusesLocked(c.at, from)
+	if word == "" {
+		g.countLocked(c, from)
+	}
+	return word
+}
+
+// refusesLocked is the word for why one more connection from there is turned
+// away at l, "" if it is not.
+func (g *Gate) refusesLocked(l *Listener, from netip.Prefix) string {
+	p, now := l.policy.Load(), time.Now()
+	own := Limits{MaxPerAddress: p.MaxPerAddress, ConnectRate: p.ConnectRate}
+	if word := l.from.refuses(from, &own, now); word != "" {
+		return word
+	}
+	return g.from.refuses(from, g.limits(), now)
+}
+
+func (g *Gate) countLocked(c *Conn, from netip.Prefix) {
+	c.from = from
+	c.at.from.opened(from)
+	g.from.opened(from)
 }
 
 // refused counts and reports a socket turned away.
@@ -163,6 +214,8 @@ func (g *Gate) release(c *Conn) {
 		g.unauth--
 	}
 	delete(g.conns, c)
+	c.at.open--
+	c.at.from.closed(c.from)
 	g.from.closed(c.from)
 	g.past.add(c.Traffic())
 	if len(g.conns) == 0 && g.emptied != nil {
@@ -202,7 +255,7 @@ func (g *Gate) pick(listener string) []*Conn {
 	defer g.mu.Unlock()
 	list := make([]*Conn, 0, len(g.conns))
 	for c := range g.conns {
-		if listener == "" || c.listener == listener {
+		if listener == "" || c.Listener() == listener {
 			list = append(list, c)
 		}
 	}

@@ -267,10 +267,17 @@ func (r *rig) dial(l *Listener) *client {
 	return newClient(r.TB, nc)
 }
 
+// admit makes a connection of nc as a listener called "pipe" would.
+func (r *rig) admit(nc net.Conn) *Conn { return admit(r.gate, nc) }
+
+func admit(g *Gate, nc net.Conn) *Conn {
+	return g.admit(New(Config{ID: "pipe"}, g), new(Policy), nc)
+}
+
 // pipe connects a client without a listener.
 func (r *rig) pipe() *client {
 	ours, theirs := net.Pipe()
-	if c := r.gate.admit("pipe", ours); c != nil {
+	if c := r.admit(ours); c != nil {
 		go c.serve(func(c *Conn) error { return r.server.establish("pipe", c) })
 	}
 	return newClient(r.TB, theirs)

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/listeners"
@@ -38,21 +39,22 @@ type Config struct {
 	// listener closes it.
 	Bound net.Listener
 
-	// Origins are the web pages that may connect to a WebSocket listener, such
-	// as "https://example.org:8443", besides those of its own host and port.
-	// "*" is any.
-	Origins []string
-
 	// TLS is the server's side of TLS, for TypeTLS and TypeWebSocketTLS only.
 	// Each handshake may take a new one from its GetConfigForClient.
 	TLS *tls.Config
+
+	Policy Policy // at first; see Listener.SetPolicy
 }
 
 // Listener accepts connections on one address and hands each to the server in
 // a goroutine of its own. Use it once: Init, Serve, Close.
 type Listener struct {
-	cfg  Config
-	gate *Gate
+	cfg    Config
+	gate   *Gate
+	policy atomic.Pointer[Policy]
+
+	open int // connections; the gate's mu guards it and from
+	from addresses
 
 	closed chan struct{} // closed by Close
 	served sync.WaitGroup
@@ -68,7 +70,9 @@ var _ listeners.Listener = (*Listener)(nil)
 // New returns a listener that has bound nothing yet.
 func New(cfg Config, g *Gate) *Listener {
 	cfg.Type = cmp.Or(cfg.Type, TypeTCP)
-	return &Listener{cfg: cfg, gate: g, closed: make(chan struct{})}
+	l := &Listener{cfg: cfg, gate: g, closed: make(chan struct{})}
+	l.SetPolicy(cfg.Policy)
+	return l
 }
 
 // Wrap returns a listener that accepts from nl, which is bound already. It
@@ -133,21 +137,22 @@ func (l *Listener) Serve(establish listeners.EstablishFn) {
 			continue
 		}
 		a.succeeded()
-		if c := l.gate.admit(l.cfg.ID, l.dress(nc)); c != nil {
+		p := l.policy.Load()
+		if c := l.gate.admit(l, p, l.dress(nc, p)); c != nil {
 			go c.serve(hand)
 		}
 	}
 }
 
 // dress makes of a socket what the listener's type calls for.
-func (l *Listener) dress(nc net.Conn) net.Conn {
+func (l *Listener) dress(nc net.Conn, p *Policy) net.Conn {
 	switch l.cfg.Type {
 	case TypeTLS:
 		return newTLSSocket(nc, l.cfg.TLS, false)
 	case TypeWebSocket:
-		return newWebSocket(nc, l.cfg.Origins)
+		return newWebSocket(nc, p.Origins)
 	case TypeWebSocketTLS: // WebSocket reads and writes as it likes
-		return newWebSocket(newTLSSocket(nc, l.cfg.TLS, true), l.cfg.Origins)
+		return newWebSocket(newTLSSocket(nc, l.cfg.TLS, true), p.Origins)
 	}
 	return nc
 }

@@ -138,7 +138,7 @@ func (c *Conn) appendLocked(p []byte) bool {
 }
 
 func (c *Conn) armLocked() {
-	if c.out.pending >= c.gate.opts.LowWater {
+	if c.out.pending >= c.gate.limits().LowWater {
 		c.out.armed = true
 	}
 }

@@ -153,7 +153,7 @@ func TestConnStalledPeer(t *testing.T) {
 	for _, kind := range []string{TypeTCP, TypeTLS, TypeUnix, "pipe"} {
 		t.Run(kind, func(t *testing.T) {
 			var told atomic.Int32
-			r := newRig(t, Options{LowWater: 64 << 10}, &fakeServer{})
+			r := newRig(t, Options{Limits: Limits{LowWater: 64 << 10}}, &fakeServer{})
 			r.server.receiver = func(c *Conn) Receiver {
 				return &fakeReceiver{writable: func() {
 					if c.ID() == "s" {
@@ -236,7 +236,7 @@ func testConnWritableRefills(t *testing.T, kind string) {
 		}
 		conn.Flush()
 	}
-	r := newRig(t, Options{LowWater: low}, &fakeServer{})
+	r := newRig(t, Options{Limits: Limits{LowWater: low}}, &fakeServer{})
 	r.server.receiver = func(c *Conn) Receiver { conn = c; return &fakeReceiver{writable: pump} }
 	c := r.dial(r.listen(kind)).connect(v311("c"))
 	r.conn()
@@ -276,7 +276,7 @@ func TestConnTellsWhoFoundItBusy(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			nc, _ := net.Pipe()
-			c := newConn(NewGate(Options{LowWater: 100}), "x", nc)
+			c := newConn(New(Config{ID: "x"}, NewGate(Options{Limits: Limits{LowWater: 100}})), new(Policy), nc)
 			told := make(chan struct{}, 1)
 			c.Bind(&fakeReceiver{writable: func() { told <- struct{}{} }}, wire.V5)
 			frame := publish(wire.V5, 0, 0, make([]byte, 200))
@@ -297,7 +297,7 @@ func TestConnTellsWhoFoundItBusy(t *testing.T) {
 
 // TestConnDoesNotReadOn has a client that asks and never fetches the answers.
 func TestConnDoesNotReadOn(t *testing.T) {
-	r := newRig(t, Options{MaxOutbound: 64 << 10}, &fakeServer{})
+	r := newRig(t, Options{Limits: Limits{MaxOutbound: 64 << 10}}, &fakeServer{})
 	c := r.dial(r.listen(TypeUnix)).connect(v311("c"))
 	conn := r.conn()
 	go func() {
@@ -328,7 +328,7 @@ func TestConnDoesNotReadOn(t *testing.T) {
 // TestConnEndsWhileNotReading kicks such a client.
 func TestConnEndsWhileNotReading(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, Options{MaxOutbound: 1000}, &fakeServer{})
+		r := newRig(t, Options{Limits: Limits{MaxOutbound: 1000}}, &fakeServer{})
 		c := r.pipe().connect(v311("c"))
 		conn := r.conn()
 		c.send(bytes.Repeat(pingreq, 600))

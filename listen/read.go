@@ -62,7 +62,7 @@ func (c *Conn) scan() error {
 	for c.control == nil && !c.closed.Load() {
 		var f wire.Frame
 		var n int
-		if f, n, err = wire.Scan(c.in.bytes(), c.gate.opts.Limits.MaxPacketSize); err != nil || n == 0 {
+		if f, n, err = wire.Scan(c.in.bytes(), c.maxPacket); err != nil || n == 0 {
 			break
 		}
 		c.in.take(n)

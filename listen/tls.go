@@ -231,7 +231,7 @@ func (c *Conn) secure() error {
 	if t == nil {
 		return nil
 	}
-	if d := c.gate.opts.Limits.ConnectTimeout; d > 0 {
+	if d := c.connectTimeout(); d > 0 {
 		_ = t.below.SetWriteDeadline(c.connected.Add(d))
 	}
 	certs, err := t.shake(func(n int) bool { return c.charge(len(c.in.bytes()) + n) })
@@ -252,6 +252,6 @@ func (c *Conn) secure() error {
 	if word == "" {
 		return c.readFailed(err)
 	}
-	c.gate.opts.Log.Debug("TLS handshake failed", "listener", c.listener, "remote", c.remote, "error", err)
+	c.gate.opts.Log.Debug("TLS handshake failed", "listener", c.Listener(), "remote", c.Remote(), "error", err)
 	return c.refuse(word, nil, err)
 }

@@ -180,7 +180,7 @@ func TestTLSEndsWhileShaking(t *testing.T) {
 	_ = tls.Client(dumb, config).Handshake()
 	ours, theirs := net.Pipe()
 	defer theirs.Close()
-	conn := r.gate.admit("pipe", newTLSSocket(ours, server, false))
+	conn := r.admit(newTLSSocket(ours, server, false))
 	go conn.serve(func(c *Conn) error { return r.server.establish("pipe", c) })
 	if _, err := theirs.Write(await(t, dumb.said, "a client's first words")); err != nil {
 		t.Fatal(err)
@@ -315,7 +315,7 @@ func TestTLSWithoutDescriptor(t *testing.T) {
 	r := newRig(t, Options{}, &fakeServer{})
 	server, config := r.tlsConfigs()
 	ours, theirs := net.Pipe()
-	conn := r.gate.admit("pipe", newTLSSocket(ours, server, false))
+	conn := r.admit(newTLSSocket(ours, server, false))
 	go conn.serve(func(c *Conn) error { return r.server.establish("pipe", c) })
 	c := newClient(t, tls.Client(theirs, config)).connect(v5("c"))
 	r.conn()

@@ -36,6 +36,7 @@ const (
 type webSocket struct {
 	*transport
 	origins []string // that may connect besides the listener's own; "*" is any
+	local   net.Addr // that the client has reached, if a proxy has said so
 
 	// The reader's.
 	ws     *websocket.Conn // nil before the handshake is done

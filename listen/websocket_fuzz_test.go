@@ -46,7 +46,7 @@ func FuzzWebSocket(f *testing.F) {
 		s := &fakeServer{log: &journal{}, bound: func(*Conn) {}, receiver: func(*Conn) Receiver {
 			return &fakeReceiver{receive: func(fr wire.Frame) error { messages++; return nil }}
 		}}
-		c := g.admit("f", newWebSocket(mute{&scripted{in: in, chunk: int(chunk) + 1}}, nil))
+		c := admit(g, newWebSocket(mute{&scripted{in: in, chunk: int(chunk) + 1}}, nil))
 		c.serve(func(c *Conn) error { return s.establish("f", c) })
 		if ends != 1 {
 			t.Errorf("OnEnd called %d times", ends)

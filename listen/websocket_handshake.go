@@ -152,7 +152,10 @@ func (w *webSocket) originAllowed(req *http.Request) bool {
 // site can let its own name stand for this machine (DNS rebinding), and so
 // reach what listens for this machine only.
 func (w *webSocket) rebound(host string) bool {
-	local, ok := w.LocalAddr().(*net.TCPAddr)
+	local, ok := w.local.(*net.TCPAddr)
+	if w.local == nil {
+		local, ok = w.LocalAddr().(*net.TCPAddr)
+	}
 	if !ok || !local.IP.IsLoopback() {
 		return false
 	}

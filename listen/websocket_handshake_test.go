@@ -19,7 +19,7 @@ import (
 // listenWS starts a WebSocket listener that pages of the given origins may use.
 func (r *rig) listenWS(origins ...string) *Listener {
 	r.Helper()
-	return r.start(Config{ID: TypeWebSocket, Type: TypeWebSocket, Address: "127.0.0.1:0", Origins: origins})
+	return r.start(Config{ID: TypeWebSocket, Type: TypeWebSocket, Address: "127.0.0.1:0", Policy: Policy{Origins: origins}})
 }
 
 // [MQTT-6.0.0-4] [MQTT3-6.0.0-4]

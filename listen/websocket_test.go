@@ -469,7 +469,7 @@ func TestWebSocketSilentClose(t *testing.T) {
 // pipeWS connects a client without a listener.
 func (r *rig) pipeWS() *wsClient {
 	ours, theirs := net.Pipe()
-	if c := r.gate.admit("pipe", newWebSocket(ours, nil)); c != nil {
+	if c := r.admit(newWebSocket(ours, nil)); c != nil {
 		go c.serve(func(c *Conn) error { return r.server.establish("pipe", c) })
 	}
 	return &wsClient{newClient(r.TB, theirs)}
@@ -482,7 +482,7 @@ func TestWebSocketStalled(t *testing.T) {
 }
 
 func testWebSocketStalled(t *testing.T, kind string) {
-	r := newRig(t, Options{LowWater: 1 << 10}, &fakeServer{})
+	r := newRig(t, Options{Limits: Limits{LowWater: 1 << 10}}, &fakeServer{})
 	l := r.listen(kind)
 	stalled := r.dialWS(l).wsConnect(v311("stalled"))
 	slow := r.conn()

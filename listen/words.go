@@ -42,7 +42,9 @@ const (
 	RefusedNotTLS             = "not_tls"
 	RefusedTLS                = "tls_handshake"      // it failed; often the client does not trust our certificate
 	RefusedCertificate        = "client_certificate" // that is not good
+	RefusedProxyHeader        = "proxy_header"       // missing or broken, from a proxy
 	RefusedVersion            = "unsupported_version"
+	RefusedVersionNotAllowed  = "version_not_allowed" // on this listener
 	RefusedClientID           = "client_id_not_valid"
 	RefusedMalformed          = "malformed_connect"
 )
