@@ -505,11 +505,11 @@ func TestReloadExpels(t *testing.T) {
 // it goes.
 func TestReloadLimits(t *testing.T) {
 	e := startEditable(t, nil)
-	big := wire.Out{Version: wire.V5, QoS: 1, Topic: []byte("t"), Payload: make([]byte, 2000)}
+	big := wire.Out{Version: wire.V5, QoS: 1, Topic: []byte("t"), Payload: make([]byte, 3000)}
 	dial := func(id string) *brokertest.Client { return brokertest.DialAny(t, e.addr, brokertest.Clean(wire.V5, id)) }
 	old := dial("old")
 	e.edit(func(c *appliance.Config) {
-		c.Limits.MaxPacketSize, c.Limits.MaxConnections, c.Limits.MaxTopicLevels = 1*appliance.KiB, 2, 3
+		c.Limits.MaxPacketSize, c.Limits.MaxConnections, c.Limits.MaxTopicLevels = 2*appliance.KiB, 2, 3
 	})
 	e.mustReload(t)
 	if r := old.PublishOut(big); r != wire.NoMatchingSubscribers {
@@ -519,7 +519,7 @@ func TestReloadLimits(t *testing.T) {
 		t.Errorf("a topic deeper than is allowed now: %v", r)
 	}
 	next := dial("next")
-	if n := next.Connack.MaximumPacketSize; n != 1024 {
+	if n := next.Connack.MaximumPacketSize; n != 2048 {
 		t.Errorf("Maximum Packet Size is %d", n)
 	}
 	nc, err := net.Dial("tcp", e.addr)
@@ -533,14 +533,14 @@ func TestReloadLimits(t *testing.T) {
 		t.Errorf("heard %v", r)
 	}
 	// A bound of the listener's own, lower and then gone again.
-	e.edit(func(c *appliance.Config) { c.Listeners[0].MaxPacketSize = 512 })
+	e.edit(func(c *appliance.Config) { c.Listeners[0].MaxPacketSize = 1 * appliance.KiB })
 	e.mustReload(t)
-	if n := dial("a").Connack.MaximumPacketSize; n != 512 {
+	if n := dial("a").Connack.MaximumPacketSize; n != 1024 {
 		t.Errorf("Maximum Packet Size of the listener is %d", n)
 	}
 	e.edit(func(c *appliance.Config) { c.Listeners[0].MaxPacketSize, c.Limits.MaxConnections = 0, 0 })
 	e.mustReload(t)
-	if n := dial("b").Connack.MaximumPacketSize; n != 1024 {
+	if n := dial("b").Connack.MaximumPacketSize; n != 2048 {
 		t.Errorf("Maximum Packet Size is %d", n)
 	}
 	old.Ping()
