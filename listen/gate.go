@@ -17,7 +17,8 @@ import (
 
 // Limits bound what connections may cost, all listeners of a gate together.
 // A zero sets no limit, except for MaxConnectSize and MaxPacketSize, where it
-// means the most that the protocol can express.
+// means the most that the protocol can express. A listener's [Policy] may say
+// otherwise of ConnectTimeout and MaxPacketSize.
 type Limits struct {
 	MaxConnections          int           // open sockets
 	MaxPerAddress           int           // of these, from one IPv4 address or IPv6 /64

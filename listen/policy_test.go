@@ -242,3 +242,28 @@ func TestPolicyCounts(t *testing.T) {
 		}
 	})
 }
+
+func TestPolicyTrusts(t *testing.T) {
+	p := Policy{Proxies: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fe80::/64")}}
+	for address, want := range map[string]bool{
+		"192.0.2.1:1": true, "192.0.2.2:1": false, "10.255.255.255:1": true, "11.0.0.0:1": false,
+		"[::ffff:10.0.0.1]:1": true, "[::10.0.0.1]:1": false, "[fe80::1%eth0]:1": true, "[fe80:0:0:1::1]:1": false,
+	} {
+		if got := p.trusts(net.TCPAddrFromAddrPort(netip.MustParseAddrPort(address))); got != want {
+			t.Errorf("%s: %v", address, got)
+		}
+	}
+	for _, a := range []net.Addr{nil, &net.UnixAddr{Name: "10.0.0.1"}, pipeAddr{}} {
+		if p.trusts(a) {
+			t.Errorf("%v is trusted", a)
+		}
+	}
+	if p := (Policy{ProxyUnix: true}); !p.trusts(&net.UnixAddr{}) || p.trusts(&net.TCPAddr{}) || p.trusts(nil) {
+		t.Error("a unix socket's word is taken for another's")
+	}
+}
+
+type pipeAddr struct{}
+
+func (pipeAddr) Network() string { return "pipe" }
+func (pipeAddr) String() string  { return "10.0.0.1:1" }

@@ -25,7 +25,7 @@ const (
 )
 
 // errProxyHeader is wrapped by errors that say why something is no PROXY header.
-var errProxyHeader = errors.New("PROXY header, with which connections from this address begin")
+var errProxyHeader = errors.New("PROXY header")
 
 // origin is the connection that a proxy speaks for.
 type origin struct {
@@ -116,7 +116,7 @@ func proxyHeaderRest(b []byte) (int, error) {
 	line, binaryForm := begins(b, proxyproto.SIGV1), begins(b, proxyproto.SIGV2)
 	switch {
 	case !line && !binaryForm:
-		return 0, fmt.Errorf("no %w", errProxyHeader)
+		return 0, fmt.Errorf("no %w, with which connections from this address begin", errProxyHeader)
 	case len(b) < minProxyHeader:
 		return minProxyHeader - len(b), nil
 	case binaryForm && len(b) < proxyPrefix:
