@@ -533,12 +533,12 @@ func TestReloadLimits(t *testing.T) {
 		t.Errorf("heard %v", r)
 	}
 	// A bound of the listener's own, lower and then gone again.
-	e.edit(func(c *appliance.Config) { c.Listeners[0].MaxPacketSize = 1 * appliance.KiB })
+	e.edit(func(c *appliance.Config) { c.Listeners[0].MaxPacketSize, c.Limits.MaxConnections = 1*appliance.KiB, 0 })
 	e.mustReload(t)
 	if n := dial("a").Connack.MaximumPacketSize; n != 1024 {
 		t.Errorf("Maximum Packet Size of the listener is %d", n)
 	}
-	e.edit(func(c *appliance.Config) { c.Listeners[0].MaxPacketSize, c.Limits.MaxConnections = 0, 0 })
+	e.edit(func(c *appliance.Config) { c.Listeners[0].MaxPacketSize = 0 })
 	e.mustReload(t)
 	if n := dial("b").Connack.MaximumPacketSize; n != 2048 {
 		t.Errorf("Maximum Packet Size is %d", n)
