@@ -86,9 +86,10 @@ func (b *Broker) bindAll() error {
 // returned; useful when the configured port is 0. It is empty for a name that
 // does not exist.
 func (b *Broker) Addr(listener string) string {
-	list := b.places()
-	if i := slices.IndexFunc(list, func(e *endpoint) bool { return e.cfg.Name == listener }); i >= 0 {
-		return list[i].listen.Address()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if i := slices.IndexFunc(b.endpoints, func(e *endpoint) bool { return e.cfg.Name == listener }); i >= 0 {
+		return b.endpoints[i].listen.Address()
 	}
 	return ""
 }

@@ -78,7 +78,7 @@ func (b *Broker) reload(try bool) (ReloadReport, error) {
 
 // planReload does all of a reload that can fail.
 func (b *Broker) planReload(try bool) (_ *change, err error) {
-	c := &change{before: b.conf(), was: b.files, cfg: b.conf(), report: ReloadReport{DryRun: try}}
+	c := &change{before: b.conf(), was: b.files, cfg: b.conf(), report: ReloadReport{DryRun: try, Clients: []statsd.AffectedClient{}}}
 	if b.reread != nil {
 		if c.cfg, err = b.reread(); err != nil {
 			return nil, err
@@ -87,7 +87,7 @@ func (b *Broker) planReload(try bool) (_ *change, err error) {
 			return nil, err
 		}
 	}
-	c.report.Changes = b.conf().diff(c.cfg)
+	c.report.Changes = append([]statsd.Change{}, b.conf().diff(c.cfg)...) // empty, not nil, for JSON
 	if err := b.explain(c.report.Changes); err != nil {
 		return nil, err
 	}

@@ -12,8 +12,8 @@ import (
 // Member is a client that has been let in: as whom, and how it came.
 type Member struct {
 	ID           string
-	Identity     auth.Identity       // the zero Identity: it has proven nothing
-	Subject      acl.Subject         // the same as rules see it, with its listener
+	Identity     auth.Identity // the zero Identity: it has proven nothing
+	Subject      acl.Subject   // the same as rules see it, with its listener
 	Version      wire.Version
 	Certificates []*x509.Certificate // see listen.Conn.Certificates
 
@@ -27,6 +27,9 @@ func (h *Sessions) Members() []Member {
 	defer h.mu.Unlock()
 	list := make([]Member, 0, len(h.byConn))
 	for conn, b := range h.byConn {
+		if b.stranger {
+			continue // it has been turned away
+		}
 		list = append(list, Member{b.id, b.identity, b.subject, conn.Version(), conn.Certificates(), conn})
 	}
 	return list

@@ -51,6 +51,7 @@ type Counters struct {
 type binding struct {
 	conn      *listen.Conn
 	id        string
+	stranger  bool          // turned away, because the session is another's
 	identity  auth.Identity // who its client has proven to be; the zero Identity if nothing
 	subject   acl.Subject   // the same for the rules of what it may do
 	port      *relay.Port   // nil until the session is its own
@@ -99,7 +100,7 @@ func (h *Sessions) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 	if earlier != nil && earlier.identity.Name != "" && earlier.identity.Name != b.identity.Name {
 		// The server would disconnect whom it knows by this name.
 		h.strangers++
-		b.id = fmt.Sprintf("\x00stranger %d", h.strangers)
+		b.id, b.stranger = fmt.Sprintf("\x00stranger %d", h.strangers), true
 		h.byConn[conn] = b
 		h.mu.Unlock()
 		h.refuse(conn, cl.ID, relay.ErrNotOwner)
