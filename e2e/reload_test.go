@@ -506,7 +506,9 @@ func TestReloadExpels(t *testing.T) {
 func TestReloadLimits(t *testing.T) {
 	e := startEditable(t, nil)
 	big := wire.Out{Version: wire.V5, QoS: 1, Topic: []byte("t"), Payload: make([]byte, 3000)}
-	dial := func(id string) *brokertest.Client { return brokertest.DialAny(t, e.addr, brokertest.Clean(wire.V5, id)) }
+	dial := func(id string) *brokertest.Client {
+		return brokertest.DialAny(t, e.addr, brokertest.Clean(wire.V5, id))
+	}
 	old := dial("old")
 	e.edit(func(c *appliance.Config) {
 		c.Limits.MaxPacketSize, c.Limits.MaxConnections, c.Limits.MaxTopicLevels = 2*appliance.KiB, 2, 3
