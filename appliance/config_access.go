@@ -12,7 +12,9 @@ import (
 
 // AccessConfig says who may come in, and what they may do. Sources are asked
 // in the order of the fields; the first that knows a client decides. All paths
-// are absolute. What the files hold is read by Start and by Reload.
+// are absolute; those of Passwords and Tokens.KeyFile may also be
+// "credential:NAME", see [ResolvePath]. What the files hold is read by Start and
+// by Reload.
 type AccessConfig struct {
 	// Certificates is where in its certificate a client's name is: one of
 	// auth.CertificateField; empty: certificates do not say who clients are.
@@ -38,11 +40,11 @@ type TokenConfig struct {
 
 // HTTPAuthConfig is a server that is asked who a client is.
 type HTTPAuthConfig struct {
-	URL               string        `yaml:"url"`                // empty: none
-	AuthorizationFile string        `yaml:"authorization_file"` // holds the value of the Authorization header; empty: none
-	Timeout           time.Duration `yaml:"timeout"`
-	AllowedFor        time.Duration `yaml:"allowed_for"` // that an answer is remembered
-	DeniedFor         time.Duration `yaml:"denied_for"`
+	URL           string        `yaml:"url"`           // empty: none
+	Authorization SecretRef     `yaml:"authorization"` // where the value of the Authorization header is; empty: none
+	Timeout       time.Duration `yaml:"timeout"`
+	AllowedFor    time.Duration `yaml:"allowed_for"` // that an answer is remembered
+	DeniedFor     time.Duration `yaml:"denied_for"`
 }
 
 func defaultAccess() AccessConfig {
@@ -59,12 +61,12 @@ func (c AccessConfig) authenticates() bool {
 }
 
 func (c AccessConfig) findings() []finding {
-	out := fileFindings("access.passwords", c.Passwords)
+	out := credentialPathFindings("access.passwords", c.Passwords)
 	if c.Certificates != "" {
 		out = append(out, oneOf("access.certificates", c.Certificates, auth.CommonName, auth.SANDNS, auth.SANEmail, auth.SANURI)...)
 	}
-	out = append(out, fileFindings("access.tokens.key_file", c.Tokens.KeyFile)...)
-	out = append(out, fileFindings("access.http.authorization_file", c.HTTP.AuthorizationFile)...)
+	out = append(out, credentialPathFindings("access.tokens.key_file", c.Tokens.KeyFile)...)
+	out = append(out, secretRefFindings("access.http.authorization", c.HTTP.Authorization)...)
 	if n := len(c.Rules); n > maxListEntries {
 		return append(out, finding{path: "access.rules", what: fmt.Sprintf("the list has %d entries", n), mend: fmt.Sprintf("%d is the most", maxListEntries)})
 	}
@@ -98,10 +100,11 @@ func (c HTTPAuthConfig) findings() []finding {
 	} {
 		out = append(out, w.findings()...)
 	}
+	// What is written there is not shown: there may be a password in it.
 	if u, err := url.Parse(c.URL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		out = append(out, finding{path: "access.http.url", what: quoteShort(c.URL) + " is no URL of a server", mend: "write it like https://auth.example.org/mqtt"})
+		out = append(out, finding{path: "access.http.url", what: "that is no URL of a server", mend: "write it like https://auth.example.org/mqtt"})
 	} else if u.User != nil {
-		out = append(out, finding{path: "access.http.url", what: "there is a password in the URL, where it would show", mend: "put it into a file and name that in authorization_file"})
+		out = append(out, finding{path: "access.http.url", what: "there is a password in the URL, where it would show", mend: "put it into a file and name that in access.http.authorization"})
 	}
 	return out
 }

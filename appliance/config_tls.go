@@ -43,9 +43,21 @@ func (l ListenerConfig) AsksFor() ClientCertificates {
 	return ClientCertificatesNone
 }
 
-// files are those that a Secure listener works with.
+// files are those that a Secure listener works with. Where the credential that
+// is to be its key cannot be found, the path is as in the configuration, and
+// checkKey says why.
 func (l ListenerConfig) files() certs.Files {
-	return certs.Files{Certificate: l.Certificate, Key: l.PrivateKey, ClientCA: l.ClientCA, CRL: l.CRL}
+	key, err := ResolvePath(l.PrivateKey)
+	if err != nil {
+		key = l.PrivateKey
+	}
+	return certs.Files{Certificate: l.Certificate, Key: key, ClientCA: l.ClientCA, CRL: l.CRL}
+}
+
+// checkKey says why the path of the key is not known.
+func (l ListenerConfig) checkKey() error {
+	_, err := ResolvePath(l.PrivateKey)
+	return err
 }
 
 // tlsFindings checks what a listener says about TLS, without looking at files.
@@ -63,6 +75,8 @@ func tlsFindings(i int, l ListenerConfig) []finding {
 		case !l.Secure():
 		case f.path == "" && (f.key == "certificate" || f.key == "key"):
 			out = append(out, finding{path: at, what: "a " + l.Type + " listener needs one", mend: "set the path of a PEM file"})
+		case f.key == "key":
+			out = append(out, credentialPathFindings(at, f.path)...)
 		case isFile:
 			out = append(out, fileFindings(at, f.path)...)
 		}
@@ -92,7 +106,7 @@ func tlsFindings(i int, l ListenerConfig) []finding {
 func (c Config) certificateFindings() []finding {
 	var out []finding
 	for i, l := range c.Listeners {
-		if !l.Secure() {
+		if !l.Secure() || l.checkKey() != nil { // CheckFiles warns of that
 			continue
 		}
 		for _, err := range unjoin(l.files().Check()) {

@@ -47,6 +47,11 @@ func (b *Broker) tlsConfig(l ListenerConfig) *tls.Config {
 // loadCertificates reads the certificates of all listeners.
 func (b *Broker) loadCertificates() error {
 	var errs []error
+	for _, l := range b.cfg.Listeners {
+		if err := l.checkKey(); err != nil {
+			return fmt.Errorf("listener %q: key: %w", l.Name, err)
+		}
+	}
 	for _, s := range b.sources {
 		if err := s.Load(); err != nil {
 			errs = append(errs, fmt.Errorf("listener %q: %w", s.listener, err))
