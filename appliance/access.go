@@ -57,12 +57,13 @@ type accessFiles struct {
 	policy *acl.Policy // nil: everything is allowed
 	users  map[string]bool
 	rules  int
+	stamps map[string]stamp // of what is to be watched, from before it was read
 	close  func()
 }
 
 // load reads the files of c. It opens no connection.
 func (c AccessConfig) load(g guards, before []auth.Source) (_ *accessFiles, err error) {
-	a := &accessFiles{close: func() {}}
+	a := &accessFiles{stamps: stamps(c.watched()), close: func() {}}
 	defer func() {
 		if err != nil {
 			a.close()

@@ -154,6 +154,7 @@ func (b *Broker) Start(ctx context.Context) error {
 	run, cancel := context.WithCancel(context.Background())
 	b.cancel = cancel
 	b.running.Go(func() { _ = b.sampler.Run(run) })
+	b.running.Go(func() { _ = b.accessWatcher().run(run) })
 	for _, s := range b.sources {
 		b.running.Go(func() { _ = s.Run(run) })
 	}

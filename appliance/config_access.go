@@ -13,8 +13,8 @@ import (
 // AccessConfig says who may come in, and what they may do. Sources are asked
 // in the order of the fields; the first that knows a client decides. All paths
 // are absolute; those of Passwords and Tokens.KeyFile may also be
-// "credential:NAME", see [ResolvePath]. What the files hold is read by Start and
-// by Reload.
+// "credential:NAME", see [ResolvePath]. What the files hold is read by Start,
+// by Reload and, with Watch, within ten seconds of a change.
 type AccessConfig struct {
 	// Certificates is where in its certificate a client's name is: one of
 	// auth.CertificateField; empty: certificates do not say who clients are.
@@ -24,6 +24,7 @@ type AccessConfig struct {
 	Passwords string         `yaml:"passwords"` // file of users; empty: none
 	HTTP      HTTPAuthConfig `yaml:"http"`
 	Rules     []string       `yaml:"rules"` // files of rules, one after the other; docs/ACL.md
+	Watch     bool           `yaml:"watch"` // read files again when they change
 }
 
 // TokenConfig is about clients that show a JSON Web Token as their password.
@@ -50,6 +51,7 @@ type HTTPAuthConfig struct {
 func defaultAccess() AccessConfig {
 	h := auth.DefaultHTTPConfig()
 	return AccessConfig{
+		Watch:  true,
 		Tokens: TokenConfig{UsernameClaim: "sub", Leeway: 30 * time.Second},
 		HTTP:   HTTPAuthConfig{Timeout: h.Timeout, AllowedFor: h.AllowedFor, DeniedFor: h.DeniedFor},
 	}
