@@ -23,6 +23,7 @@ type CertificateState struct {
 	Path     string
 	Subject  string    // whose certificate, or revocation list, it is
 	NotAfter time.Time // of a revocation list: when there should be the next; zero: never
+	Expiring bool      // the end is near, or past: see docs/TLS.md
 }
 
 // tlsConfig is the TLS side of a listener, nil if it has none. Its certificates
@@ -89,7 +90,7 @@ func (b *Broker) Certificates() []CertificateState {
 	var list []CertificateState
 	for _, s := range b.sources {
 		for _, f := range s.States() {
-			list = append(list, CertificateState{s.listener, f.Role, f.Path, f.Subject, f.NotAfter})
+			list = append(list, CertificateState{s.listener, f.Role, f.Path, f.Subject, f.NotAfter, f.Expiring(time.Now())})
 		}
 	}
 	return list

@@ -235,6 +235,10 @@ func (m *material) expired(now time.Time) error {
 // Expired tells whether it is over at the time now.
 func (s FileState) Expired(now time.Time) bool { return !s.NotAfter.IsZero() && now.After(s.NotAfter) }
 
+// Expiring tells whether the end is near at the time now, or past: 30 days
+// before it or, of a shorter life, in its last third.
+func (s FileState) Expiring(now time.Time) bool { return !s.NotAfter.IsZero() && !now.Before(s.warn) }
+
 func (s FileState) expiredError() error {
 	day := s.NotAfter.UTC().Format(time.DateOnly)
 	switch s.Role {
