@@ -72,7 +72,7 @@ func (c AccessConfig) load(g guards, before []auth.Source) (_ *accessFiles, err 
 	}()
 	sources := slices.Clone(before)
 	if c.Certificates != "" {
-		s, err := auth.NewCertificateSource(c.Certificates, false)
+		s, err := auth.NewCertificateSource(c.Certificates, c.CertificateGroups == GroupsInOU)
 		if err != nil {
 			return nil, fmt.Errorf("access.certificates: %w", err)
 		}

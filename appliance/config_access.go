@@ -19,6 +19,9 @@ type AccessConfig struct {
 	// Certificates is where in its certificate a client's name is: one of
 	// auth.CertificateField; empty: certificates do not say who clients are.
 	Certificates auth.CertificateField `yaml:"certificates"`
+	// CertificateGroups is where in its certificate a client's groups are; empty:
+	// certificates do not say in which groups clients are.
+	CertificateGroups CertificateGroups `yaml:"certificate_groups"`
 
 	Tokens    TokenConfig    `yaml:"tokens"`
 	Passwords string         `yaml:"passwords"` // file of users; empty: none
@@ -26,6 +29,12 @@ type AccessConfig struct {
 	Rules     []string       `yaml:"rules"` // files of rules, one after the other; docs/ACL.md
 	Watch     bool           `yaml:"watch"` // read files again when they change
 }
+
+// CertificateGroups is where in a certificate groups are.
+type CertificateGroups string
+
+// GroupsInOU takes each organizational unit (OU) of the subject for a group.
+const GroupsInOU CertificateGroups = "ou"
 
 // TokenConfig is about clients that show a JSON Web Token as their password.
 type TokenConfig struct {
@@ -66,6 +75,12 @@ func (c AccessConfig) findings() []finding {
 	out := credentialPathFindings("access.passwords", c.Passwords)
 	if c.Certificates != "" {
 		out = append(out, oneOf("access.certificates", c.Certificates, auth.CommonName, auth.SANDNS, auth.SANEmail, auth.SANURI)...)
+	}
+	if c.CertificateGroups != "" {
+		out = append(out, oneOf("access.certificate_groups", c.CertificateGroups, GroupsInOU)...)
+		if c.Certificates == "" {
+			out = append(out, finding{path: "access.certificate_groups", what: "certificates do not say who clients are", mend: "set access.certificates, such as to cn, or remove this"})
+		}
 	}
 	out = append(out, credentialPathFindings("access.tokens.key_file", c.Tokens.KeyFile)...)
 	out = append(out, secretRefFindings("access.http.authorization", c.HTTP.Authorization)...)

@@ -43,21 +43,16 @@ func (l ListenerConfig) AsksFor() ClientCertificates {
 	return ClientCertificatesNone
 }
 
-// files are those that a Secure listener works with. Where the credential that
-// is to be its key cannot be found, the path is as in the configuration, and
-// checkKey says why.
-func (l ListenerConfig) files() certs.Files {
+// CertificateFiles are the files that a Secure listener works with. Where the
+// credential that is to be its key is not here, the error says so and wraps
+// ErrNoCredentials, and the path of the key is as in the configuration.
+func (l ListenerConfig) CertificateFiles() (certs.Files, error) {
+	f := certs.Files{Certificate: l.Certificate, Key: l.PrivateKey, ClientCA: l.ClientCA, CRL: l.CRL}
 	key, err := ResolvePath(l.PrivateKey)
-	if err != nil {
-		key = l.PrivateKey
+	if err == nil {
+		f.Key = key
 	}
-	return certs.Files{Certificate: l.Certificate, Key: key, ClientCA: l.ClientCA, CRL: l.CRL}
-}
-
-// checkKey says why the path of the key is not known.
-func (l ListenerConfig) checkKey() error {
-	_, err := ResolvePath(l.PrivateKey)
-	return err
+	return f, err
 }
 
 // tlsFindings checks what a listener says about TLS, without looking at files.
@@ -106,10 +101,11 @@ func tlsFindings(i int, l ListenerConfig) []finding {
 func (c Config) certificateFindings() []finding {
 	var out []finding
 	for i, l := range c.Listeners {
-		if !l.Secure() || l.checkKey() != nil { // CheckFiles warns of that
+		files, err := l.CertificateFiles()
+		if !l.Secure() || err != nil { // CheckFiles warns of that
 			continue
 		}
-		for _, err := range unjoin(l.files().Check()) {
+		for _, err := range unjoin(files.Check()) {
 			role, text := "certificate", err.Error()
 			if f := (*certs.FileError)(nil); errors.As(err, &f) {
 				role = f.Role

@@ -32,7 +32,8 @@ func (b *Broker) tlsConfig(l ListenerConfig) *tls.Config {
 	if !l.Secure() {
 		return nil
 	}
-	opts := certs.Options{Files: l.files(), Clients: certs.ClientMode(l.AsksFor()), Protocols: []string{"mqtt"},
+	files, _ := l.CertificateFiles() // loadCertificates reports the error
+	opts := certs.Options{Files: files, Clients: certs.ClientMode(l.AsksFor()), Protocols: []string{"mqtt"},
 		Report: func(r certs.Report) { b.certificateReport(l.Name, r) }}
 	if l.Type == listen.TypeWebSocketTLS {
 		opts.Protocols = []string{"http/1.1"}
@@ -49,7 +50,7 @@ func (b *Broker) tlsConfig(l ListenerConfig) *tls.Config {
 func (b *Broker) loadCertificates() error {
 	var errs []error
 	for _, l := range b.cfg.Listeners {
-		if err := l.checkKey(); err != nil {
+		if _, err := l.CertificateFiles(); err != nil {
 			return fmt.Errorf("listener %q: key: %w", l.Name, err)
 		}
 	}
