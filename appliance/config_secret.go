@@ -196,7 +196,7 @@ func (c Config) withoutPassed() (Config, []string) {
 			}
 		}
 		if err != nil {
-			warnings = append(warnings, fmt.Sprintf("%s: %s is not here, so %s was not looked at", key, what, ref))
+			warnings = append(warnings, fmt.Sprintf("%s: %s is not here, so %s was not looked at; `edgebroker reload` says whether a broker that runs can use it", key, what, ref))
 		}
 		return err != nil
 	}
