@@ -489,3 +489,24 @@ func TestIssueClientGroups(t *testing.T) {
 		}
 	}
 }
+
+// Who can write these files can let anybody in, or lock anybody out.
+func TestFilesThatEverybodyMayWrite(t *testing.T) {
+	p := newPKI(t, "open")
+	f := p.files()
+	for role, path := range map[string]string{"certificate": f.Certificate, "client_ca": f.ClientCA, "crl": f.CRL} {
+		if err := os.Chmod(path, 0o646); err != nil {
+			t.Fatal(err)
+		}
+		err := f.Check()
+		if bad := (*FileError)(nil); !errors.As(err, &bad) || bad.Role != role || !strings.Contains(err.Error(), path+": every user can change it (mode 0646)") {
+			t.Errorf("%s: %v", role, err)
+		}
+		if err := os.Chmod(path, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.Check(); err != nil {
+		t.Error(err)
+	}
+}

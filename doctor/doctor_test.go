@@ -144,8 +144,8 @@ func TestFaults(t *testing.T) {
 		"secret for all to read":     {func(w *ward) { w.chmod("secret", 0o604) }, "files", doctor.Problem, "access.http.authorization", "access"},
 		"users for all to read":      {func(w *ward) { w.chmod("users", 0o644) }, "files", doctor.Problem, "everybody may read it (mode 0644), and it is secret -> run: chmod o= ", "access"},
 		"key for all to read":        {func(w *ward) { w.chmod("server.key", 0o644) }, "files", doctor.Problem, "listeners[1].key", "certificates"},
-		"rules for all to write":     {func(w *ward) { w.chmod("rules", 0o646) }, "files", doctor.Problem, "access.rules[0]", ""},
-		"authority for all to write": {func(w *ward) { w.chmod("pki/ca.crt", 0o666) }, "files", doctor.Problem, "listeners[1].client_ca", ""},
+		"rules for all to write":     {func(w *ward) { w.chmod("rules", 0o646) }, "files", doctor.Problem, "access.rules[0]", "access"},
+		"authority for all to write": {func(w *ward) { w.chmod("pki/ca.crt", 0o666) }, "files", doctor.Problem, "listeners[1].client_ca", "certificates"},
 		"link into a folder for all": {func(w *ward) { w.mkdir("open", 0o777); w.link("rules", "open") }, "files", doctor.Problem, "open is a folder in which everybody may replace", ""},
 		"links in a row": {func(w *ward) {
 			w.mkdir("a", 0o700)
