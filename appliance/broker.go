@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 
@@ -60,8 +61,9 @@ type Broker struct {
 	sampler   *statsd.Sampler
 	stats     *statsd.Server
 
-	reloading sync.Mutex // held by Reload
-	files     *accessFiles
+	reloading  sync.Mutex // held by Reload
+	files      *accessFiles
+	watchEvery time.Duration // between two looks at files
 
 	mu      sync.Mutex // guards everything that follows
 	state   state
@@ -102,7 +104,7 @@ func WithSockets(sockets []systemd.Socket) Option {
 // New makes a broker of cfg. It does no I/O and starts nothing. The error
 // lists everything that is wrong with cfg, or names an option that is.
 func New(cfg Config, opts ...Option) (*Broker, error) {
-	b := &Broker{cfg: cfg, control: true, version: "unknown", stopped: make(chan struct{}),
+	b := &Broker{cfg: cfg, control: true, version: "unknown", stopped: make(chan struct{}), watchEvery: watchInterval,
 		log: slog.New(slog.NewTextHandler(io.Discard, nil))}
 	for _, o := range opts {
 		o(b)

@@ -67,7 +67,7 @@ func (c AccessConfig) watched() []string {
 // How that went is logged and an event, as of any reload.
 func (b *Broker) accessWatcher() *watcher {
 	return &watcher{
-		interval: watchInterval,
+		interval: b.watchEvery,
 		stamps:   stamps,
 		inForce: func() map[string]stamp {
 			b.reloading.Lock()

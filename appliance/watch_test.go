@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/synthetism/edgebroker/events"
 )
 
 // disk is files that a watcher looks at, and a broker that has read them.
@@ -281,5 +283,46 @@ func TestAccessIsWatched(t *testing.T) {
 		if n := strings.Count(log.String(), "reload failed"); n != failed {
 			t.Errorf("watch %t: said %d times that a reload failed, want %d:\n%s", watch, n, failed, log.String())
 		}
+	}
+}
+
+// A broker that runs looks by itself.
+func TestBrokerWatches(t *testing.T) {
+	rules := filepath.Join(t.TempDir(), "rules")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(rules, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("allow any all a\n")
+	cfg := DefaultConfig()
+	cfg.Listeners[0].Address = "127.0.0.1:0"
+	cfg.Access.Rules = []string{rules}
+	b, err := New(cfg, WithoutControl())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.watchEvery = time.Millisecond
+	reloaded := make(chan string, 16)
+	b.On("system", func(e events.Event) {
+		if d := e.Data.(events.SystemData); d.What == "reloaded" {
+			reloaded <- d.Detail
+		}
+	})
+	if err := b.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	write("allow any all a\nallow any all b\nallow any all c\n")
+	// What is caught between two writes of one change may be put in force first.
+	for detail := ""; !strings.Contains(detail, "3 rules"); {
+		select {
+		case detail = <-reloaded:
+		case <-time.After(10 * time.Second):
+			t.Fatal("the change was not noticed")
+		}
+	}
+	if err := b.Stop(t.Context()); err != nil {
+		t.Error(err)
 	}
 }

@@ -46,6 +46,7 @@ type Patient struct {
 	// goes with it.
 	Daemon *statsd.Snapshot
 	Health statsd.Health
+	Silent error // why a broker that seems to run has not answered; nil if it has, or if none runs
 
 	Version string    // of this program
 	Built   time.Time // when the source of this program was made; zero: unknown

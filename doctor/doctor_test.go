@@ -206,6 +206,7 @@ func TestFaults(t *testing.T) {
 		"too few descriptors":            {func(w *ward) { w.Host.OpenFiles = 10_000 }, "limits", doctor.Warn, "10000 connections need as many descriptors and 64 more", ""},
 		"before this program":            {func(w *ward) { w.Built = w.Host.Now.Add(year) }, "clock", doctor.Problem, "this program was made on", ""},
 		"daemon not well":                {func(w *ward) { w.running(); w.Health.Problems = []string{"the store is full"} }, "daemon", doctor.Problem, "the store is full", ""},
+		"daemon that does not answer":    {func(w *ward) { w.Silent = errors.New("no answer within 5s"); w.fails(syscall.EADDRINUSE) }, "daemon", doctor.Problem, "no answer within 5s", ""},
 		"daemon of another version":      {func(w *ward) { w.running(); w.Daemon.Version = "v0" }, "daemon", doctor.Warn, `version "v0" runs`, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

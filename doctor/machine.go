@@ -28,15 +28,18 @@ func (x *examination) limits() {
 }
 
 func portsFine(p *Patient) string {
-	if p.Daemon != nil {
+	switch {
+	case p.Daemon != nil:
 		return "the broker that runs holds its addresses"
+	case p.Silent != nil:
+		return "not tried, because a broker seems to hold them"
 	}
 	return "all addresses are free"
 }
 
 // ports tries the addresses if no broker of ours holds them.
 func (x *examination) ports() {
-	if x.Daemon != nil {
+	if x.Daemon != nil || x.Silent != nil {
 		return
 	}
 	for i, l := range x.Config.Listeners {
@@ -179,7 +182,7 @@ func (x *examination) disk(where, dir string) {
 	most, free := uint64(x.Config.Storage.MaxBytes), d.Free
 	switch {
 	case free < 2*uint64(x.Config.Storage.SegmentSize) && used+free < most:
-		x.problem(where, fmt.Sprintf("there are %s left on the disk, too few to go on", appliance.ByteSize(free)), "make room, or name a folder on a larger disk")
+		x.problem(where, fmt.Sprintf("there are %s left on the disk, too few to go on", inMiB(free)), "make room, or name a folder on a larger disk")
 	case used+free < most:
 		x.warn(where, fmt.Sprintf("the store may grow to %v, and has %s with what is left on the disk", x.Config.Storage.MaxBytes, inMiB(used+free)), "lower storage.max_bytes to what the disk can spare, or make room")
 	}
@@ -209,6 +212,9 @@ func daemonFine(p *Patient) string {
 }
 
 func (x *examination) daemon() {
+	if x.Silent != nil {
+		x.problem("control.socket "+x.Config.Control.Path(), x.Silent.Error(), "ask as root or as the user that runs the broker; if it hangs, see its log, and restart it")
+	}
 	if x.Daemon == nil {
 		return
 	}

@@ -131,6 +131,15 @@ func (h home) authority() (*certs.Authority, error) {
 	return ca, err
 }
 
+// knownUsers are those of the file of users, none if there is no file yet.
+func (h home) knownUsers() ([]auth.User, error) {
+	users, err := usersIn(h.users())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return users, userFailure(err)
+}
+
 // unknown is an error if there is a user or a certificate of that name: the
 // same rules would be for both.
 func (h home) unknown(name string) error {
@@ -138,9 +147,9 @@ func (h home) unknown(name string) error {
 		return &failure{code: exitError, err: fmt.Errorf("there is a certificate for %s already: %s", name, h.deviceCertificate(name)),
 			hint: "`edgebroker device renew` makes a new one, `edgebroker device del` locks the device out"}
 	}
-	users, err := usersIn(h.users())
+	users, err := h.knownUsers()
 	if err != nil {
-		return userFailure(err)
+		return err
 	}
 	if slices.ContainsFunc(users, func(u auth.User) bool { return u.Name == name }) {
 		return userFailure(fmt.Errorf("%s: %w", name, auth.ErrUserExists))

@@ -55,7 +55,7 @@ func (h home) remove(e *env, c *cli.Context, ca *certs.Authority, name string) e
 	if err != nil {
 		return err
 	}
-	users, err := usersIn(h.users())
+	users, err := h.knownUsers()
 	if err != nil {
 		return err
 	}

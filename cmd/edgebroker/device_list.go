@@ -33,9 +33,9 @@ const expiringWithin = 30 * 24 * time.Hour
 // deviceList is the devices of h, by name.
 func (h home) deviceList(now time.Time) ([]device, error) {
 	list := []device{}
-	users, err := usersIn(h.users())
+	users, err := h.knownUsers()
 	if err != nil {
-		return nil, userFailure(err)
+		return nil, err
 	}
 	for _, u := range users {
 		if slices.Contains(u.Groups, devicesGroup) {

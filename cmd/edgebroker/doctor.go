@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -118,13 +119,18 @@ func askDaemon(c *cli.Context, p *doctor.Patient) error {
 		p.Health, err = daemon.client.Health(ctx)
 		return err
 	})
-	if unreachable := (*statsd.ErrUnreachable)(nil); errors.As(err, &unreachable) {
-		return nil
+	unreachable := (*statsd.ErrUnreachable)(nil)
+	switch {
+	case c.Context.Err() != nil:
+		return errInterrupted
+	case err == nil:
+		p.Daemon = &s
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED): // none runs
+	case errors.As(err, &unreachable):
+		p.Silent = unreachable
+	default:
+		p.Silent = err
 	}
-	if err != nil {
-		return err
-	}
-	p.Daemon = &s
 	return nil
 }
 
