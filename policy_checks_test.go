@@ -18,8 +18,10 @@ func arrows() map[string][]string {
 		// The command line is also a client of the control socket, whose
 		// protocol is statsd's, and speaks MQTT for pub, sub and bench. It reads
 		// and copies stores that no broker has open.
-		"cmd":       {"appliance", "certs", "statsd", "store", "journal", "systemd", "bench", "wire", "events", "auth", "acl", "internal/dial"},
+		"cmd":       {"appliance", "certs", "statsd", "store", "journal", "systemd", "bench", "wire", "events", "auth", "acl", "doctor", "internal/dial"},
 		"appliance": {"auth", "acl", "certs", "listen", "hooks", "relay", "store", "journal", "statsd", "bridge", "systemd", "wire", "events", "internal/unixsocket"},
+		// doctor looks at what appliance is told, and at the machine.
+		"doctor": {"appliance", "certs", "statsd"},
 		// hooks binds what listen accepts to what relay keeps.
 		"hooks":  {"auth", "acl", "listen", "relay", "wire", "events", "internal/peer"},
 		"listen": {"wire", "events", "internal/peer", "internal/unixsocket"},

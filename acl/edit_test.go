@@ -156,6 +156,27 @@ func TestReadErrors(t *testing.T) {
 	}
 }
 
+// Who can write the rules can do everything, so everybody must not.
+func TestRulesThatEverybodyMayWrite(t *testing.T) {
+	path := file(t, "allow any all x\n", 0o600)
+	if err := os.Chmod(path, 0o622); err != nil {
+		t.Fatal(err)
+	}
+	_, err := acl.Load(path)
+	_, err2 := acl.Remove(path, func(*acl.Rule) bool { return true })
+	for _, err := range []error{err, err2, acl.Append(path, acl.Rule{Allow: true, Action: acl.All, Filters: []string{"y"}})} {
+		if err == nil || !strings.Contains(err.Error(), "everybody may write it (mode 0622)") || !strings.Contains(err.Error(), "run: chmod o-w "+path) {
+			t.Error(err)
+		}
+	}
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if rules, err := acl.Read(path); err != nil || len(rules) != 1 {
+		t.Errorf("%v, %v", rules, err)
+	}
+}
+
 // Files are read in order, and all that is wrong in all of them is told.
 func TestLoad(t *testing.T) {
 	a, b := file(t, "deny any all x\n", 0o600), file(t, "allow any all x\nallow any all y\n", 0o600)

@@ -65,6 +65,12 @@ func readFile(path string) ([]byte, fs.FileInfo, error) {
 		return nil, nil, fmt.Errorf("read access rules: %w", err)
 	}
 	defer f.Close()
+	if info, err = f.Stat(); err == nil && info.Mode().Perm()&0o002 != 0 {
+		return nil, nil, fmt.Errorf("read access rules: %s: everybody may write it (mode %04o), and so do what they like; run: chmod o-w %s", path, info.Mode().Perm(), path)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("read access rules: %w", err)
+	}
 	text, err := io.ReadAll(io.LimitReader(f, MaxFileBytes+1))
 	if err != nil {
 		return nil, nil, fmt.Errorf("read access rules: %w", err)

@@ -1,11 +1,8 @@
 package appliance
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -57,12 +54,13 @@ type accessFiles struct {
 	policy  *acl.Policy        // nil: everything is allowed
 	users   *auth.PasswordFile // nil: there is none
 	rules   int
+	stamps  map[string]stamp // of what is to be watched, from before it was read
 	close   func()
 }
 
 // load reads the files of c. It opens no connection.
 func (c AccessConfig) load(g guards, before []auth.Source) (_ *accessFiles, err error) {
-	a := &accessFiles{close: func() {}}
+	a := &accessFiles{stamps: stamps(c.watched()), close: func() {}}
 	defer func() {
 		if err != nil {
 			a.close()
@@ -73,7 +71,7 @@ func (c AccessConfig) load(g guards, before []auth.Source) (_ *accessFiles, err 
 		a.sources = append(a.sources, namedSource{"", s})
 	}
 	if c.Certificates != "" {
-		s, err := auth.NewCertificateSource(c.Certificates, false)
+		s, err := auth.NewCertificateSource(c.Certificates, c.CertificateGroups == GroupsInOU)
 		if err != nil {
 			return nil, fmt.Errorf("access.certificates: %w", err)
 		}
@@ -87,7 +85,7 @@ func (c AccessConfig) load(g guards, before []auth.Source) (_ *accessFiles, err 
 		a.sources = append(a.sources, namedSource{AccessTokens, s})
 	}
 	if c.Passwords != "" {
-		f, err := auth.LoadPasswordFile(c.Passwords, g.verifier)
+		f, err := c.loadPasswords(g.verifier)
 		if err != nil {
 			return nil, fmt.Errorf("access.passwords: %w", err)
 		}
@@ -111,12 +109,24 @@ func (c AccessConfig) load(g guards, before []auth.Source) (_ *accessFiles, err 
 	return a, nil
 }
 
+func (c AccessConfig) loadPasswords(v *auth.Verifier) (*auth.PasswordFile, error) {
+	path, err := ResolvePath(c.Passwords)
+	if err != nil {
+		return nil, err
+	}
+	return auth.LoadPasswordFile(path, v)
+}
+
 func (c TokenConfig) source() (*auth.TokenSource, error) {
 	load := auth.LoadPublicKey
 	if strings.HasSuffix(c.KeyFile, ".json") || strings.HasSuffix(c.KeyFile, ".jwks") {
 		load = auth.LoadKeySet
 	}
-	keys, err := load(c.KeyFile)
+	path, err := ResolvePath(c.KeyFile)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := load(path)
 	if err != nil {
 		return nil, err
 	}
@@ -130,38 +140,22 @@ func (c TokenConfig) source() (*auth.TokenSource, error) {
 func (c HTTPAuthConfig) source() (*auth.HTTPSource, error) {
 	config := auth.DefaultHTTPConfig()
 	config.URL, config.Timeout, config.AllowedFor, config.DeniedFor = c.URL, c.Timeout, c.AllowedFor, c.DeniedFor
-	if c.AuthorizationFile != "" {
-		secret, err := readSecret(c.AuthorizationFile)
+	if c.Authorization != "" {
+		secret, err := c.Authorization.read()
 		if err != nil {
-			return nil, fmt.Errorf("read authorization_file: %w", err)
+			return nil, fmt.Errorf("authorization: %w", err)
 		}
 		config.Authorization = secret
 	}
 	return auth.NewHTTPSource(config)
 }
 
-// readSecret is the first line of a file.
-func readSecret(path string) (auth.Secret, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return auth.Secret{}, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, 64<<10))
-	if err != nil {
-		return auth.Secret{}, err
-	}
-	line, _, _ := bytes.Cut(b, []byte("\n"))
-	if line = bytes.TrimSpace(line); len(line) == 0 {
-		return auth.Secret{}, fmt.Errorf("%s: its first line is empty", path)
-	}
-	return auth.NewSecret(line), nil
-}
-
 // CheckFiles reads the files that the access section names, as Start will, and
 // tells what is wrong with them. The warnings are about rules that can hardly
-// be meant.
+// be meant, and about what only the service manager passes to a broker, so that
+// it cannot be looked at here.
 func (c Config) CheckFiles() (warnings []string, err error) {
+	c, warnings = c.withoutPassed()
 	a, err := c.Access.load(newGuards(), nil)
 	if err != nil {
 		return nil, err

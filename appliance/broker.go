@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 
@@ -61,8 +62,9 @@ type Broker struct {
 	reread func() (Config, error) // reads the configuration again; nil: only what it names is read
 	level  *slog.LevelVar         // of log, nil if it cannot be changed
 
-	reloading sync.Mutex // held while the configuration changes, before mu
-	files     *accessFiles
+	reloading  sync.Mutex // held while the configuration changes, before mu
+	files      *accessFiles
+	watchEvery time.Duration // between two looks at files
 
 	mu        sync.Mutex // guards everything that follows
 	state     state
@@ -105,7 +107,7 @@ func WithSockets(sockets []systemd.Socket) Option {
 // New makes a broker of cfg. It does no I/O and starts nothing. The error
 // lists everything that is wrong with cfg, or names an option that is.
 func New(cfg Config, opts ...Option) (*Broker, error) {
-	b := &Broker{control: true, version: "unknown", stopped: make(chan struct{}),
+	b := &Broker{control: true, version: "unknown", stopped: make(chan struct{}), watchEvery: watchInterval,
 		log: slog.New(slog.NewTextHandler(io.Discard, nil))}
 	b.cfg.Store(&cfg)
 	for _, o := range opts {
@@ -157,6 +159,7 @@ func (b *Broker) Start(ctx context.Context) error {
 	}
 	b.run, b.cancel = context.WithCancel(context.Background())
 	b.running.Go(func() { _ = b.sampler.Run(b.run) })
+	b.running.Go(func() { _ = b.accessWatcher().run(b.run) })
 	for _, e := range b.endpoints {
 		b.watch(b.run, e)
 	}

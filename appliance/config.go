@@ -74,7 +74,7 @@ type ListenerConfig struct {
 	// Absolute paths of PEM files, for tls and wss. Changes are noticed while
 	// the broker runs. See docs/TLS.md.
 	Certificate string `yaml:"certificate"` // the broker's, then those that lead up to its authority
-	PrivateKey  string `yaml:"key"`         // of Certificate; only its owner may read it
+	PrivateKey  string `yaml:"key"`         // of Certificate; only its owner may read it; or credential:NAME, see ResolvePath
 	ClientCA    string `yaml:"client_ca"`   // the authorities whose clients may come in
 	CRL         string `yaml:"crl"`         // their lists of revoked certificates
 	// ClientCertificates says whether clients must show one; read it with AsksFor.

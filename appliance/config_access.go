@@ -12,17 +12,29 @@ import (
 
 // AccessConfig says who may come in, and what they may do. Sources are asked
 // in the order of the fields; the first that knows a client decides. All paths
-// are absolute. What the files hold is read by Start and by Reload.
+// are absolute; those of Passwords and Tokens.KeyFile may also be
+// "credential:NAME", see [ResolvePath]. What the files hold is read by Start,
+// by Reload and, with Watch, within ten seconds of a change.
 type AccessConfig struct {
 	// Certificates is where in its certificate a client's name is: one of
 	// auth.CertificateField; empty: certificates do not say who clients are.
 	Certificates auth.CertificateField `yaml:"certificates"`
+	// CertificateGroups is where in its certificate a client's groups are; empty:
+	// certificates do not say in which groups clients are.
+	CertificateGroups CertificateGroups `yaml:"certificate_groups"`
 
 	Tokens    TokenConfig    `yaml:"tokens"`
 	Passwords string         `yaml:"passwords"` // file of users; empty: none
 	HTTP      HTTPAuthConfig `yaml:"http"`
 	Rules     []string       `yaml:"rules"` // files of rules, one after the other; docs/ACL.md
+	Watch     bool           `yaml:"watch"` // read files again when they change
 }
+
+// CertificateGroups is where in a certificate groups are.
+type CertificateGroups string
+
+// GroupsInOU takes each organizational unit (OU) of the subject for a group.
+const GroupsInOU CertificateGroups = "ou"
 
 // TokenConfig is about clients that show a JSON Web Token as their password.
 type TokenConfig struct {
@@ -38,16 +50,17 @@ type TokenConfig struct {
 
 // HTTPAuthConfig is a server that is asked who a client is.
 type HTTPAuthConfig struct {
-	URL               string        `yaml:"url"`                // empty: none
-	AuthorizationFile string        `yaml:"authorization_file"` // holds the value of the Authorization header; empty: none
-	Timeout           time.Duration `yaml:"timeout"`
-	AllowedFor        time.Duration `yaml:"allowed_for"` // that an answer is remembered
-	DeniedFor         time.Duration `yaml:"denied_for"`
+	URL           string        `yaml:"url"`           // empty: none
+	Authorization SecretRef     `yaml:"authorization"` // where the value of the Authorization header is; empty: none
+	Timeout       time.Duration `yaml:"timeout"`
+	AllowedFor    time.Duration `yaml:"allowed_for"` // that an answer is remembered
+	DeniedFor     time.Duration `yaml:"denied_for"`
 }
 
 func defaultAccess() AccessConfig {
 	h := auth.DefaultHTTPConfig()
 	return AccessConfig{
+		Watch:  true,
 		Tokens: TokenConfig{UsernameClaim: "sub", Leeway: 30 * time.Second},
 		HTTP:   HTTPAuthConfig{Timeout: h.Timeout, AllowedFor: h.AllowedFor, DeniedFor: h.DeniedFor},
 	}
@@ -59,12 +72,18 @@ func (c AccessConfig) authenticates() bool {
 }
 
 func (c AccessConfig) findings() []finding {
-	out := fileFindings("access.passwords", c.Passwords)
+	out := credentialPathFindings("access.passwords", c.Passwords)
 	if c.Certificates != "" {
 		out = append(out, oneOf("access.certificates", c.Certificates, auth.CommonName, auth.SANDNS, auth.SANEmail, auth.SANURI)...)
 	}
-	out = append(out, fileFindings("access.tokens.key_file", c.Tokens.KeyFile)...)
-	out = append(out, fileFindings("access.http.authorization_file", c.HTTP.AuthorizationFile)...)
+	if c.CertificateGroups != "" {
+		out = append(out, oneOf("access.certificate_groups", c.CertificateGroups, GroupsInOU)...)
+		if c.Certificates == "" {
+			out = append(out, finding{path: "access.certificate_groups", what: "certificates do not say who clients are", mend: "set access.certificates, such as to cn, or remove this"})
+		}
+	}
+	out = append(out, credentialPathFindings("access.tokens.key_file", c.Tokens.KeyFile)...)
+	out = append(out, secretRefFindings("access.http.authorization", c.HTTP.Authorization)...)
 	if n := len(c.Rules); n > maxListEntries {
 		return append(out, finding{path: "access.rules", what: fmt.Sprintf("the list has %d entries", n), mend: fmt.Sprintf("%d is the most", maxListEntries)})
 	}
@@ -98,10 +117,11 @@ func (c HTTPAuthConfig) findings() []finding {
 	} {
 		out = append(out, w.findings()...)
 	}
+	// What is written there is not shown: there may be a password in it.
 	if u, err := url.Parse(c.URL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		out = append(out, finding{path: "access.http.url", what: quoteShort(c.URL) + " is no URL of a server", mend: "write it like https://auth.example.org/mqtt"})
+		out = append(out, finding{path: "access.http.url", what: "that is no URL of a server", mend: "write it like https://auth.example.org/mqtt"})
 	} else if u.User != nil {
-		out = append(out, finding{path: "access.http.url", what: "there is a password in the URL, where it would show", mend: "put it into a file and name that in authorization_file"})
+		out = append(out, finding{path: "access.http.url", what: "there is a password in the URL, where it would show", mend: "put it into a file and name that in access.http.authorization"})
 	}
 	return out
 }

@@ -43,9 +43,16 @@ func (l ListenerConfig) AsksFor() ClientCertificates {
 	return ClientCertificatesNone
 }
 
-// files are those that a Secure listener works with.
-func (l ListenerConfig) files() certs.Files {
-	return certs.Files{Certificate: l.Certificate, Key: l.PrivateKey, ClientCA: l.ClientCA, CRL: l.CRL}
+// CertificateFiles are the files that a Secure listener works with. Where the
+// credential that is to be its key is not here, the error says so and wraps
+// ErrNoCredentials, and the path of the key is as in the configuration.
+func (l ListenerConfig) CertificateFiles() (certs.Files, error) {
+	f := certs.Files{Certificate: l.Certificate, Key: l.PrivateKey, ClientCA: l.ClientCA, CRL: l.CRL}
+	key, err := ResolvePath(l.PrivateKey)
+	if err == nil {
+		f.Key = key
+	}
+	return f, err
 }
 
 // tlsFindings checks what a listener says about TLS, without looking at files.
@@ -63,6 +70,8 @@ func tlsFindings(i int, l ListenerConfig) []finding {
 		case !l.Secure():
 		case f.path == "" && (f.key == "certificate" || f.key == "key"):
 			out = append(out, finding{path: at, what: "a " + l.Type + " listener needs one", mend: "set the path of a PEM file"})
+		case f.key == "key":
+			out = append(out, credentialPathFindings(at, f.path)...)
 		case isFile:
 			out = append(out, fileFindings(at, f.path)...)
 		}
@@ -92,10 +101,11 @@ func tlsFindings(i int, l ListenerConfig) []finding {
 func (c Config) certificateFindings() []finding {
 	var out []finding
 	for i, l := range c.Listeners {
-		if !l.Secure() {
+		files, err := l.CertificateFiles()
+		if !l.Secure() || err != nil { // CheckFiles warns of that
 			continue
 		}
-		for _, err := range unjoin(l.files().Check()) {
+		for _, err := range unjoin(files.Check()) {
 			role, text := "certificate", err.Error()
 			if f := (*certs.FileError)(nil); errors.As(err, &f) {
 				role = f.Role

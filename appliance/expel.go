@@ -43,6 +43,8 @@ func (c *change) expels(m hooks.Member) string {
 		return fmt.Sprintf("listener %s does not ask %s any more", name, source)
 	case source == AccessCertificates && c.cfg.Access.Certificates != c.before.Access.Certificates:
 		return "access.certificates has changed"
+	case source == AccessCertificates && c.cfg.Access.CertificateGroups != c.before.Access.CertificateGroups:
+		return "access.certificate_groups has changed"
 	case source == AccessPasswords:
 		if why := lost[c.was.users.Compare(c.files.users, m.Identity.Name)]; why != "" {
 			return why

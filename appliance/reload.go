@@ -35,10 +35,10 @@ func WithLogLevel(level *slog.LevelVar) Option { return func(b *Broker) { b.leve
 // error nothing has changed. What is no longer allowed ends at once: live
 // subscriptions, messages that wait, and the connections of clients who would
 // not be let in any more. All other clients stay.
-func (b *Broker) Reload(context.Context) (ReloadReport, error) { return b.reload(false) }
+func (b *Broker) Reload(context.Context) (ReloadReport, error) { return b.reload(b.reread, false) }
 
 // TryReload says what Reload would do, and does nothing.
-func (b *Broker) TryReload(context.Context) (ReloadReport, error) { return b.reload(true) }
+func (b *Broker) TryReload(context.Context) (ReloadReport, error) { return b.reload(b.reread, true) }
 
 // change is a new configuration that can be put in force.
 type change struct {
@@ -51,7 +51,9 @@ type change struct {
 	report    ReloadReport
 }
 
-func (b *Broker) reload(try bool) (ReloadReport, error) {
+// reload puts in force what read returns or, if read is nil, what the files say
+// now that the configuration in force names.
+func (b *Broker) reload(read func() (Config, error), try bool) (ReloadReport, error) {
 	b.reloading.Lock()
 	defer b.reloading.Unlock()
 	b.mu.Lock()
@@ -60,7 +62,7 @@ func (b *Broker) reload(try bool) (ReloadReport, error) {
 	if !running {
 		return ReloadReport{}, fmt.Errorf("reload: %w: the broker does not run", ErrState)
 	}
-	c, err := b.planReload(try)
+	c, err := b.planReload(read, try)
 	switch {
 	case err != nil && try:
 		return ReloadReport{}, fmt.Errorf("reload: %w", err)
@@ -77,10 +79,10 @@ func (b *Broker) reload(try bool) (ReloadReport, error) {
 }
 
 // planReload does all of a reload that can fail.
-func (b *Broker) planReload(try bool) (_ *change, err error) {
+func (b *Broker) planReload(read func() (Config, error), try bool) (_ *change, err error) {
 	c := &change{before: b.conf(), was: b.files, cfg: b.conf(), report: ReloadReport{DryRun: try, Clients: []statsd.AffectedClient{}}}
-	if b.reread != nil {
-		if c.cfg, err = b.reread(); err != nil {
+	if read != nil {
+		if c.cfg, err = read(); err != nil {
 			return nil, err
 		}
 		if err := c.cfg.validate(len(b.authMethods)+len(b.authSources) > 0); err != nil {

@@ -34,6 +34,7 @@ func (b *Broker) Stats() statsd.Snapshot {
 		Queued:         statsd.Queued{Messages: int64(t.Queued), Bytes: t.QueuedB, Inflight: int64(t.Inflight)},
 		Events:         statsd.EventStats{Published: b.bus.Published(), Dropped: b.bus.Dropped(), Listeners: len(b.bus.Stats())},
 		Storage:        b.storageStats(),
+		Certificates:   b.certificateStats(),
 		Disconnections: s.Disconnections,
 		Refusals: refusals(g.Refused, map[string]uint64{
 			"connect": b.access.Refused() + s.Refused, "publish": t.Refused, "subscribe": b.access.Denied(), "publish_rate": t.Slowed,
@@ -41,6 +42,23 @@ func (b *Broker) Stats() statsd.Snapshot {
 	}
 	b.sampler.Fill(&snap)
 	return snap
+}
+
+// certificateStats is Certificates for statistics.
+func (b *Broker) certificateStats() []statsd.Certificate {
+	var out []statsd.Certificate
+	now := time.Now()
+	for _, c := range b.Certificates() {
+		state := statsd.CertificateOK
+		switch {
+		case !c.NotAfter.IsZero() && now.After(c.NotAfter):
+			state = statsd.CertificateExpired
+		case c.Expiring:
+			state = statsd.CertificateExpiring
+		}
+		out = append(out, statsd.Certificate{Listener: c.Listener, Role: c.Role, Subject: c.Subject, Path: c.Path, NotAfter: c.NotAfter, State: state})
+	}
+	return out
 }
 
 // refusals adds to counts sockets that were turned away, by why.

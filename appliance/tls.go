@@ -18,6 +18,7 @@ type CertificateState struct {
 	Path     string
 	Subject  string    // whose certificate, or revocation list, it is
 	NotAfter time.Time // of a revocation list: when there should be the next; zero: never
+	Expiring bool      // the end is near, or past: see docs/TLS.md
 }
 
 // newCertificates are the certificates of a listener, nil if it does not speak
@@ -26,7 +27,8 @@ func newCertificates(l ListenerConfig, report func(certs.Report)) *certs.Source 
 	if !l.Secure() {
 		return nil
 	}
-	opts := certs.Options{Files: l.files(), Clients: certs.ClientMode(l.AsksFor()), Protocols: []string{"mqtt"}, Report: report}
+	files, _ := l.CertificateFiles() // loadCertificates reports the error
+	opts := certs.Options{Files: files, Clients: certs.ClientMode(l.AsksFor()), Protocols: []string{"mqtt"}, Report: report}
 	if l.Type == listen.TypeWebSocketTLS {
 		opts.Protocols = []string{"http/1.1"}
 	}
@@ -62,6 +64,9 @@ func loadCertificates(l ListenerConfig, s *certs.Source) error {
 	if s == nil {
 		return nil
 	}
+	if _, err := l.CertificateFiles(); err != nil {
+		return fmt.Errorf("listener %q: key: %w", l.Name, err)
+	}
 	if err := s.Load(); err != nil {
 		return fmt.Errorf("listener %q: %w", l.Name, err)
 	}
@@ -80,7 +85,7 @@ func (b *Broker) Certificates() []CertificateState {
 			continue
 		}
 		for _, f := range e.certs.States() {
-			list = append(list, CertificateState{e.cfg.Name, f.Role, f.Path, f.Subject, f.NotAfter})
+			list = append(list, CertificateState{e.cfg.Name, f.Role, f.Path, f.Subject, f.NotAfter, f.Expiring(time.Now())})
 		}
 	}
 	return list

@@ -1,6 +1,7 @@
 package certs
 
 import (
+	"crypto/ecdsa"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -444,4 +445,68 @@ func TestCheck(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// A device is in the groups that its certificate says, and a renewed one is in
+// the same, with the same key.
+func TestIssueClientGroups(t *testing.T) {
+	a, err := CreateAuthority(t.TempDir(), "groups")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := a.IssueClient(Request{Name: "pump-7", Groups: []string{"devices", "panels"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key := filepath.Join(t.TempDir(), "crt"), filepath.Join(t.TempDir(), "key")
+	if err := first.Write(cert, key, false); err != nil {
+		t.Fatal(err)
+	}
+	signer, err := ReadKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := ReadCertificate(cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := a.IssueClient(Request{Name: "pump-7", Groups: read.Subject.OrganizationalUnit, Key: signer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []*x509.Certificate{read, second.Certificate} {
+		got := slices.Sorted(slices.Values(c.Subject.OrganizationalUnit))
+		if !slices.Equal(got, []string{"devices", "panels"}) || c.Subject.CommonName != "pump-7" {
+			t.Errorf("%v", c.Subject)
+		}
+	}
+	if !signer.Public().(*ecdsa.PublicKey).Equal(second.Certificate.PublicKey) || read.SerialNumber.Cmp(second.Certificate.SerialNumber) == 0 {
+		t.Error("the renewed certificate is for another key, or has the same number")
+	}
+	for _, bad := range []string{"", "a\nb", strings.Repeat("x", 65)} {
+		if _, err := a.IssueClient(Request{Name: "pump-7", Groups: []string{bad}}); err == nil {
+			t.Errorf("group %q was taken", bad)
+		}
+	}
+}
+
+// Who can write these files can let anybody in, or lock anybody out.
+func TestFilesThatEverybodyMayWrite(t *testing.T) {
+	p := newPKI(t, "open")
+	f := p.files()
+	for role, path := range map[string]string{"certificate": f.Certificate, "client_ca": f.ClientCA, "crl": f.CRL} {
+		if err := os.Chmod(path, 0o646); err != nil {
+			t.Fatal(err)
+		}
+		err := f.Check()
+		if bad := (*FileError)(nil); !errors.As(err, &bad) || bad.Role != role || !strings.Contains(err.Error(), path+": every user can change it (mode 0646)") {
+			t.Errorf("%s: %v", role, err)
+		}
+		if err := os.Chmod(path, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.Check(); err != nil {
+		t.Error(err)
+	}
 }

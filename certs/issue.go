@@ -21,6 +21,7 @@ import (
 // DefaultLifetime; none outlives its authority.
 type Request struct {
 	Name     string        // common name: the device's name, or the broker's
+	Groups   []string      // organizational units: the groups that a device is in, for a broker that takes them from there
 	Lifetime time.Duration // from now on
 	Key      crypto.Signer // the key that it is for, when a certificate is renewed; nil: a new one
 }
@@ -64,6 +65,11 @@ func (a *Authority) issue(r Request, t *x509.Certificate) (*Issued, error) {
 	if err := checkName(r.Name); err != nil {
 		return nil, fmt.Errorf("issue certificate: %w", err)
 	}
+	for _, g := range r.Groups {
+		if err := checkName(g); err != nil {
+			return nil, fmt.Errorf("issue certificate for %q: group: %w", r.Name, err)
+		}
+	}
 	if r.Lifetime < 0 {
 		return nil, fmt.Errorf("issue certificate for %q: a lifetime of %v is over already; give a positive one", r.Name, r.Lifetime)
 	}
@@ -77,7 +83,7 @@ func (a *Authority) issue(r Request, t *x509.Certificate) (*Issued, error) {
 			return nil, fmt.Errorf("issue certificate for %q: make key: %w", r.Name, err)
 		}
 	}
-	t.SerialNumber, t.Subject = newSerial(), pkix.Name{CommonName: r.Name}
+	t.SerialNumber, t.Subject = newSerial(), pkix.Name{CommonName: r.Name, OrganizationalUnit: r.Groups}
 	t.KeyUsage, t.BasicConstraintsValid = x509.KeyUsageDigitalSignature, true
 	t.NotBefore, t.NotAfter = always(), start(a.now()).Add(r.Lifetime)
 	if t.NotAfter.After(a.cert.NotAfter) {
@@ -125,6 +131,19 @@ func ReadKey(path string) (crypto.Signer, error) {
 		return nil, err
 	}
 	return parseKey(path, data)
+}
+
+// ReadCertificate reads the first certificate in a PEM file.
+func ReadCertificate(path string) (*x509.Certificate, error) {
+	data, err := readFile(path, roleCertificate, maxCertificateFile)
+	if err != nil {
+		return nil, err
+	}
+	list, err := parseCertificates(path, roleCertificate, data)
+	if err != nil {
+		return nil, err
+	}
+	return list[0], nil
 }
 
 // LocalHosts are the names and addresses under which this machine is likely to

@@ -22,11 +22,12 @@ type Files struct {
 // FileState is what there is to know about one thing in one file that ends
 // some day: a certificate, or a revocation list. It is a plain value.
 type FileState struct {
-	Role     string // certificate, client_ca or crl
-	Path     string
-	Subject  string    // whose certificate, or list, it is
-	NotAfter time.Time // of a list: until when there should be the next; zero: never
-	warn     time.Time // from when on to say that the end is near
+	Role      string // certificate, client_ca or crl
+	Path      string
+	Subject   string    // whose certificate, or list, it is
+	NotBefore time.Time // of a list: when it was made
+	NotAfter  time.Time // of a list: until when there should be the next; zero: never
+	warn      time.Time // from when on to say that the end is near
 }
 
 // contents are the bytes of Files.
@@ -116,7 +117,7 @@ func (m *material) checkServer(f Files) error {
 }
 
 func (m *material) add(role, path, subject string, from, to time.Time) {
-	m.states = append(m.states, FileState{role, path, subject, to, warnFrom(from, to)})
+	m.states = append(m.states, FileState{role, path, subject, from, to, warnFrom(from, to)})
 	if from.After(m.made) {
 		m.made = from
 	}
@@ -235,6 +236,10 @@ func (m *material) expired(now time.Time) error {
 // Expired tells whether it is over at the time now.
 func (s FileState) Expired(now time.Time) bool { return !s.NotAfter.IsZero() && now.After(s.NotAfter) }
 
+// Expiring tells whether the end is near at the time now, or past: 30 days
+// before it or, of a shorter life, in its last third.
+func (s FileState) Expiring(now time.Time) bool { return !s.NotAfter.IsZero() && !now.Before(s.warn) }
+
 func (s FileState) expiredError() error {
 	day := s.NotAfter.UTC().Format(time.DateOnly)
 	switch s.Role {
@@ -244,6 +249,21 @@ func (s FileState) expiredError() error {
 		return fileErrorf(s.Role, s.Path, "the certificate of the authority %s expired on %s, so its clients are refused; replace it", s.Subject, day)
 	}
 	return fileErrorf(s.Role, s.Path, "the certificate of %s expired on %s, so most clients refuse it; renew it", s.Subject, day)
+}
+
+// Read reads the files once and tells of everything in them when it ends. The
+// error says all that is wrong with them, other than that something is over. It
+// keeps nothing.
+func (f Files) Read() ([]FileState, error) {
+	c, err := f.read()
+	if err != nil {
+		return nil, err
+	}
+	m, err := f.check(c)
+	if err != nil {
+		return nil, err
+	}
+	return m.states, nil
 }
 
 // Check reads the files once and says all that is wrong with them, what has

@@ -45,8 +45,8 @@ func fileErrorf(role, path, format string, args ...any) error {
 	return &FileError{role, path, fmt.Errorf(format, args...)}
 }
 
-// readFile reads a file of at most limit bytes. A key must not be for
-// everybody to read.
+// readFile reads a file of at most limit bytes. None must be for everybody to
+// write, and a key not to read either.
 func readFile(path, role string, limit int64) ([]byte, error) {
 	info, err := os.Stat(path) // before Open, which would wait for who writes to a pipe
 	if err == nil && !info.Mode().IsRegular() {
@@ -74,10 +74,14 @@ func readFile(path, role string, limit int64) ([]byte, error) {
 	case len(bytes.TrimSpace(data)) == 0:
 		return nil, fileErrorf(role, path, "empty; write it anew")
 	}
-	if role == roleKey && bytes.Contains(data, []byte("PRIVATE KEY")) {
-		if info, err = f.Stat(); err == nil && info.Mode().Perm()&0o007 != 0 {
-			return nil, fileErrorf(role, path, "every user can get at this private key (mode %04o); run chmod o= on it", info.Mode().Perm())
-		}
+	if info, err = f.Stat(); err != nil {
+		return nil, fileErrorf(role, path, "cannot be read: %w", err)
+	}
+	switch mode := info.Mode().Perm(); {
+	case role == roleKey && mode&0o007 != 0 && bytes.Contains(data, []byte("PRIVATE KEY")):
+		return nil, fileErrorf(role, path, "every user can get at this private key (mode %04o); run chmod o= on it", mode)
+	case mode&0o002 != 0:
+		return nil, fileErrorf(role, path, "every user can change it (mode %04o), and so decide who is trusted; run chmod o-w on it", mode)
 	}
 	return data, nil
 }

@@ -241,7 +241,7 @@ func (s *Source) remind() {
 	for _, f := range m.states {
 		var r Report
 		switch {
-		case f.NotAfter.IsZero() || now.Before(f.warn):
+		case !f.Expiring(now):
 			continue
 		case f.Expired(now):
 			r = Report{What: Expired, State: f, Err: f.expiredError()}

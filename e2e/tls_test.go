@@ -25,6 +25,7 @@ import (
 	"github.com/synthetism/edgebroker/events"
 	"github.com/synthetism/edgebroker/internal/brokertest"
 	brokerdial "github.com/synthetism/edgebroker/internal/dial"
+	"github.com/synthetism/edgebroker/statsd"
 	"github.com/synthetism/edgebroker/wire"
 )
 
@@ -280,6 +281,32 @@ func TestTLSBrokenFiles(t *testing.T) {
 	states := b.Certificates()
 	if len(states) != 1 || states[0].Listener != "tls" || states[0].Role != "certificate" || states[0].NotAfter.Before(time.Now()) {
 		t.Errorf("%+v", states)
+	}
+}
+
+// TestTLSExpiryIsTold has a certificate that ends in a week and one that is
+// over: statistics say which is which.
+func TestTLSExpiryIsTold(t *testing.T) {
+	p := newPKI(t)
+	for _, c := range []struct {
+		life time.Duration
+		want string
+	}{{365 * 24 * time.Hour, statsd.CertificateOK}, {7 * 24 * time.Hour, statsd.CertificateExpiring}, {time.Nanosecond, statsd.CertificateExpired}} {
+		issued, err := p.IssueServer(certs.Request{Lifetime: c.life}, "127.0.0.1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := issued.Write(p.path("server.crt"), p.path("server.key"), true); err != nil {
+			t.Fatal(err)
+		}
+		b := start(t, func(c *appliance.Config) { c.Listeners = append(c.Listeners, p.listener("tls", appliance.ListenTLS)) })
+		var got []string
+		for _, s := range b.Stats().Certificates {
+			got = append(got, s.Listener+" "+s.Role+" "+s.State)
+		}
+		if want := "tls certificate " + c.want; fmt.Sprint(got) != "["+want+"]" {
+			t.Errorf("got %v, want %s", got, want)
+		}
 	}
 }
 

@@ -126,6 +126,13 @@ func exampleSnapshot() statsd.Snapshot {
 		Events:         statsd.EventStats{Published: 99, Dropped: 3, Listeners: 2},
 		Refusals:       map[string]uint64{"connect": 7, "publish": 12, "subscribe": 0, "publish_rate": 1},
 		Disconnections: map[string]uint64{"normal": 4000, "keepalive_timeout": 100, "tcp_closed": 23},
+		Certificates: []statsd.Certificate{
+			{Listener: "lan", Role: "certificate", Subject: "CN=gateway", Path: "/etc/edgebroker/server.crt", NotAfter: time.Date(2026, 3, 20, 0, 0, 0, 0, time.UTC), State: statsd.CertificateExpiring},
+			{Listener: "lan", Role: "client_ca", Subject: "CN=\"plant\" \x1b[2J", Path: "/etc/edgebroker/ca.crt", NotAfter: time.Date(2046, 3, 20, 0, 0, 0, 0, time.UTC), State: statsd.CertificateOK},
+			{Listener: "lan", Role: "client_ca", Subject: "CN=\"plant\" \x1b[2J", Path: "/etc/edgebroker/ca.crt", NotAfter: time.Date(2036, 3, 20, 0, 0, 0, 0, time.UTC), State: statsd.CertificateOK},
+			{Listener: "lan", Role: "crl", Subject: "CN=plant", Path: "/etc/edgebroker/ca.crl", State: statsd.CertificateOK},
+			{Listener: "web", Role: "crl", Subject: "CN=web", Path: "/etc/edgebroker/web.crl", NotAfter: time.Date(2026, 3, 4, 0, 0, 0, 0, time.UTC), State: statsd.CertificateExpired},
+		},
 	}
 }
 

@@ -119,6 +119,8 @@ func metricTable() []metric {
 		gauge("queued_bytes", "Payload of the messages that wait for a client.", func(s *Snapshot) float64 { return float64(s.Queued.Bytes) }),
 		gauge("inflight_messages", "Messages sent and not yet acknowledged.", func(s *Snapshot) float64 { return float64(s.Queued.Inflight) }),
 
+		expiryMetric(),
+
 		gauge("event_listeners", "Listeners on the event bus.", func(s *Snapshot) float64 { return float64(s.Events.Listeners) }),
 		counter("events_published_total", "Events offered while somebody listened.", func(s *Snapshot) uint64 { return s.Events.Published }),
 		counter("events_dropped_total", "Events lost because a listener was too slow.", func(s *Snapshot) uint64 { return s.Events.Dropped }),

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"github.com/synthetism/edgebroker/statsd"
@@ -59,6 +60,7 @@ func (a *awkward) Snapshot() statsd.Snapshot {
 	a.scrapes.Add(1)
 	return statsd.Snapshot{
 		Version:        "\xff",
+		Certificates:   []statsd.Certificate{{Subject: "CN=\xff", NotAfter: time.Unix(1, 0)}, {Subject: "CN=\\xff", NotAfter: time.Unix(2, 0)}},
 		Dropped:        statsd.Dropped{ByReason: map[string]uint64{"queue_full": 1, "\xff": 2, "": 3, "other": 4, strings.Repeat("x", 65): 5, "Not a word": 6}},
 		Disconnections: map[string]uint64{},
 	}

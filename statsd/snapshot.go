@@ -48,6 +48,9 @@ type Snapshot struct {
 	// the limit of its rate: "publish_rate". Sockets that were closed before they
 	// became an MQTT connection count under the reason, such as "connect_rate".
 	Refusals map[string]uint64 `json:"refusals"`
+
+	// Certificates are those that listeners use, in the order of the configuration.
+	Certificates []Certificate `json:"certificates,omitempty"`
 }
 
 // Listener is one place where MQTT clients connect.

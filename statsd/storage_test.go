@@ -36,7 +36,9 @@ func samples(t *testing.T, text []byte) map[string]float64 {
 		if strings.HasPrefix(line, "#") {
 			continue
 		}
-		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		line = strings.TrimSpace(line)
+		at := strings.LastIndexByte(line, ' ') // there may be blanks in a label
+		name, value := line[:at], line[at+1:]
 		v, err := strconv.ParseFloat(value, 64)
 		if err != nil {
 			t.Fatalf("sample %q: %v", line, err)

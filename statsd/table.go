@@ -20,6 +20,9 @@ import (
 func (s Snapshot) WriteTable(w io.Writer) error {
 	var b strings.Builder
 	s.brokerGroup().write(&b)
+	if g := s.certificateGroup(); len(g.rows) > 0 {
+		g.write(&b)
+	}
 	s.clientsGroup().write(&b)
 	s.trafficGrid().write(&b)
 	reasons("dropped", s.Dropped.Total, s.Dropped.ByReason).write(&b)

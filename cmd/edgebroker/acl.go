@@ -107,6 +107,10 @@ func testACL(e *env, c *cli.Context) error {
 
 // addGroups adds the groups that the subject has in the file of users.
 func addGroups(s *acl.Subject, path string) error {
+	path, err := appliance.ResolvePath(path)
+	if err != nil {
+		return err
+	}
 	users, err := usersIn(path)
 	if err != nil {
 		return err

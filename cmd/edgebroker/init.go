@@ -156,7 +156,6 @@ allow group=admins   all  #
 allow group=admins   all  $SYS/#
 # Each device has a part of the topics to itself; %u is its name.
 allow group=devices  all  devices/%u/#
-allow cert=*         all  devices/%u/#
 `
 
 func (h home) configText(data string) string {
@@ -179,6 +178,7 @@ listeners:
 
 access:
   certificates: cn
+  certificate_groups: ou
   passwords: %q
   rules: [%q]
 %s`, h.certificate(), h.key(), filepath.Join(h.pki(), "ca.crt"), filepath.Join(h.pki(), "ca.crl"), h.users(), h.rules(), storage)

@@ -82,6 +82,9 @@ func usersFile(c *cli.Context) (string, error) {
 	case cfg.Access.Passwords == "":
 		return "", &failure{code: exitUsage, err: fmt.Errorf("%s names no file of users", c.Path("config")),
 			hint: "set access.passwords to the path of one, such as /etc/edgebroker/passwords; it need not exist yet"}
+	case strings.HasPrefix(cfg.Access.Passwords, "credential:"):
+		return "", &failure{code: exitUsage, err: fmt.Errorf("access.passwords of %s is a credential of systemd, a copy that nobody can change", c.Path("config")),
+			hint: "name the file that LoadCredential= of the unit copies with --file, and restart the broker after the change"}
 	}
 	return cfg.Access.Passwords, nil
 }

@@ -1,0 +1,128 @@
+package appliance
+
+import (
+	"context"
+	"maps"
+	"os"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// watchInterval is how often the files of the access section are looked at. A
+// change counts when two looks in a row have seen the same.
+const watchInterval = 5 * time.Second
+
+// stamp is what tells a file from what it was before: where it lies, and when
+// and how it was last changed, links followed. The zero stamp is a file that
+// cannot be looked at.
+type stamp struct {
+	device, inode  uint64
+	size           int64
+	mode           uint32
+	written, moved int64 // nanoseconds: mtime; ctime, which no program can set
+}
+
+// stampOf looks at the file at path.
+func stampOf(path string) stamp {
+	info, err := os.Stat(path)
+	if err != nil {
+		return stamp{}
+	}
+	s := stamp{size: info.Size(), mode: uint32(info.Mode()), written: info.ModTime().UnixNano()}
+	if sys, ok := info.Sys().(*syscall.Stat_t); ok {
+		s.device, s.inode = uint64(sys.Dev), uint64(sys.Ino)
+		s.moved = time.Unix(sys.Ctim.Unix()).UnixNano()
+	}
+	return s
+}
+
+// stamps looks at every file of paths.
+func stamps(paths []string) map[string]stamp {
+	all := make(map[string]stamp, len(paths))
+	for _, path := range paths {
+		all[path] = stampOf(path)
+	}
+	return all
+}
+
+// watched are the files of c that are to be watched.
+func (c AccessConfig) watched() []string {
+	if !c.Watch {
+		return nil
+	}
+	paths := slices.Clone(c.Rules)
+	for _, key := range []string{c.Passwords, c.Tokens.KeyFile} {
+		if path, err := ResolvePath(key); err == nil && path != "" {
+			paths = append(paths, path)
+		}
+	}
+	if path, err := c.HTTP.Authorization.path(); err == nil && path != "" {
+		paths = append(paths, path)
+	}
+	return paths
+}
+
+// accessWatcher reads the files of the access section again when they change.
+// How that went is logged and an event, as of any reload.
+func (b *Broker) accessWatcher() *watcher {
+	return &watcher{
+		interval: b.watchEvery,
+		stamps:   stamps,
+		inForce: func() map[string]stamp {
+			b.reloading.Lock()
+			defer b.reloading.Unlock()
+			return b.files.stamps
+		},
+		changed: func() { _, _ = b.reload(nil, false) }, // of the files only: the config file may be being edited
+	}
+}
+
+// watcher notices that files have changed which somebody has read.
+type watcher struct {
+	// inForce is how the files lay there just before they were read that are in
+	// use now, by path. Files may join and leave it.
+	inForce func() map[string]stamp
+	// changed is called, by run, when the files differ from what is in force and
+	// have stayed as they are for an interval. If it does not put them in force
+	// it is not called again before they change once more, so that what is wrong
+	// with a file is said once.
+	changed func()
+
+	interval time.Duration
+	stamps   func(paths []string) map[string]stamp
+
+	seen, tried map[string]stamp
+}
+
+// run looks until ctx ends, and returns nil.
+func (w *watcher) run(ctx context.Context) error {
+	tick := time.NewTicker(w.interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			w.look()
+		}
+	}
+}
+
+func (w *watcher) look() {
+	inForce := w.inForce()
+	paths := make([]string, 0, len(inForce))
+	for path := range inForce {
+		paths = append(paths, path)
+	}
+	now := w.stamps(paths)
+	settled := maps.Equal(now, w.seen)
+	w.seen = now
+	switch {
+	case maps.Equal(now, inForce):
+		w.tried = nil
+	case settled && !maps.Equal(now, w.tried):
+		w.tried = now
+		w.changed()
+	}
+}

@@ -1,0 +1,67 @@
+package doctor
+
+import (
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Host is the machine as checks see it.
+type Host struct {
+	User      int       // who asks
+	Now       time.Time // by its clock
+	OpenFiles uint64    // that a process of this user may have
+	// Disk describes the file system of a path that exists.
+	Disk func(path string) (Disk, error)
+	// Bind takes an address as a listener does, and gives it back.
+	Bind func(network, address string) error
+}
+
+// Disk is a file system.
+type Disk struct {
+	Free     uint64 // bytes that a process of any user may still write
+	ReadOnly bool
+	Kind     string // tmpfs, overlay, nfs, cifs or fuse, if it is one that matters; else empty
+}
+
+// ThisHost is the machine that this runs on.
+func ThisHost() Host {
+	h := Host{User: os.Geteuid(), Now: time.Now(), Disk: disk, Bind: bind}
+	var limit syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) == nil {
+		h.OpenFiles = limit.Max // a Go program raises its soft limit to this
+	}
+	return h
+}
+
+func disk(path string) (Disk, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(path, &st); err != nil {
+		return Disk{}, err
+	}
+	d := Disk{Free: st.Bavail * uint64(st.Bsize), ReadOnly: st.Flags&unix.ST_RDONLY != 0}
+	switch uint32(st.Type) { // the type of Type differs by architecture, negative ones included
+	case unix.TMPFS_MAGIC, unix.RAMFS_MAGIC:
+		d.Kind = "tmpfs"
+	case unix.OVERLAYFS_SUPER_MAGIC:
+		d.Kind = "overlay"
+	case unix.NFS_SUPER_MAGIC:
+		d.Kind = "nfs"
+	case unix.SMB_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC:
+		d.Kind = "cifs"
+	case unix.FUSE_SUPER_MAGIC:
+		d.Kind = "fuse"
+	}
+	return d, nil
+}
+
+func bind(network, address string) error {
+	l, err := net.Listen(network, address)
+	if err != nil {
+		return err
+	}
+	return l.Close()
+}
