@@ -18,12 +18,11 @@ import (
 )
 
 func deviceCommand(e *env) *cli.Command {
-	dir := &cli.PathFlag{Name: "dir", Aliases: []string{"d"}, Value: filepath.Dir(packagedConfig), Usage: "the `FOLDER` that init has made"}
+	dir := homeFlag()
 	flags := func(own ...cli.Flag) []cli.Flag { return append(append([]cli.Flag{dir}, own...), controlFlags()...) }
 	return &cli.Command{
-		Name:    "device",
-		Aliases: []string{"devices"},
-		Usage:   "let devices in that `edgebroker init` has made a place for, and lock them out",
+		Name:  "device",
+		Usage: "let devices in that `edgebroker init` has made a place for, and lock them out",
 		Subcommands: []*cli.Command{
 			{
 				Name: "add", Usage: "enrol a device: a user with a password, or a certificate", ArgsUsage: "NAME",
@@ -41,11 +40,7 @@ names them as its organizational units.`,
 				),
 				Action: func(c *cli.Context) error { return addDevice(e, c) },
 			},
-			{
-				Name: "list", Usage: "list the devices, and when their certificates end",
-				Flags:  []cli.Flag{dir, outputFlag("table", "json", "jsonl")},
-				Action: func(c *cli.Context) error { return listDevices(e, c) },
-			},
+			listCommand(e, "list"),
 			{
 				Name: "renew", Usage: "give a device a new certificate for the key that it has", ArgsUsage: "NAME",
 				Description: `The certificate before it stays good until it ends, or the device is deleted, so
@@ -63,6 +58,20 @@ key. A daemon that runs reads all that again, and disconnects the device.`,
 				Action: func(c *cli.Context) error { return deleteDevices(e, c) },
 			},
 		},
+	}
+}
+
+// homeFlag names the folder that init has made.
+func homeFlag() cli.Flag {
+	return &cli.PathFlag{Name: "dir", Aliases: []string{"d"}, Value: filepath.Dir(packagedConfig), Usage: "the `FOLDER` that init has made"}
+}
+
+// listCommand is `device list`, which is also called `devices`.
+func listCommand(e *env, name string) *cli.Command {
+	return &cli.Command{
+		Name: name, Usage: "list the devices, and when their certificates end",
+		Flags:  []cli.Flag{homeFlag(), outputFlag("table", "json", "jsonl")},
+		Action: func(c *cli.Context) error { return listDevices(e, c) },
 	}
 }
 
@@ -109,7 +118,7 @@ func addDevice(e *env, c *cli.Context) error {
 	if err := reloadIfRunning(e, c, h.dir); err != nil {
 		return err
 	}
-	url := "mqtts://" + reachable(serverHost(h))
+	url := h.url()
 	_, err = fmt.Fprintf(e.stdout, "device:    %s\nbroker:    %s\nauthority: %s\n%s\n\ntry it:\n     %s --address %s --cafile %s devices/%s/hello 1\n",
 		name, url, ca.CertificateFile(), show, pub, url, ca.CertificateFile(), name)
 	return err

@@ -14,6 +14,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/synthetism/edgebroker/appliance"
 	"github.com/synthetism/edgebroker/auth"
 	"github.com/synthetism/edgebroker/certs"
 )
@@ -215,5 +216,17 @@ func serverHost(h home) string {
 	return pair.Leaf.Subject.CommonName
 }
 
-// reachable is host with a port, for a URL.
-func reachable(host string) string { return net.JoinHostPort(host, "8883") }
+// url is where devices reach the broker: by the name in its certificate, at the
+// port of the first listener of the config that speaks TLS.
+func (h home) url() string {
+	port := "8883"
+	if cfg, err := appliance.LoadConfig(h.config()); err == nil { // else serve says what is wrong with it
+		for _, l := range cfg.Listeners {
+			if _, p, err := net.SplitHostPort(l.Address); err == nil && l.Type == appliance.ListenTLS && p != "0" {
+				port = p
+				break
+			}
+		}
+	}
+	return "mqtts://" + net.JoinHostPort(serverHost(h), port)
+}
