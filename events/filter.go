@@ -18,6 +18,13 @@ type Filter struct {
 	Keep func(*Event) bool
 }
 
+// Matcher returns what tells whether an event meets the filter. match says
+// whether a topic filter matches a topic.
+func (f Filter) Matcher(match func(filter, topic string) bool) func(*Event) bool {
+	w := newWanted(f)
+	return func(e *Event) bool { return w.matches(e, match) }
+}
+
 // bits is a set of built-in types, plus one bit for all custom types.
 type bits uint32
 
