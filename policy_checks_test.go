@@ -18,16 +18,18 @@ func arrows() map[string][]string {
 		// The command line is also a client of the control socket, whose
 		// protocol is statsd's, and speaks MQTT for pub, sub and bench. It reads
 		// and copies stores that no broker has open.
-		"cmd":       {"appliance", "certs", "statsd", "store", "journal", "systemd", "bench", "wire", "events", "auth", "acl", "doctor", "internal/dial"},
-		"appliance": {"auth", "acl", "certs", "listen", "hooks", "relay", "store", "journal", "statsd", "bridge", "systemd", "wire", "events", "internal/unixsocket"},
+		"cmd":       {"appliance", "certs", "statsd", "store", "journal", "systemd", "bench", "wire", "events", "auth", "acl", "doctor", "recorder", "internal/dial"},
+		"appliance": {"auth", "acl", "certs", "listen", "hooks", "relay", "store", "journal", "statsd", "recorder", "bridge", "systemd", "wire", "events", "internal/unixsocket"},
 		// doctor looks at what appliance is told, and at the machine.
 		"doctor": {"appliance", "certs", "statsd"},
 		// hooks binds what listen accepts to what relay keeps.
 		"hooks":  {"auth", "acl", "listen", "relay", "wire", "events", "internal/peer"},
 		"listen": {"wire", "events", "internal/peer", "internal/unixsocket"},
 		"relay":  {"wire", "events"},
-		"statsd": {"events", "internal/unixsocket"},
-		"bridge": {"wire", "events"},
+		"statsd": {"events", "recorder", "internal/unixsocket"},
+		// recorder keeps events; whoever has them hands them in.
+		"recorder": {"events"},
+		"bridge":   {"wire", "events"},
 		// bench loads any broker over the network, so it knows only the wire.
 		"bench": {"wire", "internal/dial"},
 		// auth knows who somebody is, and nothing of what they then do.

@@ -15,6 +15,7 @@ import (
 	"github.com/synthetism/edgebroker/events"
 	"github.com/synthetism/edgebroker/hooks"
 	"github.com/synthetism/edgebroker/listen"
+	"github.com/synthetism/edgebroker/recorder"
 	"github.com/synthetism/edgebroker/relay"
 	"github.com/synthetism/edgebroker/statsd"
 	"github.com/synthetism/edgebroker/store"
@@ -56,6 +57,7 @@ type Broker struct {
 	guards   guards
 	sessions *hooks.Sessions
 	server   *mqtt.Server
+	recorder *recorder.Recorder // nil: off
 	sampler  *statsd.Sampler
 	stats    *statsd.Server
 
@@ -152,6 +154,7 @@ func (b *Broker) Start(ctx context.Context) error {
 		close(b.stopped)
 		return fmt.Errorf("start: %w", err)
 	}
+	b.record()
 	b.assemble(rec)
 	if err := b.bind(); err != nil {
 		b.unbind(ctx)
@@ -238,7 +241,7 @@ func (b *Broker) unbind(ctx context.Context) {
 	b.relay.Close()
 	_ = b.closeStore() // nothing has changed
 	b.files.close()
-	b.stopErr = b.bus.Close(ctx)
+	b.stopErr = errors.Join(b.bus.Close(ctx), b.closeRecorder())
 	b.state = stopping
 	close(b.stopped)
 }
@@ -283,7 +286,7 @@ func (b *Broker) Stop(ctx context.Context) error {
 	}
 	b.relay.Close()
 	errs = append(errs, b.closeStore())
-	errs = append(errs, b.bus.Close(ctx))
+	errs = append(errs, b.bus.Close(ctx), b.closeRecorder())
 	errs = append(errs, b.stats.Close(ctx))
 	b.files.close()
 	b.cancel()

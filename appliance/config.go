@@ -167,7 +167,8 @@ type RetainedConfig struct {
 
 // EventsConfig is about event handlers.
 type EventsConfig struct {
-	Queue int `yaml:"queue"` // events waiting per handler before the newest is dropped
+	Queue    int            `yaml:"queue"` // events waiting per handler before the newest is dropped
+	Recorder RecorderConfig `yaml:"recorder"`
 }
 
 // LogConfig is about the log, which goes to standard error.
@@ -214,7 +215,7 @@ func DefaultConfig() Config {
 		Retained: RetainedConfig{MaxMessages: 100000, MaxBytes: 32 * MiB},
 		Storage:  defaultStorage(),
 		Access:   defaultAccess(),
-		Events:   EventsConfig{Queue: 1024},
+		Events:   EventsConfig{Queue: 1024, Recorder: RecorderConfig{MaxBytes: 16 * MiB}},
 		Log:      LogConfig{Level: slog.LevelInfo, Format: LogText},
 	}
 }

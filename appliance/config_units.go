@@ -73,6 +73,9 @@ func ParseByteSize(s string) (ByteSize, error) {
 
 const day = 24 * time.Hour
 
+// ParseDuration reads a duration as the config file has it: see there.
+func ParseDuration(s string) (time.Duration, error) { return parseDuration(s) }
+
 // parseDuration reads what time.ParseDuration reads, and days before it:
 // "7d", "1d12h". A number without a unit is refused, 0 too.
 func parseDuration(s string) (time.Duration, error) {

@@ -208,6 +208,9 @@ func (c Config) rangeFindings() []finding {
 	} {
 		out = append(out, w.findings()...)
 	}
+	if n := c.Events.Recorder.MaxBytes; n != 0 {
+		out = append(out, within[ByteSize]{"events.recorder.max_bytes", n, 64 * KiB, 16 * GiB, false}.findings()...)
+	}
 	for _, w := range []within[time.Duration]{
 		{"limits.connect_timeout", c.Limits.ConnectTimeout, minConnectTimeout, maxConnectTimeout, false},
 		{"limits.publish_patience", c.Limits.PublishPatience, 0, 24 * time.Hour, false},

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/synthetism/edgebroker/statsd"
 )
@@ -80,6 +81,8 @@ func configText(v reflect.Value) string {
 			return ""
 		}
 		return fmt.Sprintf("%04o", x)
+	case time.Duration:
+		return valueText(x)
 	case slog.Level:
 		return strings.ToLower(x.String())
 	case fmt.Stringer:

@@ -23,7 +23,7 @@ func TestDiff(t *testing.T) {
 		"nothing":  {func(*Config) {}, nil},
 		"a number": {func(c *Config) { c.Limits.PublishRate = 10 }, []string{"limits.publish_rate: 0 -> 10"}},
 		"a size":   {func(c *Config) { c.Limits.MaxPacketSize = 64 * KiB }, []string{"limits.max_packet_size: 1MiB -> 64KiB"}},
-		"a time":   {func(c *Config) { c.Limits.ConnectTimeout = time.Minute }, []string{"limits.connect_timeout: 5s -> 1m0s"}},
+		"a time":   {func(c *Config) { c.Limits.ConnectTimeout = time.Minute }, []string{"limits.connect_timeout: 5s -> 1m"}},
 		"a level":  {func(c *Config) { c.Log.Level = slog.LevelDebug }, []string{"log.level: info -> debug"}},
 		"a mode":   {func(c *Config) { c.Control.Mode = 0o600 }, []string{"control.mode: 0660 -> 0600"}},
 		"a list": {func(c *Config) { c.Access.Rules = []string{"/a", "/b,c"} },

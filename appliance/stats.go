@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/synthetism/edgebroker/events"
+	"github.com/synthetism/edgebroker/recorder"
 	"github.com/synthetism/edgebroker/relay"
 	"github.com/synthetism/edgebroker/statsd"
 )
@@ -32,7 +33,7 @@ func (b *Broker) Stats() statsd.Snapshot {
 		Sent:           traffic(t.Sent, g.Traffic.PacketsOut, g.Traffic.BytesOut),
 		Dropped:        statsd.Dropped{Total: sum(t.Dropped), ByReason: t.Dropped},
 		Queued:         statsd.Queued{Messages: int64(t.Queued), Bytes: t.QueuedB, Inflight: int64(t.Inflight)},
-		Events:         statsd.EventStats{Published: b.bus.Published(), Dropped: b.bus.Dropped(), Listeners: len(b.bus.Stats())},
+		Events:         statsd.EventStats{Published: b.bus.Published(), Dropped: b.bus.Dropped(), Listeners: b.listenersOfEvents()},
 		Storage:        b.storageStats(),
 		Certificates:   b.certificateStats(),
 		Disconnections: s.Disconnections,
@@ -59,6 +60,16 @@ func (b *Broker) certificateStats() []statsd.Certificate {
 		out = append(out, statsd.Certificate{Listener: c.Listener, Role: c.Role, Subject: c.Subject, Path: c.Path, NotAfter: c.NotAfter, State: state})
 	}
 	return out
+}
+
+// listenersOfEvents is how many listen to events, the broker's own recorder not
+// counted.
+func (b *Broker) listenersOfEvents() int {
+	n := len(b.bus.Stats())
+	if b.recorder != nil {
+		n--
+	}
+	return max(n, 0) // while the broker stops nobody is left
 }
 
 // refusals adds to counts sockets that were turned away, by why.
@@ -177,6 +188,10 @@ func (k backend) Reload(ctx context.Context, try bool) (statsd.Reloaded, error) 
 		return k.b.TryReload(ctx)
 	}
 	return k.b.Reload(ctx)
+}
+
+func (k backend) History(ctx context.Context, q recorder.Query, f events.Filter, fn func(events.Event) error) error {
+	return k.b.History(ctx, q, f, fn)
 }
 
 func (k backend) Backup(ctx context.Context, w io.Writer) error { return k.b.Backup(ctx, w) }

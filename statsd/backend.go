@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/synthetism/edgebroker/events"
+	"github.com/synthetism/edgebroker/recorder"
 )
 
 // Backend is the broker as the control socket sees it. Methods are called from
@@ -24,6 +25,9 @@ type Backend interface {
 	// close is called; close waits for a running fn. Up to queue events wait;
 	// further ones are lost, which dropped counts.
 	Events(f events.Filter, queue int, fn func(events.Event)) (close func(), dropped func() uint64)
+	// History calls fn for recorded events, the oldest first, as q and f ask for,
+	// until fn returns an error, which it returns, or ctx ends.
+	History(ctx context.Context, q recorder.Query, f events.Filter, fn func(events.Event) error) error
 	// Health says whether the broker works.
 	Health() Health
 	// Reload reads the configuration and the files that it names again and puts

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/synthetism/edgebroker/events"
+	"github.com/synthetism/edgebroker/recorder"
 	"github.com/synthetism/edgebroker/statsd"
 )
 
@@ -23,6 +24,7 @@ type fakeBackend struct {
 	broken  error // what Reload fails with
 	kicked  []string
 	health  statsd.Health
+	past    []events.Event
 }
 
 var _ statsd.Backend = (*fakeBackend)(nil)
@@ -87,6 +89,19 @@ func (f *fakeBackend) Reload(_ context.Context, try bool) (statsd.Reloaded, erro
 func (f *fakeBackend) Events(filter events.Filter, queue int, fn func(events.Event)) (func(), func() uint64) {
 	s := f.bus.Subscribe("control socket", filter, queue, fn)
 	return s.Close, s.Dropped
+}
+
+func (f *fakeBackend) History(_ context.Context, q recorder.Query, filter events.Filter, fn func(events.Event) error) error {
+	keep := filter.Matcher(func(a, b string) bool { return a == b })
+	for _, e := range f.past {
+		if e.Time.Before(q.Since) || !q.Until.IsZero() && e.Time.After(q.Until) || !keep(&e) {
+			continue
+		}
+		if err := fn(e); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (f *fakeBackend) Health() statsd.Health {

@@ -128,11 +128,44 @@ func (c *ControlClient) Reload(ctx context.Context, try bool) (Reloaded, error) 
 	return read[Reloaded](ctx, c, http.MethodPost, "/v1/reload", url.Values{"dry_run": {strconv.FormatBool(try)}})
 }
 
+// Past says which recorded events an event stream begins with. The zero Past is
+// none.
+type Past struct {
+	Since, Until time.Time // by the time of the event; zero: from the first, to the last
+	Follow       bool      // go on with what happens then
+}
+
+func (p Past) add(q url.Values) {
+	for name, t := range map[string]time.Time{"since": p.Since, "until": p.Until} {
+		if !t.IsZero() {
+			q.Set(name, t.UTC().Format(time.RFC3339Nano))
+		}
+	}
+	if p.Follow {
+		q.Set("follow", "true")
+	}
+}
+
+// History calls fn for the recorded events that p and f let through, and returns
+// fn's error, or nil when there are no more. To follow what happens then, the
+// broker must go on: nil says that it stops.
+func (c *ControlClient) History(ctx context.Context, p Past, f events.Filter, fn func(events.Event) error) error {
+	q := eventQuery(f)
+	if p.add(q); p.Since.IsZero() && p.Until.IsZero() {
+		q.Set("since", time.Time{}.Format(time.RFC3339Nano))
+	}
+	return stream(ctx, c, "/v1/events", q, nil, fn)
+}
+
 // Events calls fn for the events that f lets through, from the moment the
 // broker has said yes, which calls ready if that is not nil. It returns fn's
 // error, or nil when the broker ends the stream. When this side is too slow, a
 // system event with What EventsMissed says how many events were lost.
 func (c *ControlClient) Events(ctx context.Context, f events.Filter, ready func(), fn func(events.Event) error) error {
+	return stream(ctx, c, "/v1/events", eventQuery(f), ready, fn)
+}
+
+func eventQuery(f events.Filter) url.Values {
 	q := url.Values{}
 	for _, t := range f.Types {
 		q.Add("type", string(t))
@@ -143,7 +176,7 @@ func (c *ControlClient) Events(ctx context.Context, f events.Filter, ready func(
 	if f.Topic != "" {
 		q.Set("topic", f.Topic)
 	}
-	return stream(ctx, c, "/v1/events", q, ready, fn)
+	return q
 }
 
 // Metrics returns the metrics in Prometheus text format.

@@ -112,15 +112,28 @@ func (s *Server) streamStats(w http.ResponseWriter, r *http.Request) {
 
 // streamEvents sends the events that ?type= (repeated, or with commas),
 // ?client= and ?topic= (a topic filter) let through. When events were lost
-// because the reader is slow, a system event "events_missed" says so.
+// because the reader is slow, a system event "events_missed" says so. With
+// ?since= or ?until= it sends recorded events and ends, or, with ?follow=true,
+// goes on with those that happen.
 func (s *Server) streamEvents(w http.ResponseWriter, r *http.Request) {
 	filter, err := s.eventFilter(r)
 	if err != nil {
 		writeError(w, http.StatusBadRequest, err.Error(), "use a topic filter such as plant/+/temp or plant/#")
 		return
 	}
+	past, err := newHistory(r.URL.Query())
+	if err != nil {
+		writeError(w, http.StatusBadRequest, err.Error(), "write it like 2026-03-01T12:00:00Z")
+		return
+	}
 	ctx, cancel := s.streamContext(r)
 	defer cancel()
+	if past != nil && !past.follow {
+		if out, err := s.startLines(w); err == nil && past.send(ctx, s.backend, filter, out) == nil {
+			_ = out.flush() // the client may be gone
+		}
+		return
+	}
 
 	// The bus hands events over on a goroutine of its own; only this one writes.
 	next := make(chan events.Event, 4) // beside the bus's queue, which is bounded in bytes
@@ -139,6 +152,9 @@ func (s *Server) streamEvents(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
+	if past != nil && (past.send(ctx, s.backend, filter, out) != nil || out.flush() != nil) {
+		return
+	}
 	beat := time.NewTicker(s.timing.heartbeat)
 	defer beat.Stop()
 	missed := missedReporter{dropped: dropped}
@@ -151,6 +167,9 @@ func (s *Server) streamEvents(w http.ResponseWriter, r *http.Request) {
 				return
 			}
 		case e := <-next:
+			if past.sent(e) {
+				continue
+			}
 			if missed.report(out) != nil || out.write(e) != nil {
 				return
 			}

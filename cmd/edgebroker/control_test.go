@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/synthetism/edgebroker/events"
+	"github.com/synthetism/edgebroker/recorder"
 	"github.com/synthetism/edgebroker/statsd"
 )
 
@@ -35,6 +36,19 @@ func (f *fakeBroker) Clients() []statsd.Client  { return slices.Clone(f.clients)
 
 func (f *fakeBroker) Reload(_ context.Context, try bool) (statsd.Reloaded, error) {
 	return statsd.Reloaded{DryRun: try, Users: 2, Rules: 7, Disconnected: 1}, nil
+}
+
+func (f *fakeBroker) History(_ context.Context, q recorder.Query, filter events.Filter, fn func(events.Event) error) error {
+	keep := filter.Matcher(func(string, string) bool { return false })
+	for _, e := range f.events {
+		if e.Time.Before(q.Since) || !q.Until.IsZero() && e.Time.After(q.Until) || !keep(&e) {
+			continue
+		}
+		if err := fn(e); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (f *fakeBroker) Backup(context.Context, io.Writer) error { return statsd.ErrNoStore }

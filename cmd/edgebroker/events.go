@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -18,9 +19,14 @@ func eventsCommand(e *env) *cli.Command {
 		UsageText: `edgebroker events
 edgebroker events --type connection --type disconnection
 edgebroker events --topic 'plant/+/temp' -o json | jq .data.payload
-edgebroker events --client sensor-7 --count 10`,
+edgebroker events --client sensor-7 --count 10
+edgebroker events --since 2h --client sensor-7             what was recorded
+edgebroker events --since 14:00 --follow                   and then what happens
+edgebroker events --since 3d --data /var/lib/edgebroker    without a daemon`,
 		Description: `Types: connection, disconnection, message, subscription, unsubscription, drop,
-refusal, bridge, system. Conditions add up. JSON output has one event per line:
+refusal, bridge, system. Conditions add up. Recorded are connections,
+disconnections, refusals and what the broker says of itself, as far back as
+events.recorder in the config has room. JSON output has one event per line:
 id, type, source, timestamp and data.`,
 		Flags: append([]cli.Flag{
 			outputFlag("table", "json", "jsonl"),
@@ -28,7 +34,7 @@ id, type, source, timestamp and data.`,
 			&cli.StringFlag{Name: "client", Usage: "only events of the client `ID`"},
 			&cli.StringFlag{Name: "topic", Usage: "only messages and drops on topics that match `FILTER`"},
 			&cli.IntFlag{Name: "count", Aliases: []string{"n"}, DefaultText: "no end", Usage: "stop after `N` events"},
-		}, controlFlags()...),
+		}, append(historyFlags(), controlFlags()...)...),
 		Action: func(c *cli.Context) error { return runEvents(e, c) },
 	}
 }
@@ -52,20 +58,31 @@ func runEvents(e *env, c *cli.Context) error {
 	for _, t := range c.StringSlice("type") {
 		filter.Types = append(filter.Types, events.Type(t))
 	}
-	daemon, err := openControl(c)
+	recorded, back, err := past(c, time.Now())
 	if err != nil {
 		return err
 	}
 	got := 0
-	err = daemon.client.Events(c.Context, filter, nil, func(ev events.Event) error {
-		if err := writeEvent(e.stdout, format, ev); err != nil {
+	show := func(ev events.Event) error {
+		if err := writeEvent(e.stdout, format, back, ev); err != nil {
 			return err
 		}
 		if got++; got == want {
 			return errEnough
 		}
 		return nil
-	})
+	}
+	if back {
+		if err := readHistory(e, c, recorded, filter, show); err != nil && !errors.Is(err, errEnough) && c.Context.Err() == nil {
+			return err
+		}
+		return nil
+	}
+	daemon, err := openControl(c)
+	if err != nil {
+		return err
+	}
+	err = daemon.client.Events(c.Context, filter, nil, show)
 	switch {
 	case errors.Is(err, errEnough):
 		return nil
@@ -79,11 +96,16 @@ func runEvents(e *env, c *cli.Context) error {
 	return daemon.explain(c.Context, err)
 }
 
-func writeEvent(w io.Writer, format string, ev events.Event) error {
+// writeEvent writes one event. Of those of the past it says the day, too.
+func writeEvent(w io.Writer, format string, day bool, ev events.Event) error {
 	if format != "table" {
 		return writeJSON(w, ev, false)
 	}
-	_, err := fmt.Fprintf(w, "%s  %-14s  %s\n", ev.Time.Local().Format("15:04:05.000"), printable(string(ev.Type)), printable(eventText(ev)))
+	layout := "15:04:05.000"
+	if day {
+		layout = "2006-01-02 " + layout
+	}
+	_, err := fmt.Fprintf(w, "%s  %-14s  %s\n", ev.Time.Local().Format(layout), printable(string(ev.Type)), printable(eventText(ev)))
 	return err
 }
 
