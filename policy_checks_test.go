@@ -19,7 +19,7 @@ func arrows() map[string][]string {
 		// protocol is statsd's, and speaks MQTT for pub, sub and bench. It reads
 		// and copies stores that no broker has open.
 		"cmd":       {"appliance", "certs", "statsd", "store", "journal", "systemd", "bench", "wire", "events", "auth", "acl", "internal/dial"},
-		"appliance": {"auth", "acl", "certs", "listen", "hooks", "relay", "store", "journal", "statsd", "bridge", "systemd", "wire", "events", "internal/unixsocket"},
+		"appliance": {"auth", "acl", "certs", "listen", "hooks", "relay", "store", "journal", "statsd", "bridge", "systemd", "wire", "events", "memory", "internal/unixsocket"},
 		// hooks binds what listen accepts to what relay keeps.
 		"hooks":  {"auth", "acl", "listen", "relay", "wire", "events", "internal/peer"},
 		"listen": {"wire", "events", "internal/peer", "internal/unixsocket"},
@@ -35,6 +35,7 @@ func arrows() map[string][]string {
 		"journal": {},
 		// acl judges topics by names; whoever has both asks it.
 		"acl":     {"wire", "internal/atomicfile"},
+		"memory":  {},
 		"certs":   {},
 		"systemd": {},
 		"wire":    {},
@@ -51,6 +52,7 @@ func arrows() map[string][]string {
 		"internal/brokertest":  {"appliance", "statsd", "wire", "events"},
 		"internal/conformance": {},                        // reads the source of all others
 		"internal/torture":     {"wire", "internal/dial"}, // sees the broker as its clients do
+		"internal/flood":       {"wire", "internal/dial"}, // likewise
 	}
 }
 
