@@ -50,6 +50,9 @@ func (c *Conn) acceptConnect(f wire.Frame, n int) error {
 	if err != nil {
 		return c.refuseConnect(con.Version, err)
 	}
+	if !c.chargeConnect(n + len(con.User)*userCost) {
+		return c.refuse(RefusedMemory, refusalFrame(con.Version, wire.QuotaExceeded), errConnectsHeld)
+	}
 	c.packetsIn.Add(1)
 	c.connectSize = n
 	if c.tls != nil {
@@ -145,7 +148,7 @@ func (c *Conn) refuse(reason string, answer []byte, err error) error {
 	switch reason {
 	case RefusedSlowConnect:
 		word = EndSlowConnect
-	case RefusedMemory:
+	case RefusedMemory, RefusedPressure:
 		word = EndRefused
 	}
 	c.mu.Lock()

@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"container/list"
 	"context"
 	"fmt"
 	"log/slog"
@@ -26,6 +27,12 @@ type Limits struct {
 	ConnectTimeout          time.Duration // from accept until CONNECT is complete, and an exchange of AUTH over
 	MaxConnectSize          int           // bytes of the CONNECT frame, and of each AUTH before CONNACK
 	MaxPacketSize           int           // bytes of any later frame, header included
+	MaxFilterBytes          int           // bytes of a SUBSCRIBE or UNSUBSCRIBE, if that is less
+
+	// What all connections together may hold; 0 sets no limit.
+	MaxInputBytes    int64 // of frames that have not come whole, beyond 2 KiB each; one frame may always be completed
+	MaxOutboundBytes int64 // of memory for what waits to be sent; see Gate.OutboundRoom
+	MaxConnectBytes  int64 // of the CONNECTs of those connected, beyond 1 KiB each
 }
 
 // Options configure a Gate.
@@ -40,6 +47,10 @@ type Options struct {
 	// from that client, so that answers it does not fetch cannot pile up. Set
 	// it well above what senders allow themselves. 0: 4 MiB.
 	MaxOutbound int
+
+	// SocketBuffer is how many bytes the kernel shall hold for a connection in
+	// each direction. 0: as many as it likes.
+	SocketBuffer int
 
 	Log *slog.Logger // nil: none
 
@@ -62,11 +73,18 @@ type Gate struct {
 	opts        Options
 	wheel       *wheel
 	unauthBytes atomic.Int64
+	connects    atomic.Int64 // bytes of CONNECTs that are kept
+	outbound    atomic.Int64 // bytes of memory for what waits to be sent
+	input       inputShares
+	heavy       sync.Mutex // held while a large control frame is worked on
+	guarded     atomic.Bool
+	evicted     atomic.Uint64
 
 	mu       sync.Mutex     // guards everything that follows
 	conns    map[*Conn]bool // true until authenticated
 	from     addresses
 	unauth   int
+	strange  list.List // of the unauthenticated ones, the oldest first
 	shut     bool
 	emptied  chan struct{} // closed when the last connection goes; nil if nobody waits
 	accepted uint64
@@ -83,6 +101,9 @@ type Totals struct {
 	Accepted        uint64            // sockets taken since start, refused ones not included
 	Refused         map[string]uint64 // sockets turned away since start, by Refused word
 	Traffic         Traffic           // since start
+
+	InputBytes, OutboundBytes int64  // memory for frames that have not come whole, and for what waits to be sent
+	Evicted                   uint64 // connections ended while memory was short, since start
 }
 
 // NewGate returns a gate without connections. It starts nothing.
@@ -96,12 +117,15 @@ func NewGate(o Options) *Gate {
 	if o.MaxOutbound <= 0 {
 		o.MaxOutbound = 4 << 20
 	}
-	return &Gate{opts: o, wheel: newWheel(), conns: map[*Conn]bool{}, refusals: map[string]uint64{}}
+	g := &Gate{opts: o, wheel: newWheel(), conns: map[*Conn]bool{}, refusals: map[string]uint64{}}
+	g.input.limit = o.Limits.MaxInputBytes
+	return g
 }
 
 // admit makes a connection of nc, or closes it and returns nil.
 func (g *Gate) admit(listener string, nc net.Conn) *Conn {
 	reason, from := "", peer.Network(peer.Address(nc.RemoteAddr()))
+	g.makeWay()
 	g.mu.Lock()
 	switch l := &g.opts.Limits; {
 	case g.shut:
@@ -110,6 +134,8 @@ func (g *Gate) admit(listener string, nc net.Conn) *Conn {
 		reason = RefusedMaxConnections
 	case l.MaxUnauthenticated > 0 && g.unauth >= l.MaxUnauthenticated:
 		reason = RefusedMaxUnauthenticated
+	case g.guarded.Load() && g.unauth >= guardedStrangers:
+		reason = RefusedPressure
 	default:
 		reason = g.from.refuses(from, l, time.Now())
 	}
@@ -118,6 +144,7 @@ func (g *Gate) admit(listener string, nc net.Conn) *Conn {
 		c = newConn(g, listener, nc)
 		c.from = from
 		g.conns[c] = true
+		c.strange = g.strange.PushBack(c)
 		g.from.opened(from)
 		g.unauth++
 		g.accepted++
@@ -148,20 +175,25 @@ func (g *Gate) authenticated(c *Conn) {
 	c.charge(0)
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.knownLocked(c)
+}
+
+// knownLocked does not count c among the unauthenticated ones any more.
+func (g *Gate) knownLocked(c *Conn) {
 	if g.conns[c] {
 		g.conns[c] = false
 		g.unauth--
+		g.strange.Remove(c.strange)
 	}
 }
 
 // release forgets c, whose socket has been closed.
 func (g *Gate) release(c *Conn) {
 	c.charge(0)
+	c.chargeConnect(0)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.conns[c] {
-		g.unauth--
-	}
+	g.knownLocked(c)
 	delete(g.conns, c)
 	g.from.closed(c.from)
 	g.past.add(c.Traffic())
@@ -186,6 +218,7 @@ func (g *Gate) Totals() Totals {
 	t := Totals{
 		Connections: len(g.conns), Unauthenticated: g.unauth, Maximum: g.maximum,
 		Accepted: g.accepted, Refused: maps.Clone(g.refusals), Traffic: g.past,
+		InputBytes: g.input.total(), OutboundBytes: g.outbound.Load(), Evicted: g.evicted.Load(),
 	}
 	for c := range g.conns {
 		t.Traffic.add(c.Traffic())

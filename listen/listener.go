@@ -133,6 +133,7 @@ func (l *Listener) Serve(establish listeners.EstablishFn) {
 			continue
 		}
 		a.succeeded()
+		l.gate.bound(nc)
 		if c := l.gate.admit(l.cfg.ID, l.dress(nc)); c != nil {
 			go c.serve(hand)
 		}
