@@ -65,7 +65,7 @@ func (s *Session) subscribe(want Subscription) (existed bool, _ wire.Reason) {
 	sub, old := &subscription{Subscription: want, session: s}, s.subs[want.Filter]
 	if old == nil {
 		cost := filterCost(want.Filter)
-		if s.filters+cost > s.relay.cfg.MaxFilterBytes {
+		if s.filters+cost > s.relay.cfg.MaxFilterBytes || !s.relay.claimFilter(cost) {
 			return false, wire.QuotaExceeded
 		}
 		s.filters += cost
@@ -93,6 +93,7 @@ func (p *Port) Unsubscribe(filters []string, done Done) []wire.Reason {
 		if sub != nil {
 			delete(s.subs, f)
 			s.filters -= filterCost(f)
+			s.relay.claimFilter(-filterCost(f))
 			s.recordLocked(Change{Kind: Unsubscribed, Filter: sub.Subscription})
 		}
 		s.mu.Unlock()
