@@ -120,6 +120,8 @@ func exampleSnapshot() statsd.Snapshot {
 		Rates:          statsd.Rates{Received: statsd.Rate{Min1: 1234.56, Min5: 1100, Min15: 900.04}, Sent: statsd.Rate{Min1: 2, Min5: 3, Min15: 4}, Dropped: statsd.Rate{Min1: 0.25}, BytesReceived: statsd.Rate{Min1: 2048, Min5: 1024, Min15: 512}, BytesSent: statsd.Rate{Min1: 1 << 20, Min5: 6, Min15: 7}, Connections: statsd.Rate{Min1: 0.1, Min5: 0.2, Min15: 0.3}},
 		Storage:        exampleStorage(),
 		Memory:         statsd.Memory{Heap: 12 << 20, Sys: 30 << 20, Resident: 24 << 20, Goroutines: 431},
+		Budget: statsd.Budget{Bytes: 64 << 20, Source: "/sys/fs/cgroup/memory.max", Used: 53 << 20, Most: 57 << 20, Level: "guarded", Pressure: 1,
+			Begun: map[string]uint64{"guarded": 3, "shedding": 1}, Outbound: 2 << 20, Input: 1 << 20, Shed: map[string]uint64{"connections": 4, "qos0": 17, "spilled": 100}},
 		Events:         statsd.EventStats{Published: 99, Dropped: 3, Listeners: 2},
 		Refusals:       map[string]uint64{"connect": 7, "publish": 12, "subscribe": 0, "publish_rate": 1},
 		Disconnections: map[string]uint64{"normal": 4000, "keepalive_timeout": 100, "tcp_closed": 23},
