@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
+	"math"
 	"sync"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -13,6 +15,7 @@ import (
 	"github.com/synthetism/edgebroker/events"
 	"github.com/synthetism/edgebroker/hooks"
 	"github.com/synthetism/edgebroker/listen"
+	"github.com/synthetism/edgebroker/memory"
 	"github.com/synthetism/edgebroker/relay"
 	"github.com/synthetism/edgebroker/statsd"
 	"github.com/synthetism/edgebroker/store"
@@ -59,6 +62,12 @@ type Broker struct {
 	sources   []source // of the certificates of those that speak TLS
 	sampler   *statsd.Sampler
 	stats     *statsd.Server
+
+	ownsProcess  bool
+	machine      fs.FS  // nil: that of the process
+	bounds       bounds // cfg, made to fit the budget
+	budgetSource string
+	watcher      *memory.Watcher // nil: there is no budget
 
 	reloading sync.Mutex // held by Reload
 	files     *accessFiles
@@ -131,6 +140,7 @@ func (b *Broker) Start(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
+	b.budget()
 	b.guards = newGuards()
 	files, err := b.cfg.Access.load(b.guards, b.authSources)
 	if err != nil {
@@ -154,6 +164,9 @@ func (b *Broker) Start(ctx context.Context) error {
 	run, cancel := context.WithCancel(context.Background())
 	b.cancel = cancel
 	b.running.Go(func() { _ = b.sampler.Run(run) })
+	if b.watcher != nil {
+		b.running.Go(func() { b.watcher.Run(run) })
+	}
 	for _, s := range b.sources {
 		b.running.Go(func() { _ = s.Run(run) })
 	}
@@ -170,6 +183,7 @@ func (b *Broker) Start(ctx context.Context) error {
 		b.running.Wait()
 		return fmt.Errorf("start mqtt server: %w", err)
 	}
+	b.keepToBudget()
 	b.state = started
 	b.system("started", "")
 	return nil
@@ -178,7 +192,8 @@ func (b *Broker) Start(ctx context.Context) error {
 // assemble makes the parts.
 func (b *Broker) assemble(rec relay.Recovered) {
 	b.access = hooks.NewAccess(b.rulesOf(b.files), b.authByName, b.bus, b.log.With("component", "access"))
-	config := relayConfig(b.cfg)
+	config := b.bounds.relayConfig()
+	config.OutboundRoom = func() int64 { return b.gate.OutboundRoom() }
 	config.AccessOf = b.access.Recovered
 	if b.store != nil {
 		b.relay = relay.New(config, b.store, b.bus, b.log.With("component", "relay"))
@@ -194,19 +209,24 @@ func (b *Broker) assemble(rec relay.Recovered) {
 	}, b.responseInfo, b.forget)
 	b.gate = listen.NewGate(listen.Options{
 		Limits: listen.Limits{
-			MaxConnections:          b.cfg.Limits.MaxConnections,
+			MaxConnections:          b.bounds.Limits.MaxConnections,
 			MaxPerAddress:           b.cfg.Limits.MaxPerAddress,
 			ConnectRate:             b.cfg.Limits.ConnectRate,
-			MaxUnauthenticated:      b.cfg.Limits.MaxUnauthenticated,
-			MaxUnauthenticatedBytes: b.cfg.Limits.MaxUnauthenticated * int(b.cfg.Limits.MaxConnectSize) / 4,
+			MaxUnauthenticated:      b.bounds.Limits.MaxUnauthenticated,
+			MaxUnauthenticatedBytes: b.bounds.unauthenticatedBytes(),
 			ConnectTimeout:          b.cfg.Limits.ConnectTimeout,
 			MaxConnectSize:          int(b.cfg.Limits.MaxConnectSize),
 			MaxPacketSize:           int(b.cfg.Limits.MaxPacketSize),
+			MaxFilterBytes:          b.bounds.subscribe,
+			MaxInputBytes:           b.bounds.input,
+			MaxOutboundBytes:        b.bounds.outbound,
+			MaxConnectBytes:         b.bounds.connects,
 		},
-		LowWater: int(b.cfg.Limits.MaxOutboundBytes) / 4,
+		SocketBuffer: b.bounds.socket,
+		LowWater:     int(b.bounds.Limits.MaxOutboundBytes) / 4,
 		// Relay stops at MaxOutboundBytes; what comes on top are answers to
 		// what the client sends, so it is the client that must wait.
-		MaxOutbound: 4 * int(b.cfg.Limits.MaxOutboundBytes),
+		MaxOutbound: 4 * int(b.bounds.Limits.MaxOutboundBytes),
 		Log:         b.log.With("component", "listen"),
 		OnEnd:       b.sessions.Ended,
 		OnRefuse:    b.refused,
@@ -343,8 +363,19 @@ func (b *Broker) forget(client string, conn *listen.Conn) {
 	}
 }
 
-func relayConfig(c Config) relay.Config {
+func (c bounds) relayConfig() relay.Config {
 	r := relay.DefaultConfig()
+	r.TotalFilterBytes = c.filters
+	if c.filters > 0 {
+		r.MaxFilterBytes = min(r.MaxFilterBytes, c.filters/4)
+	}
+	if c.outbound > 0 {
+		r.SpillBytes = int64(max(32*KiB, min(ByteSize(r.SpillBytes), c.Sessions.TotalQueuedBytes/64)))
+	}
+	r.FlushBytes = int(min(c.outbound/4, math.MaxInt32))
+	if c.routes > 0 {
+		r.RouteCacheEntries = c.routes
+	}
 	r.MaxInflight = c.Limits.MaxInflight
 	r.ReceiveMaximum = uint16(c.Limits.ReceiveMaximum)
 	r.MaxTopicAlias = uint16(c.Limits.MaxTopicAlias)
@@ -358,4 +389,13 @@ func relayConfig(c Config) relay.Config {
 	r.MaxRetained = c.Retained.MaxMessages
 	r.MaxRetainedBytes = int64(c.Retained.MaxBytes)
 	return r
+}
+
+// unauthenticatedBytes is what those who have not authenticated may have sent.
+func (c bounds) unauthenticatedBytes() int {
+	n := int64(c.Limits.MaxUnauthenticated) * int64(c.Limits.MaxConnectSize) / 4
+	if c.unauthenticated > 0 {
+		n = min(n, max(c.unauthenticated, int64(c.Limits.MaxConnectSize)))
+	}
+	return int(min(n, math.MaxInt32))
 }

@@ -34,6 +34,7 @@ func (b *Broker) Stats() statsd.Snapshot {
 		Queued:         statsd.Queued{Messages: int64(t.Queued), Bytes: t.QueuedB, Inflight: int64(t.Inflight)},
 		Events:         statsd.EventStats{Published: b.bus.Published(), Dropped: b.bus.Dropped(), Listeners: len(b.bus.Stats())},
 		Storage:        b.storageStats(),
+		Budget:         b.budgetStats(g, t),
 		Disconnections: s.Disconnections,
 		Refusals: refusals(g.Refused, map[string]uint64{
 			"connect": b.access.Refused() + s.Refused, "publish": t.Refused, "subscribe": b.access.Denied(), "publish_rate": t.Slowed,

@@ -51,12 +51,12 @@ func runServe(e *env, c *cli.Context) error {
 		return configFailure(err)
 	}
 	log := appliance.NewLogger(cfg.Log, e.stderr)
-	fitMemory(log, os.Getenv, machineMemory())
+	fitMemory(os.Getenv)
 	sockets, err := systemd.Sockets()
 	if err != nil {
 		return err
 	}
-	b, err := appliance.New(cfg, appliance.WithLogger(log), appliance.WithVersion(readBuildInfo().Version), appliance.WithSockets(sockets))
+	b, err := appliance.New(cfg, appliance.WithLogger(log), appliance.WithVersion(readBuildInfo().Version), appliance.WithSockets(sockets), appliance.WithProcessMemory())
 	if err != nil {
 		return configFailure(err)
 	}
