@@ -19,7 +19,7 @@ func arrows() map[string][]string {
 		// protocol is statsd's, and speaks MQTT for pub, sub and bench. It reads
 		// and copies stores that no broker has open.
 		"cmd":       {"appliance", "certs", "statsd", "store", "journal", "systemd", "bench", "wire", "events", "auth", "acl", "doctor", "recorder", "internal/dial"},
-		"appliance": {"auth", "acl", "certs", "listen", "hooks", "relay", "store", "journal", "statsd", "recorder", "bridge", "systemd", "wire", "events", "internal/unixsocket"},
+		"appliance": {"auth", "acl", "certs", "listen", "hooks", "relay", "store", "journal", "statsd", "recorder", "bridge", "systemd", "wire", "events", "memory", "internal/unixsocket"},
 		// doctor looks at what appliance is told, and at the machine.
 		"doctor": {"appliance", "certs", "statsd"},
 		// hooks binds what listen accepts to what relay keeps.
@@ -39,6 +39,7 @@ func arrows() map[string][]string {
 		"journal": {},
 		// acl judges topics by names; whoever has both asks it.
 		"acl":     {"wire", "internal/atomicfile"},
+		"memory":  {},
 		"certs":   {},
 		"systemd": {},
 		"wire":    {},
@@ -55,6 +56,7 @@ func arrows() map[string][]string {
 		"internal/brokertest":  {"appliance", "statsd", "wire", "events", "internal/dial"},
 		"internal/conformance": {},                        // reads the source of all others
 		"internal/torture":     {"wire", "internal/dial"}, // sees the broker as its clients do
+		"internal/flood":       {"wire", "internal/dial"}, // likewise
 	}
 }
 

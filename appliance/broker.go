@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"github.com/synthetism/edgebroker/events"
 	"github.com/synthetism/edgebroker/hooks"
 	"github.com/synthetism/edgebroker/listen"
+	"github.com/synthetism/edgebroker/memory"
 	"github.com/synthetism/edgebroker/recorder"
 	"github.com/synthetism/edgebroker/relay"
 	"github.com/synthetism/edgebroker/statsd"
@@ -63,6 +66,12 @@ type Broker struct {
 
 	reread func() (Config, error) // reads the configuration again; nil: only what it names is read
 	level  *slog.LevelVar         // of log, nil if it cannot be changed
+
+	ownsProcess  bool
+	machine      fs.FS  // nil: that of the process
+	bounds       bounds // of the configuration that it was started with, made to fit the budget
+	budgetSource string
+	watcher      *memory.Watcher // nil: there is no budget
 
 	reloading  sync.Mutex // held while the configuration changes, before mu
 	files      *accessFiles
@@ -139,6 +148,7 @@ func (b *Broker) Start(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
+	b.budget()
 	b.guards = newGuards()
 	files, err := b.conf().Access.load(b.guards, b.authSources)
 	if err != nil {
@@ -162,6 +172,9 @@ func (b *Broker) Start(ctx context.Context) error {
 	}
 	b.run, b.cancel = context.WithCancel(context.Background())
 	b.running.Go(func() { _ = b.sampler.Run(b.run) })
+	if b.watcher != nil {
+		b.running.Go(func() { b.watcher.Run(b.run) })
+	}
 	b.running.Go(func() { _ = b.accessWatcher().run(b.run) })
 	for _, e := range b.endpoints {
 		b.watch(b.run, e)
@@ -179,6 +192,7 @@ func (b *Broker) Start(ctx context.Context) error {
 		b.running.Wait()
 		return fmt.Errorf("start mqtt server: %w", err)
 	}
+	b.keepToBudget()
 	b.state = started
 	b.system("started", "")
 	return nil
@@ -187,7 +201,7 @@ func (b *Broker) Start(ctx context.Context) error {
 // assemble makes the parts.
 func (b *Broker) assemble(rec relay.Recovered) {
 	b.access = hooks.NewAccess(b.rulesOf(b.conf(), b.files), b.authByName, b.bus, b.log.With("component", "access"))
-	config := b.relayConfig(b.conf())
+	config := b.relayConfig(b.bounds)
 	if b.store != nil {
 		b.relay = relay.New(config, b.store, b.bus, b.log.With("component", "relay"))
 		b.relay.Restore(rec)
@@ -197,10 +211,11 @@ func (b *Broker) assemble(rec relay.Recovered) {
 	}
 	b.sessions = hooks.NewSessions(b.relay, b.bus, b.responseInfo, b.forget)
 	b.gate = listen.NewGate(listen.Options{
-		Limits:   gateLimits(b.conf().Limits),
-		Log:      b.log.With("component", "listen"),
-		OnEnd:    b.sessions.Ended,
-		OnRefuse: b.refused,
+		Limits:       b.bounds.gateLimits(),
+		SocketBuffer: b.bounds.socket,
+		Log:          b.log.With("component", "listen"),
+		OnEnd:        b.sessions.Ended,
+		OnRefuse:     b.refused,
 	})
 	b.server = newServer(b.log)
 	for i, l := range b.conf().Listeners {
@@ -318,9 +333,21 @@ func (b *Broker) forget(client string, conn *listen.Conn) {
 // conf is the configuration in force.
 func (b *Broker) conf() Config { return *b.cfg.Load() }
 
-func (b *Broker) relayConfig(c Config) relay.Config {
+func (b *Broker) relayConfig(c bounds) relay.Config {
 	r := relay.DefaultConfig()
 	r.AccessOf = b.access.Recovered
+	r.OutboundRoom = func() int64 { return b.gate.OutboundRoom() }
+	r.TotalFilterBytes = c.filters
+	if c.filters > 0 {
+		r.MaxFilterBytes = min(r.MaxFilterBytes, c.filters/4)
+	}
+	if c.outbound > 0 {
+		r.SpillBytes = int64(max(32*KiB, min(ByteSize(r.SpillBytes), c.Sessions.TotalQueuedBytes/64)))
+	}
+	r.FlushBytes = int(min(c.outbound/4, math.MaxInt32))
+	if c.routes > 0 {
+		r.RouteCacheEntries = c.routes
+	}
 	r.MaxInflight = c.Limits.MaxInflight
 	r.ReceiveMaximum = uint16(c.Limits.ReceiveMaximum)
 	r.MaxTopicAlias = uint16(c.Limits.MaxTopicAlias)
@@ -337,19 +364,32 @@ func (b *Broker) relayConfig(c Config) relay.Config {
 	return r
 }
 
-func gateLimits(c LimitsConfig) listen.Limits {
+func (c bounds) gateLimits() listen.Limits {
 	return listen.Limits{
-		MaxConnections:          c.MaxConnections,
-		MaxPerAddress:           c.MaxPerAddress,
-		ConnectRate:             c.ConnectRate,
-		MaxUnauthenticated:      c.MaxUnauthenticated,
-		MaxUnauthenticatedBytes: c.MaxUnauthenticated * int(c.MaxConnectSize) / 4,
-		ConnectTimeout:          c.ConnectTimeout,
-		MaxConnectSize:          int(c.MaxConnectSize),
-		MaxPacketSize:           int(c.MaxPacketSize),
-		LowWater:                int(c.MaxOutboundBytes) / 4,
+		MaxConnections:          c.Limits.MaxConnections,
+		MaxPerAddress:           c.Limits.MaxPerAddress,
+		ConnectRate:             c.Limits.ConnectRate,
+		MaxUnauthenticated:      c.Limits.MaxUnauthenticated,
+		MaxUnauthenticatedBytes: c.unauthenticatedBytes(),
+		ConnectTimeout:          c.Limits.ConnectTimeout,
+		MaxConnectSize:          int(c.Limits.MaxConnectSize),
+		MaxPacketSize:           int(c.Limits.MaxPacketSize),
+		MaxFilterBytes:          c.subscribe,
+		MaxInputBytes:           c.input,
+		MaxOutboundBytes:        c.outbound,
+		MaxConnectBytes:         c.connects,
+		LowWater:                int(c.Limits.MaxOutboundBytes) / 4,
 		// Relay stops at MaxOutboundBytes; what comes on top are answers to
 		// what the client sends, so it is the client that must wait.
-		MaxOutbound: 4 * int(c.MaxOutboundBytes),
+		MaxOutbound: 4 * int(c.Limits.MaxOutboundBytes),
 	}
+}
+
+// unauthenticatedBytes is what those who have not authenticated may have sent.
+func (c bounds) unauthenticatedBytes() int {
+	n := int64(c.Limits.MaxUnauthenticated) * int64(c.Limits.MaxConnectSize) / 4
+	if c.unauthenticated > 0 {
+		n = min(n, max(c.unauthenticated, int64(c.Limits.MaxConnectSize)))
+	}
+	return int(min(n, math.MaxInt32))
 }

@@ -14,6 +14,7 @@ type Config struct {
 	Listeners []ListenerConfig `yaml:"listeners"`
 	Control   ControlConfig    `yaml:"control"`
 	Access    AccessConfig     `yaml:"access"`
+	Memory    MemoryBudget     `yaml:"memory"`
 	Limits    LimitsConfig     `yaml:"limits"`
 	Sessions  SessionsConfig   `yaml:"sessions"`
 	Retained  RetainedConfig   `yaml:"retained"`

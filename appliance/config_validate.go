@@ -58,6 +58,7 @@ func (c Config) findings() []finding {
 	out := c.listenerFindings()
 	out = append(out, c.controlFindings()...)
 	out = append(out, c.sizeFindings()...)
+	out = append(out, c.memoryFindings(c.Memory)...)
 	out = append(out, oneOf("sessions.when_full", c.FullQueue(), DropOldest, DropNewest, Refuse)...)
 	out = append(out, c.classFindings()...)
 	out = append(out, c.Access.findings()...)

@@ -1,7 +1,31 @@
 package appliance
 
+import (
+	"io/fs"
+
+	"github.com/synthetism/edgebroker/memory"
+)
+
 // ServerClients is how many clients the embedded MQTT server believes it has.
 func (b *Broker) ServerClients() int { return b.server.Clients.Len() }
 
 // ParseBlockBytes reads what is in /proc/self/io.
 func ParseBlockBytes(text []byte) uint64 { return parseBlockBytes(text) }
+
+// WithMachine replaces what tells how much memory there is.
+func WithMachine(root fs.FS) Option { return withMachine(root) }
+
+// Press lets the use of memory be such that its level changes.
+func (b *Broker) Press(from, to memory.Level) { b.pressed(from, to, 0) }
+
+// Fitted is the configuration whose bounds the broker keeps to.
+func (b *Broker) Fitted() Config { return b.bounds.Config }
+
+// Fit is c with bounds that fit a budget, and the bytes that all of them, and
+// those that Config has no keys for, allow together.
+func (c Config) Fit(budget MemoryBudget) (Config, ByteSize) {
+	b := c.fit(budget)
+	sum := b.Retained.MaxBytes + b.Sessions.TotalQueuedBytes + ByteSize(b.Limits.MaxConnections)*c.connectionMemory() +
+		ByteSize(b.input+b.outbound+b.connects+b.filters) + ByteSize(b.routes)*routeMemory
+	return b.Config, sum
+}

@@ -138,8 +138,9 @@ func (b *Broker) putInForce(c *change) {
 
 // limit puts the limits of c in force.
 func (b *Broker) limit(c Config) {
-	b.gate.SetLimits(gateLimits(c.Limits))
-	b.relay.Reconfigure(b.relayConfig(c))
+	bounds := b.fit(c)
+	b.gate.SetLimits(bounds.gateLimits())
+	b.relay.Reconfigure(b.relayConfig(bounds))
 }
 
 // judge notes what c means for a client, and reports whether it costs it its
@@ -181,7 +182,7 @@ func (b *Broker) announceReload(r ReloadReport) {
 }
 
 // fixed are the sections and keys that a running broker cannot change.
-var fixed = []string{"control", "storage", "events", "log.format"}
+var fixed = []string{"memory", "control", "storage", "events", "log.format"}
 
 // nextConnection are the keys that count for clients when they connect again.
 var nextConnection = []string{"limits.receive_maximum", "limits.max_inflight", "limits.max_topic_alias", "limits.max_packet_size", "limits.connect_timeout"}

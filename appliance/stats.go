@@ -36,6 +36,7 @@ func (b *Broker) Stats() statsd.Snapshot {
 		Events:         statsd.EventStats{Published: b.bus.Published(), Dropped: b.bus.Dropped(), Listeners: b.listenersOfEvents()},
 		Storage:        b.storageStats(),
 		Certificates:   b.certificateStats(),
+		Budget:         b.budgetStats(g, t),
 		Disconnections: s.Disconnections,
 		Refusals: refusals(g.Refused, map[string]uint64{
 			"connect": b.access.Refused() + s.Refused, "publish": t.Refused, "subscribe": b.access.Denied(), "publish_rate": t.Slowed,

@@ -46,7 +46,7 @@ func (b *Broker) openStore() (relay.Recovered, error) {
 		Disk: disk, Level: relayLevels[c.Durability], FlushInterval: c.FlushInterval, MaxDelay: c.MaxCommitDelay,
 		MaxBytes: int64(c.MaxBytes), SegmentSize: int64(c.SegmentSize),
 		Log: b.log.With("component", "store"), OnState: b.storeChanged,
-		DailyBudget: uint64(c.DailyWriteBudget), OnBudget: b.budgetExceeded, BlockBytes: blockBytes,
+		MaxBacklog: b.bounds.backlog, DailyBudget: uint64(c.DailyWriteBudget), OnBudget: b.budgetExceeded, BlockBytes: blockBytes,
 	}
 	for _, t := range c.Topics {
 		opts.Rules = append(opts.Rules, store.Rule{Filter: t.Filter, Level: relayLevels[t.Durability]})

@@ -1,10 +1,13 @@
 package listen
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 const (
 	smallBatch   = 4 << 10  // bytes copied before a second batch is begun
-	largeBatch   = 32 << 10 // bytes of each further one
+	largeBatch   = 32 << 10 // most bytes of a further one, which are as large as all before
 	batchVecs    = 32       // pieces per batch
 	writeVecs    = 32       // pieces per write call
 	writeBytes   = 64 << 10 // bytes per blocking write, so that Pending stays current
@@ -20,13 +23,36 @@ type batch struct {
 	buf  []byte // what was copied; its capacity never changes
 	open bool   // the last of vecs ends where buf ends, and can be extended
 	pool *sync.Pool
+
+	cost int64         // bytes of memory that owner has been charged with
+	held *atomic.Int64 // its owner's, of all its batches
 }
 
+// batchCost is what a batch takes beside what it copies and refers to.
+const batchCost = batchVecs*24 + 128
+
 var (
-	smallBatches = newBatchPool(smallBatch)
-	largeBatches = newBatchPool(largeBatch)
-	vectors      = sync.Pool{New: func() any { return new(vector) }}
+	batchPools = [...]*sync.Pool{newBatchPool(smallBatch), newBatchPool(2 * smallBatch), newBatchPool(4 * smallBatch), newBatchPool(largeBatch)}
+	vectors    = sync.Pool{New: func() any { return new(vector) }}
 )
+
+// newBatch is a batch that comes after pending bytes and is charged to held.
+// Those who have little waiting shall not hold much.
+func newBatch(pending int, held *atomic.Int64) *batch {
+	class := 0
+	for size := smallBatch; size < pending && class < len(batchPools)-1; size *= 2 {
+		class++
+	}
+	b := batchPools[class].Get().(*batch)
+	b.held = held
+	b.charge(int64(cap(b.buf) + batchCost))
+	return b
+}
+
+func (b *batch) charge(n int64) {
+	b.cost += n
+	b.held.Add(n)
+}
 
 // vector is room for the pieces of one write.
 type vector struct{ list [writeVecs][]byte }
@@ -41,6 +67,8 @@ func newBatchPool(size int) *sync.Pool {
 
 func (b *batch) release() {
 	clear(b.vecs)
+	b.charge(-b.cost)
+	b.held = nil
 	b.next, b.vecs, b.at, b.buf, b.open = nil, b.vecs[:0], 0, b.buf[:0], false
 	b.pool.Put(b)
 }
@@ -72,6 +100,7 @@ func (b *batch) share(p []byte) bool {
 		return false
 	}
 	b.vecs = append(b.vecs, p)
+	b.charge(int64(len(p)))
 	b.open = false
 	return true
 }

@@ -2,6 +2,7 @@ package listen
 
 import (
 	"cmp"
+	"container/list"
 	"crypto/x509"
 	"errors"
 	"net"
@@ -40,7 +41,8 @@ var (
 	errEnded    = errors.New("connection has ended")
 	errNotBound = errors.New("connection established without a receiver")
 
-	errTooMuchHeld = errors.New("too many bytes held by clients that have not authenticated")
+	errConnectsHeld = errors.New("too many bytes held of what clients have sent in CONNECT")
+	errTooMuchHeld  = errors.New("too many bytes held by clients that have not authenticated")
 )
 
 // Conn is one accepted connection. To the MQTT server it is a net.Conn that
@@ -79,7 +81,8 @@ type Conn struct {
 	bytesIn    atomic.Uint64
 	packetsIn  atomic.Uint64
 	done       chan struct{}
-	from       netip.Prefix // what the gate counts it by; invalid: nothing
+	from       netip.Prefix  // what the gate counts it by; invalid: nothing
+	strange    *list.Element // its place among the gate's unauthenticated ones; the gate's mu guards it
 
 	// The reader's.
 	in          input
@@ -92,6 +95,10 @@ type Conn struct {
 	username    *string  // of SetUsername
 	connectSize int      // bytes of CONNECT
 	charged     int      // bytes charged to the gate before authentication
+	connectHeld int64    // bytes of CONNECT charged to the gate
+	share       share    // of the gate's memory for input
+	heavy       bool     // it holds the gate's lock of that name
+	fresh       bool     // a frame has come whole since the share was settled
 	refusal     *refusal
 	readN       int
 	readErr     error

@@ -53,6 +53,9 @@ func (c *Conn) acceptConnect(f wire.Frame, n int) error {
 	if err := c.checkVersion(&con); err != nil {
 		return err
 	}
+	if !c.chargeConnect(n + len(con.User)*userCost) {
+		return c.refuse(RefusedMemory, refusalFrame(con.Version, wire.QuotaExceeded), errConnectsHeld)
+	}
 	c.packetsIn.Add(1)
 	c.connectSize = n
 	if c.tls != nil {
@@ -148,7 +151,7 @@ func (c *Conn) refuse(reason string, answer []byte, err error) error {
 	switch reason {
 	case RefusedSlowConnect:
 		word = EndSlowConnect
-	case RefusedMemory, RefusedMaxPerAddress, RefusedConnectRate:
+	case RefusedMemory, RefusedPressure, RefusedMaxPerAddress, RefusedConnectRate:
 		word = EndRefused
 	}
 	c.mu.Lock()

@@ -123,6 +123,7 @@ func (c *Conn) part() {
 	if c.Pending() > 0 {
 		_ = c.nc.SetWriteDeadline(time.Now().Add(drainTimeout))
 	}
+	c.gate.input.abandon(c)
 	c.mu.Lock()
 	c.resumeLocked()
 	cancel := c.authCancel
@@ -157,6 +158,7 @@ func (c *Conn) serve(establish func(*Conn) error) {
 		}
 		return establish(c)
 	})
+	c.leaveHeavy()
 	c.settle(err)
 	_ = c.Close()
 	c.gate.wheel.remove(&c.alive)
@@ -165,6 +167,7 @@ func (c *Conn) serve(establish func(*Conn) error) {
 	}
 	close(c.done)
 	c.in.drop()
+	c.gate.input.settle(c, 0, true)
 	c.leave()
 	c.gate.release(c)
 }
@@ -209,6 +212,7 @@ func (c *Conn) leave() {
 	polite := !c.peerGone && !c.out.dead
 	word := c.endWord
 	c.out.kill()
+	c.accountLocked()
 	c.mu.Unlock()
 	if w, ok := c.nc.(*webSocket); ok { // a browser reports an error if there is no closing handshake
 		_ = w.depart(w.closeCode(word))

@@ -26,6 +26,7 @@ func (c *Conn) Flush() {
 	c.mu.Lock()
 	if o.busy || o.head == nil && (c.tls == nil || !c.tls.waiting()) {
 		o.again = o.busy
+		c.accountLocked()
 		c.mu.Unlock()
 		return
 	}
@@ -59,12 +60,14 @@ func (c *Conn) Flush() {
 		// Who found us busy could not see the backlog go and must be told.
 		if work != nil || waits || (contended && o.armed) {
 			o.putBack(work)
+			c.accountLocked()
 			c.mu.Unlock()
 			go c.drain()
 			return
 		}
 		o.armed = o.pending >= c.gate.limits().LowWater
 		o.rest()
+		c.accountLocked()
 		c.mu.Unlock()
 		return
 	}
@@ -150,6 +153,7 @@ func (c *Conn) drain() {
 			work = work.advance(n)
 			c.mu.Lock()
 			o.took(n)
+			c.accountLocked()
 			if err != nil {
 				c.writeFailedLocked(work, err)
 				return
@@ -173,6 +177,7 @@ func (c *Conn) drain() {
 		c.mu.Lock()
 		if o.head == nil {
 			o.rest()
+			c.accountLocked()
 			c.mu.Unlock()
 			return
 		}
@@ -196,7 +201,7 @@ func (c *Conn) writeList(list [][]byte) (int, error) {
 // the answers to what it has sent so far.
 func (c *Conn) awaitRoom() {
 	c.mu.Lock()
-	if c.out.pending <= c.gate.limits().MaxOutbound || c.closed.Load() {
+	if c.out.pending <= c.gate.mayPend() || c.closed.Load() {
 		c.mu.Unlock()
 		return
 	}
@@ -213,7 +218,7 @@ func (c *Conn) resumeLocked() bool {
 	if c.out.room == nil {
 		return false
 	}
-	if c.out.pending <= c.gate.limits().MaxOutbound/2 || c.closed.Load() || c.out.dead {
+	if c.out.pending <= c.gate.mayPend()/2 || c.closed.Load() || c.out.dead {
 		close(c.out.room)
 		c.out.room = nil
 	}
@@ -226,6 +231,7 @@ func (c *Conn) writeFailedLocked(work *batch, err error) {
 	work.discard()
 	c.out.kill()
 	c.out.rest()
+	c.accountLocked()
 	c.resumeLocked()
 	c.sendErr = err
 	ended := c.closed.Load()

@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"container/list"
 	"context"
 	"fmt"
 	"log/slog"
@@ -28,6 +29,12 @@ type Limits struct {
 	ConnectTimeout          time.Duration // from accept until CONNECT is complete, and an exchange of AUTH over
 	MaxConnectSize          int           // bytes of the CONNECT frame, and of each AUTH before CONNACK
 	MaxPacketSize           int           // bytes of any later frame, header included
+	MaxFilterBytes          int           // bytes of a SUBSCRIBE or UNSUBSCRIBE, if that is less
+
+	// What all connections together may hold; 0 sets no limit.
+	MaxInputBytes    int64 // of frames that have not come whole, beyond 2 KiB each; one frame may always be completed
+	MaxOutboundBytes int64 // of memory for what waits to be sent; see Gate.OutboundRoom
+	MaxConnectBytes  int64 // of the CONNECTs of those connected, beyond 1 KiB each
 
 	// LowWater is how many outbound bytes may wait for Receiver.Writable to be
 	// called: set it below the backlog at which senders stop. 0: 32 KiB.
@@ -42,6 +49,10 @@ type Limits struct {
 // Options configure a Gate.
 type Options struct {
 	Limits Limits // at first: see Gate.SetLimits
+
+	// SocketBuffer is how many bytes the kernel shall hold for a connection in
+	// each direction. 0: as many as it likes.
+	SocketBuffer int
 
 	Log *slog.Logger // nil: none
 
@@ -65,11 +76,18 @@ type Gate struct {
 	bounds      atomic.Pointer[Limits] // see limits
 	wheel       *wheel
 	unauthBytes atomic.Int64
+	connects    atomic.Int64 // bytes of CONNECTs that are kept
+	outbound    atomic.Int64 // bytes of memory for what waits to be sent
+	input       inputShares
+	heavy       sync.Mutex // held while a large control frame is worked on
+	guarded     atomic.Bool
+	evicted     atomic.Uint64
 
 	mu       sync.Mutex     // guards everything that follows
 	conns    map[*Conn]bool // true until authenticated
 	from     addresses
 	unauth   int
+	strange  list.List // of the unauthenticated ones, the oldest first
 	shut     bool
 	emptied  chan struct{} // closed when the last connection goes; nil if nobody waits
 	accepted uint64
@@ -86,6 +104,9 @@ type Totals struct {
 	Accepted        uint64            // sockets taken since start, refused ones not included
 	Refused         map[string]uint64 // sockets turned away since start, by Refused word
 	Traffic         Traffic           // since start
+
+	InputBytes, OutboundBytes int64  // memory for frames that have not come whole, and for what waits to be sent
+	Evicted                   uint64 // connections ended while memory was short, since start
 }
 
 // NewGate returns a gate without connections. It starts nothing.
@@ -109,6 +130,7 @@ func (g *Gate) SetLimits(l Limits) {
 		l.MaxOutbound = 4 << 20
 	}
 	g.bounds.Store(&l)
+	g.input.bound(l.MaxInputBytes)
 }
 
 // limits are those in force.
@@ -122,6 +144,7 @@ func (g *Gate) admit(l *Listener, p *Policy, nc net.Conn) *Conn {
 	if !proxied {
 		from = peer.Network(peer.Address(nc.RemoteAddr()))
 	}
+	g.makeWay()
 	g.mu.Lock()
 	switch all := g.limits(); {
 	case g.shut:
@@ -132,6 +155,8 @@ func (g *Gate) admit(l *Listener, p *Policy, nc net.Conn) *Conn {
 		reason = RefusedMaxConnections
 	case all.MaxUnauthenticated > 0 && g.unauth >= all.MaxUnauthenticated:
 		reason = RefusedMaxUnauthenticated
+	case g.guarded.Load() && g.unauth >= guardedStrangers:
+		reason = RefusedPressure
 	default:
 		reason = g.refusesLocked(l, from)
 	}
@@ -140,6 +165,7 @@ func (g *Gate) admit(l *Listener, p *Policy, nc net.Conn) *Conn {
 		c = newConn(l, p, nc)
 		c.proxied = proxied
 		g.conns[c] = true
+		c.strange = g.strange.PushBack(c)
 		l.open++
 		g.countLocked(c, from)
 		g.unauth++
@@ -200,20 +226,25 @@ func (g *Gate) authenticated(c *Conn) {
 	c.charge(0)
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.knownLocked(c)
+}
+
+// knownLocked does not count c among the unauthenticated ones any more.
+func (g *Gate) knownLocked(c *Conn) {
 	if g.conns[c] {
 		g.conns[c] = false
 		g.unauth--
+		g.strange.Remove(c.strange)
 	}
 }
 
 // release forgets c, whose socket has been closed.
 func (g *Gate) release(c *Conn) {
 	c.charge(0)
+	c.chargeConnect(0)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.conns[c] {
-		g.unauth--
-	}
+	g.knownLocked(c)
 	delete(g.conns, c)
 	c.at.open--
 	c.at.from.closed(c.from)
@@ -240,6 +271,7 @@ func (g *Gate) Totals() Totals {
 	t := Totals{
 		Connections: len(g.conns), Unauthenticated: g.unauth, Maximum: g.maximum,
 		Accepted: g.accepted, Refused: maps.Clone(g.refusals), Traffic: g.past,
+		InputBytes: g.input.total(), OutboundBytes: g.outbound.Load(), Evicted: g.evicted.Load(),
 	}
 	for c := range g.conns {
 		t.Traffic.add(c.Traffic())

@@ -5,6 +5,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/synthetism/edgebroker/wire"
 )
 
 const pageSize = 16 << 10
@@ -40,7 +42,7 @@ func (in *input) room() []byte {
 
 func (in *input) grow() {
 	old, oldPage := in.bytes(), in.page
-	if want := 2 * len(old); want > pageSize {
+	if want := in.next(); want > pageSize {
 		in.buf, in.page = make([]byte, want), nil
 	} else {
 		in.page = pages.Get().(*page)
@@ -50,6 +52,27 @@ func (in *input) grow() {
 	if oldPage != nil {
 		pages.Put(oldPage)
 	}
+}
+
+// next is the size of the buffer that follows when this one is full of one
+// frame: twice what there is, but not more than the frame has.
+func (in *input) next() int {
+	b := in.bytes()
+	want := 2 * len(b)
+	if size, ok := wire.FrameSize(b); ok && size > len(b) {
+		want = min(want, size)
+	}
+	return want
+}
+
+// need is how much memory may be taken until more has come, beyond what every
+// connection may take.
+func (in *input) need() int64 {
+	n := len(in.bytes())
+	if n <= smallInput {
+		return 0
+	}
+	return int64(max(in.next(), min(len(in.buf), 2*n)))
 }
 
 // park gives back what the buffer has beyond the unused input.
@@ -88,14 +111,14 @@ func (c *Conn) fill() error {
 			err = c.readErr
 		}
 	} else if c.tls != nil {
-		n, err = c.tls.fill(&c.in)
+		n, err = c.tls.fill(&c.in, c.room)
 	} else {
 		if w, ok := c.nc.(*webSocket); ok {
 			if err := w.wait(c.in.park); err != nil {
 				return err
 			}
 		}
-		n, err = c.nc.Read(c.in.room())
+		n, err = c.nc.Read(c.room())
 	}
 	if n > 0 {
 		c.in.w += n
@@ -111,7 +134,7 @@ func (c *Conn) fill() error {
 // readFD is the callback of raw.Read.
 func (c *Conn) readFD(fd uintptr) bool {
 	for {
-		n, err := rawRead(fd, c.in.room())
+		n, err := rawRead(fd, c.room())
 		switch err {
 		case unix.EINTR:
 			continue

@@ -137,6 +137,7 @@ func (l *Listener) Serve(establish listeners.EstablishFn) {
 			continue
 		}
 		a.succeeded()
+		l.gate.bound(nc)
 		p := l.policy.Load()
 		if c := l.gate.admit(l, p, l.dress(nc, p)); c != nil {
 			go c.serve(hand)

@@ -1,6 +1,10 @@
 package listen
 
-import "github.com/synthetism/edgebroker/wire"
+import (
+	"sync/atomic"
+
+	"github.com/synthetism/edgebroker/wire"
+)
 
 // outbound is what waits to be written to a peer. An idle connection's is
 // empty and holds no buffer. The Conn's mu guards it.
@@ -15,6 +19,9 @@ type outbound struct {
 	room       chan struct{} // closed when the reader may go on; nil if it does not wait
 
 	packets, bytes uint64 // appended and taken by the kernel, in total
+
+	held    atomic.Int64 // bytes of memory that all batches take, detached ones included
+	charged int64        // of these, bytes that the gate knows of
 }
 
 // append copies p.
@@ -40,11 +47,11 @@ func (o *outbound) share(p []byte) {
 
 func (o *outbound) grow() {
 	if o.tail == nil {
-		o.head = smallBatches.Get().(*batch)
+		o.head = newBatch(0, &o.held)
 		o.tail = o.head
 		return
 	}
-	o.tail.next = largeBatches.Get().(*batch)
+	o.tail.next = newBatch(o.pending, &o.held)
 	o.tail = o.tail.next
 }
 

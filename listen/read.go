@@ -31,6 +31,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 // which has finished the one before.
 func (c *Conn) next() error {
 	c.subscribe, c.unsubscribe, c.auth = nil, nil, nil
+	c.leaveHeavy()
 	c.forgetAnswer()
 	if c.disconnect.Load() != nil {
 		return io.EOF
@@ -45,6 +46,8 @@ func (c *Conn) next() error {
 		c.recv.Flush()
 		c.Flush()
 		c.awaitRoom()
+		c.gate.input.settle(c, c.in.need(), c.fresh)
+		c.fresh = false
 		if c.closed.Load() {
 			return errEnded
 		}
@@ -72,6 +75,7 @@ func (c *Conn) scan() error {
 		}
 	}
 	if frames > 0 {
+		c.fresh = true
 		c.packetsIn.Add(frames)
 		c.seen()
 	} else if c.in.w-c.in.r > progress {
@@ -107,12 +111,18 @@ func (c *Conn) receive(f wire.Frame) error {
 		c.Send(wire.AppendPing(pong[:0], wire.PINGRESP)) // [MQTT-3.12.4-1]
 		return nil
 	case wire.SUBSCRIBE:
+		if err := c.enter(len(f.Raw)); err != nil {
+			return err
+		}
 		s, err := wire.DecodeSubscribe(f, v)
 		if err != nil {
 			return err
 		}
 		c.subscribe = &s
 	case wire.UNSUBSCRIBE:
+		if err := c.enter(len(f.Raw)); err != nil {
+			return err
+		}
 		u, err := wire.DecodeUnsubscribe(f, v)
 		if err != nil {
 			return err

@@ -81,9 +81,9 @@ func (t *tlsSocket) refusal(err error) (word string, why error) {
 	return RefusedTLS, fmt.Errorf("TLS handshake: %w", err)
 }
 
-// fill waits for input and puts into in what has come. Nobody needs a buffer of
+// fill waits for input and puts into room, which is in's, what has come. Nobody needs a buffer of
 // in while it waits.
-func (t *tlsSocket) fill(in *input) (int, error) {
+func (t *tlsSocket) fill(in *input, room func() []byte) (int, error) {
 	b := t.below
 	b.idle = in.park
 	n, err := t.Conn.Read(t.ahead[:])
@@ -91,7 +91,7 @@ func (t *tlsSocket) fill(in *input) (int, error) {
 	if n == 0 {
 		return 0, err
 	}
-	p := in.room()
+	p := room()
 	p[0] = t.ahead[0]
 	b.dry = true // whatever is wrong, the next call will see it again
 	for n < len(p) {

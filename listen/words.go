@@ -23,6 +23,7 @@ const (
 	EndServerShutdown = "server_shutdown"   // we are stopping
 	EndSlowConnect    = "slow_connect"      // no complete CONNECT in time
 	EndRefused        = "refused"           // CONNECT was answered with a refusal that has no word above
+	EndMemory         = "memory"            // it held memory that others waited for
 )
 
 // The reasons given to Options.OnRefuse and counted in [Totals]. They concern
@@ -33,6 +34,7 @@ const (
 	RefusedConnectRate        = "connect_rate"
 	RefusedMaxUnauthenticated = "max_unauthenticated"
 	RefusedMemory             = "unauthenticated_memory"
+	RefusedPressure           = "memory_pressure" // memory is short, and others are connecting
 	RefusedShuttingDown       = "shutting_down"
 	RefusedSlowConnect        = "slow_connect"
 	RefusedTooLarge           = "connect_too_large"

@@ -17,9 +17,10 @@ const aliasSize = 3
 // put makes o use the alias of its topic, or set one if there is room for it
 // in the connection and in a packet of at most maxPacket bytes (0: any). It
 // must be followed by sent once o has been encoded. QoS 2 gets none: MQTT.js
-// keeps such a message until PUBREL, but not the topic behind its alias.
+// keeps such a message until PUBREL, but not the topic behind its alias. Nor do
+// topics that take much memory.
 func (a *aliases) put(o *wire.Out, maxPacket int) {
-	if len(o.Topic) <= aliasSize || o.QoS == 2 {
+	if len(o.Topic) <= aliasSize || len(o.Topic) > maxAliased || o.QoS == 2 {
 		return
 	}
 	if id, ok := a.ids[string(o.Topic)]; ok {

@@ -25,7 +25,9 @@ type Config struct {
 	MaxTopicLevels    int           // levels of a topic name or filter
 	MaxOutbound       int           // bytes waiting in a Link beyond which QoS 0 to it is dropped; as many of QoS 0 may wait in its queue
 	MaxSubscriptions  int           // of a session; 0: no limit
+	FlushBytes        int           // appended to all links by one publisher before they are flushed, at the end of a run; 0: no limit
 	MaxFilterBytes    int64         // memory that the subscriptions of a session may take
+	TotalFilterBytes  int64         // memory that those of all sessions may take; 0: no limit
 	Queue             QueueRules    // of a session, if there is no QueueFor
 	TotalQueuedBytes  int64         // their size, all sessions; a quarter is kept for those that hold under 1/128
 	SpillBytes        int64         // messages of a session beyond which further ones are kept in the store only, if there is one
@@ -40,6 +42,11 @@ type Config struct {
 	// AccessOf, if not nil, makes an Access for a session that was recovered,
 	// until its client connects.
 	AccessOf func(Terms) Access
+
+	// OutboundRoom, if not nil, tells how many bytes of memory are left for what
+	// waits in all Links. No more than that may wait in one of them before QoS 0
+	// to it is dropped. It must be cheap and safe for concurrent use.
+	OutboundRoom func() int64
 
 	// QueueFor, if not nil, is asked for the rules of a session whenever its
 	// client connects. It must be cheap and safe for concurrent use, and what

@@ -19,12 +19,13 @@ const (
 	DropStoreFull                         // the store was full, and the session's policy is to drop
 	DropDamaged                           // what was stored of it cannot be read any more
 	DropNotAuthorized                     // the client may not have it any more
+	DropMemory                            // QoS 0, the client did not keep up, and memory was short
 	dropReasons
 )
 
 var dropWords = [dropReasons]string{
 	"no_subscribers", "queue_full", "qos0_msg", "slow_consumer", "expired", "packet_too_large", "discarded", "refused_by_client",
-	"not_stored", "store_full", "store_damaged", "not_authorized",
+	"not_stored", "store_full", "store_damaged", "not_authorized", "memory_pressure",
 }
 
 func (r DropReason) String() string { return dropWords[r] }
@@ -76,4 +77,7 @@ type Totals struct {
 	Queued    int   // messages waiting in sessions
 	QueuedB   int64 // their bytes
 	Inflight  int   // sent at QoS>0 and not yet acknowledged
+
+	ShedRetained uint64 // messages that were not retained while memory was short
+	ShedSpilled  uint64 // messages that went to the store early while memory was short
 }

@@ -43,9 +43,11 @@ func (s *Session) pushLocked(d delivery) (any bool) {
 		return false
 	}
 	size, r := d.msg.size(), s.relay
-	if d.live0() && s.queue.live0+size > int64(r.conf().MaxOutbound) {
-		s.drop(DropSlowConsumer, d.msg.origin(0), 1)
-		return false
+	if d.live0() {
+		if limit, why := r.mayWait(); s.queue.live0+size > int64(limit) && (why != DropMemory || s.queue.live0 > 0) {
+			s.drop(why, d.msg.origin(0), 1)
+			return false
+		}
 	}
 	keep := s.keepsLocked(&d)
 	if !s.fitsLocked(size, keep) && l != nil {
@@ -134,9 +136,15 @@ func (s *Session) fitsLocked(size int64, kept bool) bool {
 	total, used := s.relay.conf().TotalQueuedBytes, s.relay.queuedBytes.Load()+size
 	if kept {
 		if used > total-total/4 {
-			s.relay.relieve()
+			s.relay.relieve(total / 2)
 		}
 		return true
+	}
+	if s.isSmall(own) {
+		return true
+	}
+	if s.relay.under(ShedQueues) {
+		return own == size
 	}
 	if own > total/fairShare {
 		total -= total / 4
@@ -177,7 +185,8 @@ func (s *Session) pumpLocked() bool {
 	defer putScratch(buf)
 	defer s.weighLocked()
 	w, any := writer{link: l.link, buf: *buf}, false
-	limit := s.relay.conf().MaxOutbound / 2
+	limit, _ := s.relay.mayWait()
+	limit /= 2
 	for {
 		resend := s.window.current < s.window.n
 		if !resend && s.queue.len() == 0 {
@@ -186,6 +195,9 @@ func (s *Session) pumpLocked() bool {
 			}
 		}
 		if s.window.full(l.window) && (resend || s.queue.front().qos > 0) {
+			break
+		}
+		if !resend && s.queue.front().qos > 0 && s.window.current > 0 && s.window.bytes > s.relay.mayFly() {
 			break
 		}
 		if resend && s.catchingUpLocked(l) || !resend && s.heldLocked(s.queue.front()) {

@@ -57,6 +57,10 @@ func (p *Port) holdBack(raw []byte) error {
 		p.held = h
 		h.timer = time.AfterFunc(roomPoll, func() { p.retry(h) })
 	}
+	if len(h.frames) == 0 && !h.over && p.relay.overfull(n) {
+		p.refuseHeldLocked(h, raw, 1)
+		return nil
+	}
 	for !h.over && len(h.frames) > 0 && !p.relay.holds(h.bytes+n, n) {
 		h.change.Wait()
 	}
@@ -101,17 +105,30 @@ func (p *Port) retry(h *held) {
 	switch {
 	case len(h.frames) == 0:
 	case time.Since(h.since) >= p.relay.conf().RefuseWait:
-		if f, _, err := wire.Scan(h.frames[0], 0); err == nil {
-			if pub, err := wire.DecodePublish(f, p.version); err == nil {
-				p.relay.reportRefusal(p.id, string(pub.Topic), wire.QuotaExceeded)
-			}
-		}
-		p.relay.refused.Add(uint64(len(h.frames)))
-		p.giveUpLocked(h)
-		p.link.Kick(wire.QuotaExceeded, "store_full")
+		p.refuseHeldLocked(h, h.frames[0], len(h.frames))
 	default:
 		h.timer.Reset(roomPoll)
 	}
+}
+
+// refuseHeldLocked disconnects the client, who is not to get answers to n
+// messages, of which first is the first.
+func (p *Port) refuseHeldLocked(h *held, first []byte, n int) {
+	if f, _, err := wire.Scan(first, 0); err == nil {
+		if pub, err := wire.DecodePublish(f, p.version); err == nil {
+			p.relay.reportRefusal(p.id, string(pub.Topic), wire.QuotaExceeded)
+		}
+	}
+	p.relay.refused.Add(uint64(n))
+	p.giveUpLocked(h)
+	p.link.Kick(wire.QuotaExceeded, "store_full")
+}
+
+// overfull reports whether there is so little memory left that not even one
+// message of n bytes is held back.
+func (r *Relay) overfull(n int64) bool {
+	total := r.conf().TotalQueuedBytes
+	return n > minQueued && r.queuedBytes.Load()+n > total+total/4
 }
 
 // takeOn takes on what was held back. It reports false if there is still no

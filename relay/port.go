@@ -52,6 +52,7 @@ type Port struct {
 	ids         []uint16     // QoS 2 identifiers recorded since the last commit
 	uncommitted atomic.Int32 // commits that have not been told
 	aliases     []string     // inbound topic aliases, index 0 unused [MQTT-3.3.2-12]
+	aliased     int          // bytes of topics in aliases
 	answers     []byte       // acknowledgements to send once what they promise is stored
 	acks        []ack        // acknowledgements received since the last Flush
 	held        *held        // nil if nothing is held back
@@ -194,6 +195,11 @@ func (p *Port) resolveAlias(pub *wire.Publish) error {
 		p.aliases = make([]string, int(limit)+1)
 	}
 	if len(pub.Topic) > 0 {
+		p.aliased += len(pub.Topic) - len(p.aliases[pub.Alias])
+		if p.aliased > aliasMemory {
+			return &wire.Error{Reason: wire.QuotaExceeded,
+				Detail: fmt.Sprintf("topic aliases stand for more than %d bytes of topics", aliasMemory)}
+		}
 		p.aliases[pub.Alias] = string(pub.Topic)
 		return nil
 	}
@@ -213,7 +219,7 @@ func (r *Relay) check(pub *wire.Publish, rt *route, allowed bool) wire.Reason {
 		return wire.NotAuthorized
 	case rt.levels > r.conf().MaxTopicLevels:
 		return wire.TopicNameInvalid
-	case pub.Retain && len(pub.Payload) > 0 && !r.retained.room(pub):
+	case pub.Retain && len(pub.Payload) > 0 && !r.mayRetain(pub):
 		return wire.QuotaExceeded
 	}
 	return wire.Success
@@ -237,10 +243,17 @@ func (p *Port) receiveOnce(id uint16) (known bool, err error) {
 		return false, &wire.Error{Reason: wire.ReceiveMaximumExceeded, Rule: "[MQTT-3.3.4-7]",
 			Detail: fmt.Sprintf("more than %d QoS 2 publishes without PUBREL", p.told.ReceiveMaximum)}
 	}
+	if p.relay.crowdedIDs(len(s.inbound)) {
+		return false, &wire.Error{Reason: wire.QuotaExceeded,
+			Detail: fmt.Sprintf("memory is short, and %d QoS 2 publishes are without PUBREL", len(s.inbound))}
+	}
 	if s.inbound == nil {
 		s.inbound = make(map[uint16]inbound)
 	}
 	s.inbound[id] = inbound{serial: p.serial}
+	if !s.ended.Load() {
+		p.relay.shed.ids.Add(1)
+	}
 	p.open++
 	return false, nil
 }
@@ -261,6 +274,9 @@ func (p *Port) forget(id uint16) (in inbound, known bool) {
 	defer s.mu.Unlock()
 	in, known = s.inbound[id]
 	delete(s.inbound, id)
+	if known && !s.ended.Load() {
+		p.relay.shed.ids.Add(-1)
+	}
 	if known && in.serial == p.serial {
 		p.open--
 	}

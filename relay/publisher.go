@@ -24,11 +24,14 @@ type publisher struct {
 	recent  [4]recent // routes of the last topics, by hash
 	run     run
 	touched []*Session // have something to flush
-	need    Level      // of what has been recorded since the last commit
-	gate    *gate      // for messages that are held back until then; nil if there are none
-	gates   []*gate    // what that commit will lift, gate included
-	batch   []delivery // scratch of deliver
-	slow    []*target  // scratch of finishFrames
+
+	unflushed int // bytes that these have got so far, of QoS 0
+
+	need  Level      // of what has been recorded since the last commit
+	gate  *gate      // for messages that are held back until then; nil if there are none
+	gates []*gate    // what that commit will lift, gate included
+	batch []delivery // scratch of deliver
+	slow  []*target  // scratch of finishFrames
 }
 
 type recent struct {
@@ -211,8 +214,8 @@ func (l *live) plain(size int) bool {
 // sendFrames appends the run's frames to a connected session's link.
 func (p *publisher) sendFrames(s *Session, l *live) {
 	run := &p.run
-	if l.link.Pending() > p.relay.conf().MaxOutbound {
-		s.drop(DropSlowConsumer, origin{p.id, run.rt.topic, 0}, run.n)
+	if why, is := p.relay.swamped(l.link); is {
+		s.drop(why, origin{p.id, run.rt.topic, 0}, run.n)
 		return
 	}
 	frames := run.frames
@@ -225,6 +228,7 @@ func (p *publisher) sendFrames(s *Session, l *live) {
 	l.link.Send(frames)
 	s.sent.add(0, run.n, run.bytes)
 	p.touch(s)
+	p.fan(len(frames))
 }
 
 // convert writes the QoS 0 frames in the other family of protocol versions.
@@ -355,5 +359,5 @@ func (p *publisher) flush() {
 		s.flush()
 		p.touched[i] = nil
 	}
-	p.touched = p.touched[:0]
+	p.touched, p.unflushed = p.touched[:0], 0
 }

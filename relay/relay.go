@@ -30,6 +30,7 @@ type Relay struct {
 	refused     atomic.Uint64
 	queuedBytes atomic.Int64 // of all sessions, unacknowledged messages included
 	stuffed     atomic.Int64 // sessions whose queues are at a limit
+	shed        shed
 	closed      atomic.Bool
 
 	slowed      atomic.Uint64
@@ -270,9 +271,10 @@ func (p *Port) leave(e End) {
 	p.connect.Will = nil
 	keep := owned && expiry > 0
 	timed := !r.closed.Load()
-	if keep && will != nil && will.Delay > 0 { // [MQTT-3.1.3-9]
+	if keep && will != nil && will.Delay > 0 && r.roomForWill(will) { // [MQTT-3.1.3-9]
 		delay := min(will.Delay, expiry)
-		s.will, s.willAccess, will = will, p.access, nil
+		s.setWillLocked(will)
+		s.willAccess, will = p.access, nil
 		s.willDue = r.now() + time.Duration(delay)*time.Second
 		s.recordLocked(Change{Kind: WillWaits, Will: s.will, Clock: s.willDue})
 		if timed {
@@ -306,7 +308,8 @@ func (s *Session) publishDelayed(last uint64) {
 	var will *wire.Will
 	by := s.willAccess
 	if s.opened == last {
-		will, s.will = s.will, nil
+		will = s.will
+		s.setWillLocked(nil)
 	}
 	s.mu.Unlock()
 	if will == nil {
@@ -322,7 +325,7 @@ func (s *Session) publishDelayed(last uint64) {
 
 func (s *Session) dropWillLocked() {
 	if s.will != nil {
-		s.will = nil
+		s.setWillLocked(nil)
 		s.recordLocked(Change{Kind: WillGone})
 	}
 }

@@ -42,7 +42,7 @@ func (r *Relay) adopt(m *Message) {
 
 func (r *Relay) restoreSession(st *SessionState) {
 	s := &Session{relay: r, id: st.Terms.ClientID, username: st.Terms.Username, owner: st.Terms.Owner, subject: st.Terms.Subject, created: time.Now(),
-		seq: st.NextSeq, seen: st.Sent, will: st.Will, willDue: st.WillDue, detached: st.Detached}
+		seq: st.NextSeq, seen: st.Sent, willDue: st.WillDue, detached: st.Detached}
 	s.rules.Store(r.rulesFor(s.id, s.username))
 	if r.conf().AccessOf != nil {
 		s.willAccess = access{r.conf().AccessOf(st.Terms)}
@@ -66,12 +66,16 @@ func (r *Relay) restoreSession(st *SessionState) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.setWillLocked(st.Will)
 	for _, want := range st.Subs {
 		s.addLocked(want)
 	}
 	for _, id := range st.Inbound {
 		if s.inbound == nil {
 			s.inbound = make(map[uint16]inbound)
+		}
+		if _, known := s.inbound[id]; !known {
+			r.shed.ids.Add(1)
 		}
 		s.inbound[id] = inbound{level: r.store.Level(""), logged: true}
 	}
@@ -132,6 +136,7 @@ func (s *Session) addLocked(want Subscription) {
 	}
 	sub := &subscription{Subscription: want, session: s}
 	s.filters += filterCost(want.Filter)
+	s.relay.shed.filters.Add(filterCost(want.Filter))
 	s.subs[want.Filter] = sub
 	s.relay.subs.add(sub, nil)
 }

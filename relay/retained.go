@@ -148,6 +148,22 @@ func (r *retained) room(pub *wire.Publish) bool {
 	return size <= old || used-old+size <= r.maxBytes
 }
 
+// has reports whether topic has a retained message.
+func (r *retained) has(topic string) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.getLocked(topic) != nil
+}
+
+// mayRetain reports whether there is room to retain pub.
+func (r *Relay) mayRetain(pub *wire.Publish) bool {
+	if r.under(ShedQueues) && !r.retained.has(string(pub.Topic)) {
+		r.shed.retained.Add(1)
+		return false
+	}
+	return r.retained.room(pub)
+}
+
 // match calls found for each retained message whose topic matches filter and
 // whose expiry interval has not passed. It returns how many levels of the tree
 // it has looked at.

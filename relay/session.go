@@ -118,7 +118,10 @@ func (s *Session) end() {
 	s.ended.Store(true)
 	s.live.Store(nil)
 	subs, waiting, unacked, spill, will, by := s.subs, s.queue, s.window, s.spill, s.will, s.willAccess
-	s.subs, s.inbound, s.will = nil, nil, nil
+	s.relay.shed.filters.Add(-s.filters)
+	s.relay.shed.ids.Add(-int64(len(s.inbound)))
+	s.subs, s.filters, s.inbound = nil, 0, nil
+	s.setWillLocked(nil)
 	s.queue, s.window, s.spill = queue{}, window{}, spilled{loading: spill.loading}
 	s.weighLocked()
 	s.stopTimersLocked()

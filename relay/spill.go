@@ -10,8 +10,17 @@ const (
 	entrySize    = 20 // about what an entry takes in the store
 )
 
-// lowFront is how many messages wait in memory when the next chunk is read.
-const lowFront = 128
+// lowFront is how many messages wait in memory, at most, when the next chunk is
+// read. Config.SpillBytes of them are enough, too, but not less than lowBytes.
+const (
+	lowFront = 128
+	lowBytes = 32 << 10
+)
+
+// sated reports whether what waits in memory lasts for a while.
+func (s *Session) sated() bool {
+	return s.queue.len() > lowFront || s.queue.bytes >= max(lowBytes, s.relay.conf().SpillBytes)
+}
 
 // spilled is the part of a session's queue that follows what is in memory at
 // its front: chunks, which are in the store only, then a tail in memory. QoS 0,
@@ -70,7 +79,7 @@ func (s *Session) behindLocked(d *delivery) bool {
 	if !d.kept {
 		return d.qos > 0 && !s.spill.empty() && s.recorded.Load() == 0
 	}
-	return !s.spill.empty() || s.queue.bytes+s.window.bytes > s.relay.conf().SpillBytes
+	return !s.spill.empty() || s.queue.bytes+s.window.bytes > s.relay.spillAt()
 }
 
 // trailLocked puts d at the end of the tail.
@@ -80,7 +89,7 @@ func (s *Session) trailLocked(d delivery) {
 	if s.recorded.Load() == 0 {
 		return
 	}
-	if t.len() >= chunkEntries || t.bytes >= min(chunkBytes, s.relay.conf().SpillBytes/2) {
+	if t.len() >= chunkEntries || t.bytes >= min(chunkBytes, s.relay.spillAt()/2) {
 		s.writeChunkLocked(t, len(s.spill.chunks))
 	}
 }
@@ -109,6 +118,9 @@ func (s *Session) writeChunkLocked(q *queue, at int) {
 		held = append(held, q.pop())
 	}
 	if n := len(c.Entries); n > 0 {
+		if r.under(ShedQueues) {
+			r.shed.spilled.Add(uint64(n))
+		}
 		c.Chunk.Entries, c.Chunk.First, c.Chunk.Last = n, c.Entries[0].Seq, c.Entries[n-1].Seq
 		c.Session = s.recorded.Load()
 		c.Chunk.Ref = r.store.Record(c)
@@ -232,10 +244,11 @@ func (s *Session) forgetLoadedLocked() {
 }
 
 // refillLocked brings the next of what is spilled back into memory when a
-// connected client has nearly read all that is there.
+// connected client has nearly read all that is there. One whose link has enough
+// waiting needs nothing: pump asks again when that has become less.
 func (s *Session) refillLocked() {
 	sp := &s.spill
-	if sp.empty() || sp.loading || s.queue.len() > lowFront || s.live.Load() == nil {
+	if sp.empty() || sp.loading || s.live.Load() == nil || s.starved.Load() || s.sated() {
 		return
 	}
 	if len(sp.chunks) > 0 {
@@ -381,15 +394,16 @@ func (s *Session) moveChunkLocked(i int, entries []Entry, err error) {
 }
 
 // relieve takes messages that wait for clients who do not read out of memory,
-// until that is half empty. One call at a time does it; the others return.
-func (r *Relay) relieve() {
+// until what is there is less than enough. One call at a time does it; the
+// others return.
+func (r *Relay) relieve(enough int64) {
 	if !r.relieving.CompareAndSwap(false, true) {
 		return
 	}
 	r.background(func() {
 		defer r.relieving.Store(false)
 		for _, s := range r.all() {
-			if r.queuedBytes.Load() < r.conf().TotalQueuedBytes/2 {
+			if r.queuedBytes.Load() < enough {
 				return
 			}
 			s.relieve()

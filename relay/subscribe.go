@@ -65,7 +65,7 @@ func (s *Session) subscribe(want Subscription) (existed bool, _ wire.Reason) {
 	sub, old := &subscription{Subscription: want, session: s}, s.subs[want.Filter]
 	if old == nil {
 		cost, conf := filterCost(want.Filter), s.relay.conf()
-		if s.filters+cost > conf.MaxFilterBytes || conf.MaxSubscriptions > 0 && len(s.subs) >= conf.MaxSubscriptions {
+		if s.filters+cost > conf.MaxFilterBytes || conf.MaxSubscriptions > 0 && len(s.subs) >= conf.MaxSubscriptions || !s.relay.claimFilter(cost) {
 			return false, wire.QuotaExceeded
 		}
 		s.filters += cost
@@ -93,6 +93,7 @@ func (p *Port) Unsubscribe(filters []string, done Done) []wire.Reason {
 		if sub != nil {
 			delete(s.subs, f)
 			s.filters -= filterCost(f)
+			s.relay.claimFilter(-filterCost(f))
 			s.recordLocked(Change{Kind: Unsubscribed, Filter: sub.Subscription})
 		}
 		s.mu.Unlock()

@@ -120,6 +120,13 @@ func metricTable() []metric {
 		gauge("inflight_messages", "Messages sent and not yet acknowledged.", func(s *Snapshot) float64 { return float64(s.Queued.Inflight) }),
 
 		expiryMetric(),
+		gauge("memory_budget_bytes", "Memory that the broker keeps to; 0 is no bound.", func(s *Snapshot) float64 { return float64(s.Budget.Bytes) }),
+		gauge("memory_used_bytes", "Memory in use of the budget: what is alive of the heap, and stacks.", func(s *Snapshot) float64 { return float64(s.Budget.Used) }),
+		gauge("memory_used_maximum_bytes", "Most memory in use of the budget since the start.", func(s *Snapshot) float64 { return float64(s.Budget.Most) }),
+		gauge("memory_pressure", "How short memory is: 0 calm, 1 guarded, 2 shedding, 3 severe.", func(s *Snapshot) float64 { return float64(s.Budget.Pressure) }),
+		gauge("outbound_bytes", "Memory for what waits in connections to be sent.", func(s *Snapshot) float64 { return float64(s.Budget.Outbound) }),
+		gauge("input_bytes", "Memory for packets that have not arrived whole.", func(s *Snapshot) float64 { return float64(s.Budget.Input) }),
+		byWord("what", "memory_shed_total", "What was given up for lack of memory.", func(s *Snapshot) map[string]uint64 { return s.Budget.Shed }),
 
 		gauge("event_listeners", "Listeners on the event bus.", func(s *Snapshot) float64 { return float64(s.Events.Listeners) }),
 		counter("events_published_total", "Events offered while somebody listened.", func(s *Snapshot) uint64 { return s.Events.Published }),

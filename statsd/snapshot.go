@@ -38,6 +38,7 @@ type Snapshot struct {
 	Rates         Rates         `json:"rates"`
 	Storage       Storage       `json:"storage"` // on disk
 	Memory        Memory        `json:"memory"`
+	Budget        Budget        `json:"budget"` // of memory
 	Events        EventStats    `json:"events"`
 
 	// Disconnections counts ended connections by reason word.
@@ -117,6 +118,21 @@ type Memory struct {
 	Sys        uint64 `json:"sys"`      // bytes the Go runtime holds from the system
 	Resident   uint64 `json:"resident"` // bytes in physical memory, 0 if unknown
 	Goroutines int    `json:"goroutines"`
+}
+
+// Budget is the memory that the broker keeps to, and what it has given up for
+// that.
+type Budget struct {
+	Bytes    int64             `json:"bytes"`    // 0: there is no budget
+	Source   string            `json:"source"`   // who says so: "config", "off", "unknown", or the file that tells the memory of the control group or the machine
+	Used     int64             `json:"used"`     // bytes of the budget: what is alive of the heap, and stacks
+	Most     int64             `json:"most"`     // the most since the start
+	Level    string            `json:"level"`    // how short memory is: "calm", "guarded", "shedding" or "severe"
+	Pressure int               `json:"pressure"` // the same as a number from 0 on
+	Begun    map[string]uint64 `json:"begun"`    // how often each level but the first has begun
+	Outbound int64             `json:"outbound"` // bytes of memory for what waits in connections to be sent
+	Input    int64             `json:"input"`    // bytes of memory for packets that have not arrived whole
+	Shed     map[string]uint64 `json:"shed"`     // what was given up: "connections", "qos0", "retained"; "spilled" to the store
 }
 
 // EventStats describes the event bus.

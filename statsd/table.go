@@ -109,9 +109,22 @@ func (s Snapshot) memoryGroup() group {
 	return group{"process", [][2]string{
 		{"memory", resident},
 		{"heap", fmt.Sprintf("%s (%s from the system)", size(s.Memory.Heap), size(s.Memory.Sys))},
+		{"budget", s.Budget.String()},
 		{"goroutines", count(s.Memory.Goroutines)},
 		{"event listeners", fmt.Sprintf("%s (%s events dropped)", count(s.Events.Listeners), count(s.Events.Dropped))},
 	}}
+}
+
+// String writes the budget and how much of it is used.
+func (b Budget) String() string {
+	if b.Bytes <= 0 {
+		return "none"
+	}
+	text := fmt.Sprintf("%s (%s used, most %s), %s", size(b.Bytes), size(b.Used), size(b.Most), SafeText(b.Level, maxText))
+	if n := sum(b.Shed) - b.Shed["spilled"]; n > 0 {
+		text += fmt.Sprintf(", shed %s times", count(n))
+	}
+	return text
 }
 
 // reasons lists a total, and below it the counts by reason, the largest first.

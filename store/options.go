@@ -18,6 +18,7 @@ type Options struct {
 	MaxDelay      time.Duration // upper bound of the time that a commit waits for others
 	MaxBytes      int64         // on disk; 0: no limit
 	SegmentSize   int64         // bytes
+	MaxBacklog    int64         // bytes that may wait to be written before publishers are held back; 0: 8 MiB
 	DailyBudget   uint64        // bytes that may be written in a day of the store's clock; 0: no limit
 	Log           *slog.Logger
 

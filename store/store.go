@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,8 +13,7 @@ import (
 	"github.com/synthetism/edgebroker/relay"
 )
 
-// maxBacklog is how many bytes may wait to be written before publishers are
-// held back.
+// maxBacklog is Options.MaxBacklog if that is not set.
 const maxBacklog = 8 << 20
 
 // Nobody waits for some records, such as those of acknowledgements by clients:
@@ -32,6 +32,8 @@ type Store struct {
 	journal *journal.Log
 	scratch sync.Pool
 	meter   meter
+
+	maxBacklog int64
 
 	relay  *relay.Relay // set by Run
 	cancel context.CancelFunc
@@ -53,7 +55,7 @@ type Report struct {
 // what was Recovered, before Run.
 func Open(opts Options) (*Store, relay.Recovered, *Report, error) {
 	began := time.Now()
-	s := &Store{opts: opts, log: opts.Log, scratch: sync.Pool{New: func() any { b := make([]byte, 0, 1024); return &b }}}
+	s := &Store{opts: opts, log: opts.Log, maxBacklog: cmp.Or(opts.MaxBacklog, maxBacklog), scratch: sync.Pool{New: func() any { b := make([]byte, 0, 1024); return &b }}}
 	r := newReplay()
 	log, found, err := journal.Open(journal.Options{
 		Disk: opts.Disk, SegmentSize: opts.SegmentSize, MaxBytes: opts.MaxBytes, MaxDelay: opts.MaxDelay,
@@ -214,12 +216,12 @@ func (s *Store) Commit(level relay.Level, done relay.Done) {
 
 // AwaitBacklog implements relay.Store.
 func (s *Store) AwaitBacklog() {
-	if s.journal.Backlog() <= maxBacklog {
+	if s.journal.Backlog() <= s.maxBacklog {
 		return
 	}
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for s.journal.Backlog() > maxBacklog && s.journal.State() != journal.Failed {
+	for s.journal.Backlog() > s.maxBacklog && s.journal.State() != journal.Failed {
 		<-tick.C
 	}
 }

@@ -51,13 +51,14 @@ func runServe(e *env, c *cli.Context) error {
 		return configFailure(err)
 	}
 	log, level := appliance.NewLogger(cfg.Log, e.stderr)
-	fitMemory(log, os.Getenv, machineMemory())
+	fitMemory(os.Getenv)
 	sockets, err := systemd.Sockets()
 	if err != nil {
 		return err
 	}
 	b, err := appliance.New(cfg, appliance.WithLogger(log), appliance.WithVersion(readBuildInfo().Version), appliance.WithSockets(sockets),
-		appliance.WithLogLevel(level), appliance.WithConfigSource(func() (appliance.Config, error) { return serveConfig(c) }))
+		appliance.WithLogLevel(level), appliance.WithConfigSource(func() (appliance.Config, error) { return serveConfig(c) }),
+		appliance.WithProcessMemory())
 	if err != nil {
 		return configFailure(err)
 	}

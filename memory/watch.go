@@ -1,0 +1,148 @@
+package memory
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Level says how much of the budget is used, and so what is to be given up.
+type Level int32
+
+// The levels, each of which includes those before it.
+const (
+	Calm     Level = iota
+	Guarded        // strangers stay outside
+	Shedding       // what nobody was promised is dropped for those who do not keep up
+	Severe         // nothing more is taken on that has to be kept
+)
+
+var levelWords = [...]string{"calm", "guarded", "shedding", "severe"}
+
+func (l Level) String() string {
+	if l < 0 || int(l) >= len(levelWords) {
+		return "unknown"
+	}
+	return levelWords[l]
+}
+
+// Where a level begins, and below which it ends, in percent of the budget. It
+// ends only when use has stayed below for calmDown, so that levels do not flap.
+var (
+	beginsAt  = [...]int64{Guarded: 80, Shedding: 88, Severe: 94}
+	endsBelow = [...]int64{Guarded: 72, Shedding: 80, Severe: 86}
+)
+
+const (
+	watchInterval = 200 * time.Millisecond
+	calmDown      = time.Second
+)
+
+// Levels returns where the levels begin: percent of the budget.
+func Levels() map[Level]int {
+	m := make(map[Level]int)
+	for l := Guarded; l <= Severe; l++ {
+		m[l] = int(beginsAt[l])
+	}
+	return m
+}
+
+// Watcher compares use with a budget. Its methods may be called from any
+// goroutine.
+type Watcher struct {
+	budget  int64
+	used    func() int64
+	changed func(from, to Level, used int64)
+
+	level  atomic.Int32
+	last   atomic.Int64
+	most   atomic.Int64
+	rises  [Severe + 1]atomic.Uint64
+	mu     sync.Mutex // guards everything that follows
+	lowest Level      // that the samples since below have allowed
+	below  time.Time  // since when they would allow a lower level; zero if they do not
+}
+
+// NewWatcher watches used, in bytes, against budget, once Run is called.
+// changed is told of each change of the level, by the goroutine of Run.
+func NewWatcher(budget int64, used func() int64, changed func(from, to Level, used int64)) *Watcher {
+	return &Watcher{budget: budget, used: used, changed: changed}
+}
+
+// Run looks at the use five times a second until ctx ends.
+func (w *Watcher) Run(ctx context.Context) {
+	tick := time.NewTicker(watchInterval)
+	defer tick.Stop()
+	for {
+		w.Look()
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// Look is one look at the use.
+func (w *Watcher) Look() {
+	w.mu.Lock()
+	used := w.used()
+	w.last.Store(used)
+	if used > w.most.Load() {
+		w.most.Store(used)
+	}
+	from := w.Level()
+	to := w.judgeLocked(from, used)
+	w.level.Store(int32(to))
+	for l := from + 1; l <= to; l++ {
+		w.rises[l].Add(1)
+	}
+	w.mu.Unlock()
+	if to != from && w.changed != nil {
+		w.changed(from, to, used)
+	}
+}
+
+func (w *Watcher) judgeLocked(from Level, used int64) Level {
+	to := from
+	for l := from + 1; l <= Severe && used >= w.budget/100*beginsAt[l]; l++ {
+		to = l
+	}
+	if to > from {
+		w.below = time.Time{}
+		return to
+	}
+	for to > Calm && used < w.budget/100*endsBelow[to] {
+		to--
+	}
+	now := time.Now()
+	switch {
+	case to == from:
+		w.below = time.Time{}
+	case w.below.IsZero():
+		w.below, w.lowest = now, to
+	default:
+		w.lowest = max(w.lowest, to)
+		if now.Sub(w.below) >= calmDown {
+			w.below = time.Time{}
+			return w.lowest
+		}
+	}
+	return from
+}
+
+// Level is the level now.
+func (w *Watcher) Level() Level { return Level(w.level.Load()) }
+
+// Used is what was used at the last look, Most the most at any.
+func (w *Watcher) Used() int64 { return w.last.Load() }
+
+// Most is the most that was used at any look.
+func (w *Watcher) Most() int64 { return w.most.Load() }
+
+// Budget is what use is compared with.
+func (w *Watcher) Budget() int64 { return w.budget }
+
+// Begun is how often a level has begun.
+func (w *Watcher) Begun(l Level) uint64 { return w.rises[l].Load() }
