@@ -176,6 +176,7 @@ func (b *Broker) Start(ctx context.Context) error {
 		b.running.Go(func() { b.watcher.Run(b.run) })
 	}
 	b.running.Go(func() { _ = b.accessWatcher().run(b.run) })
+	b.running.Go(func() { b.recordLosses(b.run) })
 	for _, e := range b.endpoints {
 		b.watch(b.run, e)
 	}

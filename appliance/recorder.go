@@ -3,9 +3,11 @@ package appliance
 import (
 	"context"
 	"path/filepath"
+	"time"
 
 	"github.com/synthetism/edgebroker/events"
 	"github.com/synthetism/edgebroker/recorder"
+	"github.com/synthetism/edgebroker/statsd"
 	"github.com/synthetism/edgebroker/wire"
 )
 
@@ -62,10 +64,59 @@ func (b *Broker) record() {
 	b.bus.Subscribe("recorder", events.Filter{Types: c.Events.Recorder.recorded()}, c.Events.Queue, b.recorder.Add)
 }
 
+// lossInterval is how often what was lost is recorded: as sums, since there may
+// be millions.
+const lossInterval = 10 * time.Second
+
+// recordLosses records what is lost until ctx ends.
+func (b *Broker) recordLosses(ctx context.Context) {
+	if b.recorder == nil {
+		return
+	}
+	tick := time.NewTicker(lossInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			b.addLosses()
+		}
+	}
+}
+
+// addLosses records what was lost since the last time.
+func (b *Broker) addLosses() {
+	for _, l := range b.relay.NewLosses() {
+		source := l.Client
+		if source == "" {
+			source = events.Source
+		}
+		b.recorder.Add(events.New(events.Drop, source, events.DropData{ClientID: l.Client, Topic: l.Branch, Reason: l.Reason, Count: l.Count}))
+	}
+}
+
+// Losses is what has been lost since Start, in no order, but for messages on
+// topics that nobody had subscribed to.
+func (b *Broker) Losses() []statsd.Loss {
+	if !b.assembled() {
+		return nil
+	}
+	all := b.relay.Losses()
+	list := make([]statsd.Loss, len(all))
+	for i, l := range all {
+		list[i] = statsd.Loss{Client: l.Client, Topic: l.Branch, Reason: l.Reason, Count: l.Count, Last: l.Last}
+	}
+	return list
+}
+
 // closeRecorder writes what waits. All events have been handed over by then.
 func (b *Broker) closeRecorder() error {
 	if b.recorder == nil {
 		return nil
+	}
+	if b.relay != nil {
+		b.addLosses()
 	}
 	return b.recorder.Close()
 }

@@ -191,6 +191,8 @@ func (k backend) Reload(ctx context.Context, try bool) (statsd.Reloaded, error) 
 	return k.b.Reload(ctx)
 }
 
+func (k backend) Losses() []statsd.Loss { return k.b.Losses() }
+
 func (k backend) History(ctx context.Context, q recorder.Query, f events.Filter, fn func(events.Event) error) error {
 	return k.b.History(ctx, q, f, fn)
 }

@@ -174,7 +174,7 @@ func (p *publisher) count(rt *route, qos byte, n, bytes int) {
 		p.relay.own.add(qos, n, bytes)
 	}
 	if len(rt.targets) == 0 && len(rt.groups) == 0 {
-		p.relay.drop("", DropNoSubscribers, origin{p.id, rt.topic, qos}, n)
+		p.relay.drop(DropNoSubscribers, origin{p.id, rt.topic, qos}, n)
 	}
 }
 
@@ -306,7 +306,7 @@ func (p *publisher) deliverGroups(rt *route, msgs []*Message) {
 			for taken := false; !taken; { // a member picked may have ended since
 				s := g.pick(m.Topic, m.QoS, nil)
 				if s == nil {
-					p.relay.drop("", DropQoS0, m.origin(m.QoS), 1)
+					p.relay.drop(DropQoS0, m.origin(m.QoS), 1)
 					break
 				}
 				p.batch = append(p.batch[:0], s.share(m))

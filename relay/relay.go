@@ -27,6 +27,7 @@ type Relay struct {
 
 	own         traffic // published by the broker itself, wills included
 	dropped     [dropReasons]atomic.Uint64
+	losses      ledger
 	refused     atomic.Uint64
 	queuedBytes atomic.Int64 // of all sessions, unacknowledged messages included
 	stuffed     atomic.Int64 // sessions whose queues are at a limit

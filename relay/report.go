@@ -36,12 +36,19 @@ func (m *Message) origin(qos byte) origin { return origin{m.Publisher, m.Topic, 
 // drop counts n messages that do not reach the session, and reports them.
 func (s *Session) drop(reason DropReason, o origin, n int) {
 	s.dropped.Add(uint64(n))
-	s.relay.drop(s.id, reason, o, n)
+	s.lose(reason, o.topic, n)
+	s.relay.countDrop(s.id, reason, o, n)
 }
 
-// drop counts n messages that do not reach client, or, when client is empty,
-// anybody.
-func (r *Relay) drop(client string, reason DropReason, o origin, n int) {
+// drop counts n messages that do not reach anybody.
+func (r *Relay) drop(reason DropReason, o origin, n int) {
+	if reason != DropNoSubscribers { // which nobody has missed
+		r.losses.line(lossKey{"", branchOf(o.topic), reason}).n.Add(uint64(n))
+	}
+	r.countDrop("", reason, o, n)
+}
+
+func (r *Relay) countDrop(client string, reason DropReason, o origin, n int) {
 	r.dropped[reason].Add(uint64(n))
 	if r.bus.Wants(events.Drop) {
 		r.bus.Publish(events.New(events.Drop, source(client), events.DropData{

@@ -26,7 +26,8 @@ type Session struct {
 	received traffic // publishes from the client
 	sent     traffic // publishes to it
 	dropped  atomic.Uint64
-	expiry   atomic.Uint32 // seconds the session is kept without a connection [MQTT-3.1.2-23]
+	loses    atomic.Pointer[lossLine] // that it has counted on last
+	expiry   atomic.Uint32            // seconds the session is kept without a connection [MQTT-3.1.2-23]
 	rules    atomic.Pointer[QueueRules]
 	access   atomic.Pointer[access]
 

@@ -25,6 +25,9 @@ type Backend interface {
 	// close is called; close waits for a running fn. Up to queue events wait;
 	// further ones are lost, which dropped counts.
 	Events(f events.Filter, queue int, fn func(events.Event)) (close func(), dropped func() uint64)
+	// Losses is all that has been lost since the start, in any order. The caller
+	// owns it.
+	Losses() []Loss
 	// History calls fn for recorded events, the oldest first, as q and f ask for,
 	// until fn returns an error, which it returns, or ctx ends.
 	History(ctx context.Context, q recorder.Query, f events.Filter, fn func(events.Event) error) error

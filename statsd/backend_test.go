@@ -91,6 +91,10 @@ func (f *fakeBackend) Events(filter events.Filter, queue int, fn func(events.Eve
 	return s.Close, s.Dropped
 }
 
+func (f *fakeBackend) Losses() []statsd.Loss {
+	return []statsd.Loss{{Client: "b", Topic: "x", Reason: "expired", Count: 2}, {Client: "a", Topic: "y", Reason: "queue_full", Count: 7}, {Client: "a", Topic: "x", Reason: "queue_full", Count: 2}}
+}
+
 func (f *fakeBackend) History(_ context.Context, q recorder.Query, filter events.Filter, fn func(events.Event) error) error {
 	keep := filter.Matcher(func(a, b string) bool { return a == b })
 	for _, e := range f.past {

@@ -113,6 +113,11 @@ func (c *ControlClient) Client(ctx context.Context, id string) (Client, error) {
 	return get[Client](ctx, c, "/v1/clients/"+escapeSegment(id), nil)
 }
 
+// Drops lists what has been lost since the start of the broker, the most first.
+func (c *ControlClient) Drops(ctx context.Context) ([]Loss, error) {
+	return get[[]Loss](ctx, c, "/v1/drops", nil)
+}
+
 // Kick disconnects a client. The error is ErrNotFound if it is not connected.
 func (c *ControlClient) Kick(ctx context.Context, id string) error {
 	body, err := c.do(ctx, http.MethodPost, "/v1/clients/"+escapeSegment(id)+"/kick", nil)

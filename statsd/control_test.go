@@ -54,6 +54,9 @@ func TestControlClient(t *testing.T) {
 	if got, err := r.control.Clients(ctx, "", 0); err != nil || len(got) != 2 || got[0].ID != "dev1" {
 		t.Errorf("clients %+v, %v", got, err)
 	}
+	if got, err := r.control.Drops(ctx); err != nil || len(got) != 3 || got[0].Count != 7 || got[1].Client != "a" || got[2].Client != "b" {
+		t.Errorf("drops %+v, %v", got, err)
+	}
 	if err := r.control.Kick(ctx, "dev1"); err != nil {
 		t.Errorf("kick: %v", err)
 	}

@@ -25,6 +25,7 @@ type fakeBroker struct {
 	clients  []statsd.Client
 	health   statsd.Health
 	events   []events.Event // sent to every stream, at once
+	losses   []statsd.Loss
 	kicked   chan string
 }
 
@@ -37,6 +38,8 @@ func (f *fakeBroker) Clients() []statsd.Client  { return slices.Clone(f.clients)
 func (f *fakeBroker) Reload(_ context.Context, try bool) (statsd.Reloaded, error) {
 	return statsd.Reloaded{DryRun: try, Users: 2, Rules: 7, Disconnected: 1}, nil
 }
+
+func (f *fakeBroker) Losses() []statsd.Loss { return f.losses }
 
 func (f *fakeBroker) History(_ context.Context, q recorder.Query, filter events.Filter, fn func(events.Event) error) error {
 	keep := filter.Matcher(func(string, string) bool { return false })

@@ -32,7 +32,7 @@ func past(c *cli.Context, now time.Time) (p statsd.Past, ok bool, err error) {
 	for name, to := range map[string]*time.Time{"since": &p.Since, "until": &p.Until} {
 		if text := c.String(name); text != "" {
 			if *to, err = moment(text, now); err != nil {
-				return p, false, usageError("events", "--%s %v", name, err)
+				return p, false, usageError(commandPath(c), "--%s %v", name, err)
 			}
 			ok = true
 		}
@@ -40,13 +40,13 @@ func past(c *cli.Context, now time.Time) (p statsd.Past, ok bool, err error) {
 	p.Follow = c.Bool("follow")
 	switch {
 	case p.Follow && c.String("since") == "":
-		return p, false, usageError("events", "--follow needs --since; without, events follows what happens in any case")
+		return p, false, usageError(commandPath(c), "--follow needs --since; without, events follows what happens in any case")
 	case p.Follow && c.String("until") != "":
-		return p, false, usageError("events", "--follow has no end, leave --until out")
+		return p, false, usageError(commandPath(c), "--follow has no end, leave --until out")
 	case p.Follow && c.Path("data") != "":
-		return p, false, usageError("events", "--follow asks the daemon, leave --data out")
+		return p, false, usageError(commandPath(c), "--follow asks the daemon, leave --data out")
 	case !p.Since.IsZero() && !p.Until.IsZero() && p.Until.Before(p.Since):
-		return p, false, usageError("events", "--until is before --since")
+		return p, false, usageError(commandPath(c), "--until is before --since")
 	}
 	return p, ok || c.Path("data") != "", nil
 }

@@ -1,0 +1,41 @@
+package statsd
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Loss is what one client has missed on one branch of topics for one reason.
+type Loss struct {
+	Client string    `json:"client"` // "": nobody in particular, or too many to tell apart
+	Topic  string    `json:"topic"`  // the first two levels, "" where they are not known
+	Reason string    `json:"reason"` // as in Dropped.ByReason
+	Count  uint64    `json:"count"`  // messages
+	Last   time.Time `json:"last"`   // about when the last of them was lost
+}
+
+// SortLosses sorts a list by count, the most first.
+func SortLosses(list []Loss) {
+	slices.SortFunc(list, func(a, b Loss) int {
+		if a.Count != b.Count {
+			if a.Count > b.Count {
+				return -1
+			}
+			return 1
+		}
+		for _, c := range []int{strings.Compare(a.Client, b.Client), strings.Compare(a.Topic, b.Topic), strings.Compare(a.Reason, b.Reason)} {
+			if c != 0 {
+				return c
+			}
+		}
+		return 0
+	})
+}
+
+func (s *Server) getDrops(w http.ResponseWriter, _ *http.Request) {
+	list := append([]Loss{}, s.backend.Losses()...)
+	SortLosses(list)
+	writeJSON(w, http.StatusOK, list)
+}
