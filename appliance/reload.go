@@ -1,6 +1,7 @@
 package appliance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,6 +48,7 @@ type change struct {
 	cfg       Config
 	files     *accessFiles
 	rules     *hooks.Rules
+	policies  *acl.Comparison // of was and files
 	endpoints *transition
 	report    ReloadReport
 }
@@ -101,11 +103,10 @@ func (b *Broker) planReload(read func() (Config, error), try bool) (_ *change, e
 		return nil, err
 	}
 	c.rules = b.rulesOf(c.cfg, c.files)
+	c.policies = acl.Compare(c.was.policy, c.files.policy)
 	c.report.Users, c.report.Rules = c.files.users.Size(), c.files.rules
 	if try {
-		for _, m := range b.sessions.Members() {
-			c.judge(m)
-		}
+		c.judge(b.sessions.Members(), false)
 	}
 	return c, nil
 }
@@ -125,11 +126,7 @@ func (b *Broker) putInForce(c *change) {
 	b.access.SetRules(c.rules)
 	b.limit(c.cfg)
 	b.relay.AccessChanged()
-	for _, m := range b.sessions.Members() {
-		if c.judge(m) && !c.endpoints.closing()[m.Subject.Listener] {
-			m.Expel()
-		}
-	}
+	c.judge(b.sessions.Members(), true)
 	c.endpoints.carryOut()
 	b.files = c.files
 	c.was.close()
@@ -142,24 +139,36 @@ func (b *Broker) limit(c Config) {
 	b.relay.Reconfigure(b.relayConfig(c))
 }
 
-// judge notes what c means for a client, and reports whether it costs it its
-// connection.
-func (c *change) judge(m hooks.Member) (expelled bool) {
-	a := statsd.AffectedClient{ID: m.ID, Why: c.expels(m)}
-	switch {
-	case a.Why != "":
-		a.Disconnected = true
+// judge notes what c means for clients. First come those whom it costs their
+// connections, which expel ends, except where their listener does.
+func (c *change) judge(clients []hooks.Member, expel bool) {
+	slices.SortFunc(clients, func(a, b hooks.Member) int { return cmp.Compare(a.ID, b.ID) })
+	closing := c.endpoints.closing()
+	var stay []hooks.Member
+	for _, m := range clients {
+		why := c.expels(m)
+		if why == "" {
+			stay = append(stay, m)
+			continue
+		}
 		c.report.Disconnected++
-	case !acl.Agree(c.was.policy, c.files.policy, m.Subject):
-		a.Why = "its rules have changed"
-	default:
-		return false
+		c.note(statsd.AffectedClient{ID: m.ID, Why: why, Disconnected: true})
+		if expel && !closing[m.Subject.Listener] {
+			m.Expel()
+		}
 	}
+	for _, m := range stay {
+		if !c.policies.Agree(m.Subject) {
+			c.note(statsd.AffectedClient{ID: m.ID, Why: "its rules have changed"})
+		}
+	}
+}
+
+func (c *change) note(a statsd.AffectedClient) {
 	c.report.Affected++
 	if len(c.report.Clients) < statsd.MaxAffected {
 		c.report.Clients = append(c.report.Clients, a)
 	}
-	return a.Disconnected
 }
 
 func (b *Broker) announceReload(r ReloadReport) {
