@@ -55,6 +55,7 @@ type Broker struct {
 	access   *hooks.Access
 	guards   guards
 	sessions *hooks.Sessions
+	doors    atomic.Pointer[doors]
 	server   *mqtt.Server
 	sampler  *statsd.Sampler
 	stats    *statsd.Server
@@ -193,6 +194,7 @@ func (b *Broker) assemble(rec relay.Recovered) {
 		b.relay = relay.New(config, nil, b.bus, b.log.With("component", "relay"))
 	}
 	b.sessions = hooks.NewSessions(b.relay, b.bus, b.responseInfo, b.forget)
+	b.sessions.Stands = b.stands
 	b.gate = listen.NewGate(listen.Options{
 		Limits:   gateLimits(b.conf().Limits),
 		Log:      b.log.With("component", "listen"),
@@ -203,6 +205,7 @@ func (b *Broker) assemble(rec relay.Recovered) {
 	for i, l := range b.conf().Listeners {
 		b.endpoints = append(b.endpoints, b.newEndpoint(i, l))
 	}
+	b.doors.Store(doorsOf(b.endpoints, time.Now()))
 	for _, h := range []mqtt.Hook{
 		b.access, b.sessions, hooks.NewSubscriptions(b.access, b.sessions),
 	} {

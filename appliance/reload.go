@@ -123,6 +123,7 @@ func (b *Broker) putInForce(c *change) {
 		b.level.Set(c.cfg.Log.Level)
 	}
 	b.cfg.Store(&c.cfg)
+	c.endpoints.tighten()
 	b.access.SetRules(c.rules)
 	b.limit(c.cfg)
 	b.relay.AccessChanged()

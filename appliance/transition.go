@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"syscall"
+	"time"
 
 	"github.com/synthetism/edgebroker/certs"
 	"github.com/synthetism/edgebroker/listen"
@@ -99,7 +100,16 @@ func (t *transition) match(listeners []ListenerConfig) {
 // check reads the certificates that p needs.
 func (p *place) check() error {
 	p.read = newCertificates(p.cfg, nil)
-	return loadCertificates(p.cfg, p.read)
+	if err := loadCertificates(p.cfg, p.read); err != nil {
+		return err
+	}
+	if p.read == nil || p.isNew {
+		return nil
+	}
+	if err := p.certs.Accepts(p.read); err != nil {
+		return fmt.Errorf("listener %q: %w", p.cfg.Name, err)
+	}
+	return nil
 }
 
 // bind makes the endpoint at i and binds its address, if that is new.
@@ -205,14 +215,22 @@ func (t *transition) disowned(listener string, chain []*x509.Certificate) error 
 	return t.next[i].read.Disowned(chain)
 }
 
+// tighten makes what is asked at the doors count, for those too who are on
+// their way in and have not got to the rules yet.
+func (t *transition) tighten() {
+	list := make([]*endpoint, len(t.next))
+	for i, p := range t.next {
+		if p.read != nil {
+			p.certs.Adopt(p.read)
+		}
+		list[i] = &endpoint{cfg: p.cfg, certs: p.certs}
+	}
+	t.b.doors.Store(doorsOf(list, time.Time{})) // some come by those before until these are open
+}
+
 // carryOut closes what is over, with the connections that cannot stay, and
 // serves at what is new.
 func (t *transition) carryOut() {
-	for _, p := range t.next { // they were good a moment ago
-		if err := loadCertificates(p.cfg, p.endpoint.certs); err != nil {
-			t.b.log.Error("certificates have changed in the middle of a reload, those before stay in use", "error", err)
-		}
-	}
 	sockets := make(map[*endpoint]net.Listener)
 	for _, p := range t.next {
 		if p.takes != nil {
@@ -245,6 +263,7 @@ func (t *transition) carryOut() {
 	for _, p := range t.next {
 		t.open(p)
 	}
+	t.b.doors.Store(doorsOf(list, time.Now()))
 }
 
 // open serves at p, or tells p what it is to do from now on.
