@@ -36,10 +36,10 @@ func WithLogLevel(level *slog.LevelVar) Option { return func(b *Broker) { b.leve
 // error nothing has changed. What is no longer allowed ends at once: live
 // subscriptions, messages that wait, and the connections of clients who would
 // not be let in any more. All other clients stay.
-func (b *Broker) Reload(context.Context) (ReloadReport, error) { return b.reload(b.reread, false) }
+func (b *Broker) Reload(context.Context) (ReloadReport, error) { return b.reload(b.reread, everything) }
 
 // TryReload says what Reload would do, and does nothing.
-func (b *Broker) TryReload(context.Context) (ReloadReport, error) { return b.reload(b.reread, true) }
+func (b *Broker) TryReload(context.Context) (ReloadReport, error) { return b.reload(b.reread, attempt) }
 
 // change is a new configuration that can be put in force.
 type change struct {
@@ -53,9 +53,19 @@ type change struct {
 	report    ReloadReport
 }
 
+// scope is how far a reload goes.
+type scope int
+
+const (
+	everything scope = iota
+	attempt          // as far, but nothing is put in force
+	accessOnly       // the files of the access section; listeners and their certificates stay as they are
+)
+
 // reload puts in force what read returns or, if read is nil, what the files say
 // now that the configuration in force names.
-func (b *Broker) reload(read func() (Config, error), try bool) (ReloadReport, error) {
+func (b *Broker) reload(read func() (Config, error), how scope) (ReloadReport, error) {
+	try := how == attempt
 	b.reloading.Lock()
 	defer b.reloading.Unlock()
 	b.mu.Lock()
@@ -64,7 +74,7 @@ func (b *Broker) reload(read func() (Config, error), try bool) (ReloadReport, er
 	if !running {
 		return ReloadReport{}, fmt.Errorf("reload: %w: the broker does not run", ErrState)
 	}
-	c, err := b.planReload(read, try)
+	c, err := b.planReload(read, how)
 	switch {
 	case err != nil && try:
 		return ReloadReport{}, fmt.Errorf("reload: %w", err)
@@ -81,7 +91,8 @@ func (b *Broker) reload(read func() (Config, error), try bool) (ReloadReport, er
 }
 
 // planReload does all of a reload that can fail.
-func (b *Broker) planReload(read func() (Config, error), try bool) (_ *change, err error) {
+func (b *Broker) planReload(read func() (Config, error), how scope) (_ *change, err error) {
+	try := how == attempt
 	c := &change{before: b.conf(), was: b.files, cfg: b.conf(), report: ReloadReport{DryRun: try, Clients: []statsd.AffectedClient{}}}
 	if read != nil {
 		if c.cfg, err = read(); err != nil {
@@ -98,7 +109,9 @@ func (b *Broker) planReload(read func() (Config, error), try bool) (_ *change, e
 	if c.files, err = c.cfg.Access.load(b.guards, b.authSources); err != nil {
 		return nil, err
 	}
-	if c.endpoints, err = b.planEndpoints(c.cfg, try); err != nil {
+	if how == accessOnly {
+		c.endpoints = b.sameEndpoints()
+	} else if c.endpoints, err = b.planEndpoints(c.cfg, try); err != nil {
 		c.files.close()
 		return nil, err
 	}

@@ -61,6 +61,15 @@ func (b *Broker) planEndpoints(c Config, try bool) (_ *transition, err error) {
 	return t, nil
 }
 
+// sameEndpoints leaves every listener as it is.
+func (b *Broker) sameEndpoints() *transition {
+	t := &transition{b: b}
+	for _, e := range b.places() {
+		t.next = append(t.next, place{endpoint: e, cfg: e.cfg})
+	}
+	return t
+}
+
 // match finds out which endpoints stay, and who takes over whose socket: a
 // listener that of its own name, before one of another name at the same place.
 func (t *transition) match(listeners []ListenerConfig) {
