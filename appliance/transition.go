@@ -83,7 +83,7 @@ func (t *transition) match(listeners []ListenerConfig) {
 	}
 	for _, l := range listeners {
 		p := place{cfg: l}
-		p.endpoint = find(func(e *endpoint) bool { return e.cfg.Name == l.Name && e.cfg.sameDoor(l) })
+		p.endpoint = find(func(e *endpoint) bool { return !e.lost && e.cfg.Name == l.Name && e.cfg.sameDoor(l) })
 		if p.endpoint != nil {
 			t.over = slices.DeleteFunc(t.over, func(e *endpoint) bool { return e == p.endpoint })
 		} else {
@@ -99,7 +99,7 @@ func (t *transition) match(listeners []ListenerConfig) {
 				continue
 			}
 			p.takes = find(func(e *endpoint) bool {
-				return !taken[e] && e.cfg.samePlace(p.cfg) && (byName && e.cfg.Name == p.cfg.Name || !byName && !p.cfg.anyPort())
+				return !e.lost && !taken[e] && e.cfg.samePlace(p.cfg) && (byName && e.cfg.Name == p.cfg.Name || !byName && !p.cfg.anyPort())
 			})
 			taken[p.takes] = true
 		}
@@ -156,10 +156,12 @@ func (t *transition) bind(i int, try bool) error {
 }
 
 // inTheWay are the endpoints that end and are bound to what l needs: 127.0.0.1
-// and the address of every interface exclude each other.
+// and the address of every interface exclude each other. Sockets of the service
+// manager are none: it holds them, too, and would not give one twice.
 func (t *transition) inTheWay(l ListenerConfig) (list []*endpoint) {
 	for _, e := range t.over {
-		if e.cfg.Network() == l.Network() && !slices.Contains(t.aside, e) && samePort(e.listen.Address(), l) {
+		_, passed := e.cfg.passed()
+		if e.cfg.Network() == l.Network() && !passed && !e.lost && !slices.Contains(t.aside, e) && samePort(e.listen.Address(), l) {
 			list = append(list, e)
 		}
 	}
@@ -182,18 +184,36 @@ func (t *transition) rollBack() {
 			p.listen.Close(nil)
 		}
 	}
+	if len(t.aside) == 0 {
+		return
+	}
+	list := slices.Clone(t.b.places())
+	var back []*endpoint
 	for _, e := range t.aside {
-		i := slices.Index(t.b.places(), e)
-		t.b.mu.Lock()
-		e.put(t.b.gate, i, nil)
-		t.b.mu.Unlock()
-		if err := e.listen.Init(nil); err != nil { // somebody else was quicker
-			t.b.log.Error("listener cannot go on where it was; clients cannot connect there until the next reload", "listener", e.cfg.Name, "error", err)
-			t.b.system("listener_lost", fmt.Sprintf("listener %s: %v", e.cfg.Name, err))
-			continue
+		again := *e
+		again.cfg.Address = e.listen.Address() // of any port, the one that it had
+		again.put(t.b.gate, slices.Index(list, e), nil)
+		again.cfg = e.cfg
+		if err := again.listen.Init(nil); err != nil { // somebody else was quicker
+			t.lose(&again, err)
+		} else {
+			back = append(back, &again)
 		}
+		list[slices.Index(list, e)] = &again
+	}
+	t.b.mu.Lock()
+	t.b.endpoints = list
+	t.b.mu.Unlock()
+	for _, e := range back {
 		t.b.serve(e)
 	}
+}
+
+// lose gives e up, whose address cannot be bound, until the next reload.
+func (t *transition) lose(e *endpoint, err error) {
+	e.lost = true
+	t.b.log.Error("listener cannot go on where it was; clients cannot connect there until the next reload", "listener", e.cfg.Name, "error", err)
+	t.b.system("listener_lost", fmt.Sprintf("listener %s: %v", e.cfg.Name, err))
 }
 
 // serve lets clients in at e, which is bound.
@@ -283,8 +303,7 @@ func (t *transition) open(p place) {
 	}
 	if p.takes != nil {
 		if err := p.listen.Init(nil); err != nil { // it was a socket of the same kind
-			t.b.log.Error("listener cannot take over the socket", "listener", p.cfg.Name, "error", err)
-			t.b.system("listener_lost", fmt.Sprintf("listener %s: %v", p.cfg.Name, err))
+			t.lose(p.endpoint, err)
 			return
 		}
 	}
