@@ -82,18 +82,18 @@ func TestReloadBringsBackWhoMadeRoom(t *testing.T) {
 		wide.Listeners = []ListenerConfig{{Name: "lan", Address: "0.0.0.0:" + port}}
 		b.reloading.Lock()
 		plan, err := b.planEndpoints(wide, false)
+		var other net.Listener
+		if err == nil && quicker {
+			plan.next[0].listen.Close(nil)
+			other, err = net.Listen("tcp", at)
+		}
+		if err == nil {
+			plan.rollBack()
+		}
+		b.reloading.Unlock()
 		if err != nil || len(plan.aside) != 1 {
 			t.Fatalf("%+v, %v", plan, err)
 		}
-		var other net.Listener
-		if quicker {
-			plan.next[0].listen.Close(nil)
-			if other, err = net.Listen("tcp", at); err != nil {
-				t.Fatal(err)
-			}
-		}
-		plan.rollBack()
-		b.reloading.Unlock()
 		if quicker {
 			_ = other.Close()
 			next.Listeners = []ListenerConfig{{Name: "lan", Address: "127.0.0.1:0"}}
