@@ -37,10 +37,10 @@ func TestAgree(t *testing.T) {
 		}
 		p, q := made(t, rules), made(t, other)
 		s := worldSubject().Draw(t, "subject")
-		if acl.Agree(p, q, s) != acl.Agree(q, p, s) || !acl.Agree(p, made(t, rules), s) {
+		if acl.Compare(p, q).Agree(s) != acl.Compare(q, p).Agree(s) || !acl.Compare(p, made(t, rules)).Agree(s) {
 			t.Fatal("it depends on who is asked")
 		}
-		if !acl.Agree(p, q, s) {
+		if !acl.Compare(p, q).Agree(s) {
 			differed++
 			return
 		}
@@ -56,7 +56,7 @@ func TestAgree(t *testing.T) {
 	if agreed == 0 || differed == 0 {
 		t.Errorf("%d agreed, %d differed", agreed, differed)
 	}
-	if all := made(t, nil); acl.Agree(nil, all, acl.Subject{}) || !acl.Agree(nil, nil, acl.Subject{}) {
+	if all := made(t, nil); acl.Compare(nil, all).Agree(acl.Subject{}) || !acl.Compare(nil, nil).Agree(acl.Subject{}) {
 		t.Error("no policy is like one")
 	}
 }

@@ -59,6 +59,7 @@ type Broker struct {
 	access   *hooks.Access
 	guards   guards
 	sessions *hooks.Sessions
+	doors    atomic.Pointer[doors]
 	server   *mqtt.Server
 	recorder *recorder.Recorder // nil: off
 	sampler  *statsd.Sampler
@@ -211,6 +212,7 @@ func (b *Broker) assemble(rec relay.Recovered) {
 		b.relay = relay.New(config, nil, b.bus, b.log.With("component", "relay"))
 	}
 	b.sessions = hooks.NewSessions(b.relay, b.bus, b.responseInfo, b.forget)
+	b.sessions.Stands = b.stands
 	b.gate = listen.NewGate(listen.Options{
 		Limits:       b.bounds.gateLimits(),
 		SocketBuffer: b.bounds.socket,
@@ -222,6 +224,7 @@ func (b *Broker) assemble(rec relay.Recovered) {
 	for i, l := range b.conf().Listeners {
 		b.endpoints = append(b.endpoints, b.newEndpoint(i, l))
 	}
+	b.doors.Store(doorsOf(b.endpoints, time.Now()))
 	for _, h := range []mqtt.Hook{
 		b.access, b.sessions, hooks.NewSubscriptions(b.access, b.sessions),
 	} {

@@ -17,6 +17,7 @@ type endpoint struct {
 	certs  *certs.Source // nil without TLS
 	listen *listen.Listener
 	cancel context.CancelFunc // ends the watch over certs; nil if there is none
+	lost   bool               // it could not be bound again: see transition.lose
 }
 
 // newEndpoint makes an endpoint that has neither read nor bound anything yet.

@@ -1,6 +1,7 @@
 package appliance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,10 +36,10 @@ func WithLogLevel(level *slog.LevelVar) Option { return func(b *Broker) { b.leve
 // error nothing has changed. What is no longer allowed ends at once: live
 // subscriptions, messages that wait, and the connections of clients who would
 // not be let in any more. All other clients stay.
-func (b *Broker) Reload(context.Context) (ReloadReport, error) { return b.reload(b.reread, false) }
+func (b *Broker) Reload(context.Context) (ReloadReport, error) { return b.reload(b.reread, everything) }
 
 // TryReload says what Reload would do, and does nothing.
-func (b *Broker) TryReload(context.Context) (ReloadReport, error) { return b.reload(b.reread, true) }
+func (b *Broker) TryReload(context.Context) (ReloadReport, error) { return b.reload(b.reread, attempt) }
 
 // change is a new configuration that can be put in force.
 type change struct {
@@ -47,13 +48,24 @@ type change struct {
 	cfg       Config
 	files     *accessFiles
 	rules     *hooks.Rules
+	policies  *acl.Comparison // of was and files
 	endpoints *transition
 	report    ReloadReport
 }
 
+// scope is how far a reload goes.
+type scope int
+
+const (
+	everything scope = iota
+	attempt          // as far, but nothing is put in force
+	accessOnly       // the files of the access section; listeners and their certificates stay as they are
+)
+
 // reload puts in force what read returns or, if read is nil, what the files say
 // now that the configuration in force names.
-func (b *Broker) reload(read func() (Config, error), try bool) (ReloadReport, error) {
+func (b *Broker) reload(read func() (Config, error), how scope) (ReloadReport, error) {
+	try := how == attempt
 	b.reloading.Lock()
 	defer b.reloading.Unlock()
 	b.mu.Lock()
@@ -62,7 +74,7 @@ func (b *Broker) reload(read func() (Config, error), try bool) (ReloadReport, er
 	if !running {
 		return ReloadReport{}, fmt.Errorf("reload: %w: the broker does not run", ErrState)
 	}
-	c, err := b.planReload(read, try)
+	c, err := b.planReload(read, how)
 	switch {
 	case err != nil && try:
 		return ReloadReport{}, fmt.Errorf("reload: %w", err)
@@ -79,7 +91,8 @@ func (b *Broker) reload(read func() (Config, error), try bool) (ReloadReport, er
 }
 
 // planReload does all of a reload that can fail.
-func (b *Broker) planReload(read func() (Config, error), try bool) (_ *change, err error) {
+func (b *Broker) planReload(read func() (Config, error), how scope) (_ *change, err error) {
+	try := how == attempt
 	c := &change{before: b.conf(), was: b.files, cfg: b.conf(), report: ReloadReport{DryRun: try, Clients: []statsd.AffectedClient{}}}
 	if read != nil {
 		if c.cfg, err = read(); err != nil {
@@ -96,16 +109,17 @@ func (b *Broker) planReload(read func() (Config, error), try bool) (_ *change, e
 	if c.files, err = c.cfg.Access.load(b.guards, b.authSources); err != nil {
 		return nil, err
 	}
-	if c.endpoints, err = b.planEndpoints(c.cfg, try); err != nil {
+	if how == accessOnly {
+		c.endpoints = b.sameEndpoints()
+	} else if c.endpoints, err = b.planEndpoints(c.cfg, try); err != nil {
 		c.files.close()
 		return nil, err
 	}
 	c.rules = b.rulesOf(c.cfg, c.files)
+	c.policies = acl.Compare(c.was.policy, c.files.policy)
 	c.report.Users, c.report.Rules = c.files.users.Size(), c.files.rules
 	if try {
-		for _, m := range b.sessions.Members() {
-			c.judge(m)
-		}
+		c.judge(b.sessions.Members(), false)
 	}
 	return c, nil
 }
@@ -122,14 +136,11 @@ func (b *Broker) putInForce(c *change) {
 		b.level.Set(c.cfg.Log.Level)
 	}
 	b.cfg.Store(&c.cfg)
+	c.endpoints.tighten()
 	b.access.SetRules(c.rules)
 	b.limit(c.cfg)
 	b.relay.AccessChanged()
-	for _, m := range b.sessions.Members() {
-		if c.judge(m) && !c.endpoints.closing()[m.Subject.Listener] {
-			m.Expel()
-		}
-	}
+	c.judge(b.sessions.Members(), true)
 	c.endpoints.carryOut()
 	b.files = c.files
 	c.was.close()
@@ -143,24 +154,36 @@ func (b *Broker) limit(c Config) {
 	b.relay.Reconfigure(b.relayConfig(bounds))
 }
 
-// judge notes what c means for a client, and reports whether it costs it its
-// connection.
-func (c *change) judge(m hooks.Member) (expelled bool) {
-	a := statsd.AffectedClient{ID: m.ID, Why: c.expels(m)}
-	switch {
-	case a.Why != "":
-		a.Disconnected = true
+// judge notes what c means for clients. First come those whom it costs their
+// connections, which expel ends, except where their listener does.
+func (c *change) judge(clients []hooks.Member, expel bool) {
+	slices.SortFunc(clients, func(a, b hooks.Member) int { return cmp.Compare(a.ID, b.ID) })
+	closing := c.endpoints.closing()
+	var stay []hooks.Member
+	for _, m := range clients {
+		why := c.expels(m)
+		if why == "" {
+			stay = append(stay, m)
+			continue
+		}
 		c.report.Disconnected++
-	case !acl.Agree(c.was.policy, c.files.policy, m.Subject):
-		a.Why = "its rules have changed"
-	default:
-		return false
+		c.note(statsd.AffectedClient{ID: m.ID, Why: why, Disconnected: true})
+		if expel && !closing[m.Subject.Listener] {
+			m.Expel()
+		}
 	}
+	for _, m := range stay {
+		if !c.policies.Agree(m.Subject) {
+			c.note(statsd.AffectedClient{ID: m.ID, Why: "its rules have changed"})
+		}
+	}
+}
+
+func (c *change) note(a statsd.AffectedClient) {
 	c.report.Affected++
 	if len(c.report.Clients) < statsd.MaxAffected {
 		c.report.Clients = append(c.report.Clients, a)
 	}
-	return a.Disconnected
 }
 
 func (b *Broker) announceReload(r ReloadReport) {

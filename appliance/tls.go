@@ -94,6 +94,8 @@ func (b *Broker) Certificates() []CertificateState {
 // disown ends the connections at a listener of clients whose certificates are
 // not good any more.
 func (b *Broker) disown(listener string) {
+	b.reloading.Lock() // a reload that this comes of judges first, and says so
+	defer b.reloading.Unlock()
 	list := b.places()
 	i := slices.IndexFunc(list, func(e *endpoint) bool { return e.cfg.Name == listener && e.certs != nil })
 	if i < 0 {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"syscall"
+	"time"
 
 	"github.com/synthetism/edgebroker/certs"
 	"github.com/synthetism/edgebroker/listen"
@@ -60,6 +61,15 @@ func (b *Broker) planEndpoints(c Config, try bool) (_ *transition, err error) {
 	return t, nil
 }
 
+// sameEndpoints leaves every listener as it is.
+func (b *Broker) sameEndpoints() *transition {
+	t := &transition{b: b}
+	for _, e := range b.places() {
+		t.next = append(t.next, place{endpoint: e, cfg: e.cfg})
+	}
+	return t
+}
+
 // match finds out which endpoints stay, and who takes over whose socket: a
 // listener that of its own name, before one of another name at the same place.
 func (t *transition) match(listeners []ListenerConfig) {
@@ -73,7 +83,7 @@ func (t *transition) match(listeners []ListenerConfig) {
 	}
 	for _, l := range listeners {
 		p := place{cfg: l}
-		p.endpoint = find(func(e *endpoint) bool { return e.cfg.Name == l.Name && e.cfg.sameDoor(l) })
+		p.endpoint = find(func(e *endpoint) bool { return !e.lost && e.cfg.Name == l.Name && e.cfg.sameDoor(l) })
 		if p.endpoint != nil {
 			t.over = slices.DeleteFunc(t.over, func(e *endpoint) bool { return e == p.endpoint })
 		} else {
@@ -89,7 +99,7 @@ func (t *transition) match(listeners []ListenerConfig) {
 				continue
 			}
 			p.takes = find(func(e *endpoint) bool {
-				return !taken[e] && e.cfg.samePlace(p.cfg) && (byName && e.cfg.Name == p.cfg.Name || !byName && !p.cfg.anyPort())
+				return !e.lost && !taken[e] && e.cfg.samePlace(p.cfg) && (byName && e.cfg.Name == p.cfg.Name || !byName && !p.cfg.anyPort())
 			})
 			taken[p.takes] = true
 		}
@@ -99,7 +109,16 @@ func (t *transition) match(listeners []ListenerConfig) {
 // check reads the certificates that p needs.
 func (p *place) check() error {
 	p.read = newCertificates(p.cfg, nil)
-	return loadCertificates(p.cfg, p.read)
+	if err := loadCertificates(p.cfg, p.read); err != nil {
+		return err
+	}
+	if p.read == nil || p.isNew {
+		return nil
+	}
+	if err := p.certs.Accepts(p.read); err != nil {
+		return fmt.Errorf("listener %q: %w", p.cfg.Name, err)
+	}
+	return nil
 }
 
 // bind makes the endpoint at i and binds its address, if that is new.
@@ -137,10 +156,12 @@ func (t *transition) bind(i int, try bool) error {
 }
 
 // inTheWay are the endpoints that end and are bound to what l needs: 127.0.0.1
-// and the address of every interface exclude each other.
+// and the address of every interface exclude each other. Sockets of the service
+// manager are none: it holds them, too, and would not give one twice.
 func (t *transition) inTheWay(l ListenerConfig) (list []*endpoint) {
 	for _, e := range t.over {
-		if e.cfg.Network() == l.Network() && !slices.Contains(t.aside, e) && samePort(e.listen.Address(), l) {
+		_, passed := e.cfg.passed()
+		if e.cfg.Network() == l.Network() && !passed && !e.lost && !slices.Contains(t.aside, e) && samePort(e.listen.Address(), l) {
 			list = append(list, e)
 		}
 	}
@@ -163,18 +184,36 @@ func (t *transition) rollBack() {
 			p.listen.Close(nil)
 		}
 	}
+	if len(t.aside) == 0 {
+		return
+	}
+	list := slices.Clone(t.b.places())
+	var back []*endpoint
 	for _, e := range t.aside {
-		i := slices.Index(t.b.places(), e)
-		t.b.mu.Lock()
-		e.put(t.b.gate, i, nil)
-		t.b.mu.Unlock()
-		if err := e.listen.Init(nil); err != nil { // somebody else was quicker
-			t.b.log.Error("listener cannot go on where it was; clients cannot connect there until the next reload", "listener", e.cfg.Name, "error", err)
-			t.b.system("listener_lost", fmt.Sprintf("listener %s: %v", e.cfg.Name, err))
-			continue
+		again := *e
+		again.cfg.Address = e.listen.Address() // of any port, the one that it had
+		again.put(t.b.gate, slices.Index(list, e), nil)
+		again.cfg = e.cfg
+		if err := again.listen.Init(nil); err != nil { // somebody else was quicker
+			t.lose(&again, err)
+		} else {
+			back = append(back, &again)
 		}
+		list[slices.Index(list, e)] = &again
+	}
+	t.b.mu.Lock()
+	t.b.endpoints = list
+	t.b.mu.Unlock()
+	for _, e := range back {
 		t.b.serve(e)
 	}
+}
+
+// lose gives e up, whose address cannot be bound, until the next reload.
+func (t *transition) lose(e *endpoint, err error) {
+	e.lost = true
+	t.b.log.Error("listener cannot go on where it was; clients cannot connect there until the next reload", "listener", e.cfg.Name, "error", err)
+	t.b.system("listener_lost", fmt.Sprintf("listener %s: %v", e.cfg.Name, err))
 }
 
 // serve lets clients in at e, which is bound.
@@ -205,14 +244,22 @@ func (t *transition) disowned(listener string, chain []*x509.Certificate) error 
 	return t.next[i].read.Disowned(chain)
 }
 
+// tighten makes what is asked at the doors count, for those too who are on
+// their way in and have not got to the rules yet.
+func (t *transition) tighten() {
+	list := make([]*endpoint, len(t.next))
+	for i, p := range t.next {
+		if p.read != nil {
+			p.certs.Adopt(p.read)
+		}
+		list[i] = &endpoint{cfg: p.cfg, certs: p.certs}
+	}
+	t.b.doors.Store(doorsOf(list, time.Time{})) // some come by those before until these are open
+}
+
 // carryOut closes what is over, with the connections that cannot stay, and
 // serves at what is new.
 func (t *transition) carryOut() {
-	for _, p := range t.next { // they were good a moment ago
-		if err := loadCertificates(p.cfg, p.endpoint.certs); err != nil {
-			t.b.log.Error("certificates have changed in the middle of a reload, those before stay in use", "error", err)
-		}
-	}
 	sockets := make(map[*endpoint]net.Listener)
 	for _, p := range t.next {
 		if p.takes != nil {
@@ -245,6 +292,7 @@ func (t *transition) carryOut() {
 	for _, p := range t.next {
 		t.open(p)
 	}
+	t.b.doors.Store(doorsOf(list, time.Now()))
 }
 
 // open serves at p, or tells p what it is to do from now on.
@@ -255,8 +303,7 @@ func (t *transition) open(p place) {
 	}
 	if p.takes != nil {
 		if err := p.listen.Init(nil); err != nil { // it was a socket of the same kind
-			t.b.log.Error("listener cannot take over the socket", "listener", p.cfg.Name, "error", err)
-			t.b.system("listener_lost", fmt.Sprintf("listener %s: %v", p.cfg.Name, err))
+			t.lose(p.endpoint, err)
 			return
 		}
 	}

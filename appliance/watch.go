@@ -74,7 +74,9 @@ func (b *Broker) accessWatcher() *watcher {
 			defer b.reloading.Unlock()
 			return b.files.stamps
 		},
-		changed: func() { _, _ = b.reload(nil, false) }, // of the files only: the config file may be being edited
+		// The config file may be being edited, and what is wrong with a certificate,
+		// which is watched by itself, must not keep anybody in.
+		changed: func() { _, _ = b.reload(nil, accessOnly) },
 	}
 }
 

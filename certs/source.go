@@ -56,6 +56,7 @@ type Source struct {
 	now     func() time.Time
 	server  *tls.Config // see TLSConfig; its keys seal sessions
 	current atomic.Pointer[loaded]
+	since   atomic.Pointer[time.Time] // see Since
 
 	mu      sync.Mutex    // held while files are looked at; guards everything that follows
 	seen    []fs.FileInfo // of the last look; nil: of a file that is not there
@@ -142,17 +143,28 @@ func (s *Source) use(c contents) error {
 	if err != nil {
 		return err
 	}
-	old := s.current.Load()
-	if old != nil && old.expired(s.now()) == nil {
-		if err := m.expired(s.now()); err != nil {
-			return err
-		}
+	if err := s.accepts(m); err != nil {
+		return err
 	}
-	s.current.Store(&loaded{m, s.config(m), c.sum()})
+	s.put(m, c.sum())
+	return nil
+}
+
+// accepts says why m may not take the place of what is in use.
+func (s *Source) accepts(m *material) error {
+	if old := s.current.Load(); old == nil || old.expired(s.now()) != nil {
+		return nil
+	}
+	return m.expired(s.now())
+}
+
+func (s *Source) put(m *material, sum [sha256.Size]byte) {
+	old := s.current.Swap(&loaded{m, s.config(m), sum})
+	now := time.Now() // not before: handshakes have had the old one until here
+	s.since.Store(&now)
 	if old != nil {
 		s.opts.Report(Report{What: Reloaded})
 	}
-	return nil
 }
 
 // Run looks for changes until ctx ends, and returns nil. A change is taken when

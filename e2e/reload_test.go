@@ -126,7 +126,7 @@ func readFrame(conn net.Conn) (wire.Frame, error) {
 			return f, err
 		}
 		one := make([]byte, 1)
-		if _, err := conn.Read(one); err != nil {
+		if n, err := conn.Read(one); n == 0 { // TLS may say with the last byte that there are no more
 			return wire.Frame{}, err
 		}
 		b = append(b, one[0])

@@ -2,6 +2,7 @@ package hooks
 
 import (
 	"crypto/x509"
+	"time"
 
 	"github.com/synthetism/edgebroker/acl"
 	"github.com/synthetism/edgebroker/auth"
@@ -16,6 +17,7 @@ type Member struct {
 	Subject      acl.Subject   // the same as rules see it, with its listener
 	Version      wire.Version
 	Certificates []*x509.Certificate // see listen.Conn.Certificates
+	Accepted     time.Time           // when its connection was
 
 	conn *listen.Conn
 }
@@ -26,13 +28,17 @@ func (h *Sessions) Members() []Member {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	list := make([]Member, 0, len(h.byConn))
-	for conn, b := range h.byConn {
+	for _, b := range h.byConn {
 		if b.stranger {
 			continue // it has been turned away
 		}
-		list = append(list, Member{b.id, b.identity, b.subject, conn.Version(), conn.Certificates(), conn})
+		list = append(list, b.member())
 	}
 	return list
+}
+
+func (b *binding) member() Member {
+	return Member{b.id, b.identity, b.subject, b.conn.Version(), b.conn.Certificates(), b.conn.ConnectedAt(), b.conn}
 }
 
 // Expel disconnects a client that may not stay, with "not authorized".

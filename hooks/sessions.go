@@ -25,6 +25,13 @@ import (
 // exactly one disconnection event, when the connection is over.
 type Sessions struct {
 	mqtt.HookBase
+
+	// Stands, if not nil, reports whether a client that is about to get its
+	// session has come by what counts now. It is asked once Members knows the
+	// client, so who changes what it answers by, and then looks at Members,
+	// misses nobody. Set it before there are connections.
+	Stands func(Member) bool
+
 	relay  *relay.Relay
 	bus    *events.Bus
 	prefix func(client string) string // Response Information; nil for none
@@ -96,23 +103,27 @@ func (h *Sessions) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 	}
 	b := &binding{conn: conn, id: cl.ID, identity: g.identity, subject: g.rights.subject}
 	h.mu.Lock()
+	h.byConn[conn] = b
+	h.mu.Unlock()
+	// Whoever has changed the rules may have looked at Members before.
+	stale := g.stale() || h.Stands != nil && !h.Stands(b.member())
+	h.mu.Lock()
 	earlier := h.last[cl.ID]
-	if earlier != nil && earlier.identity.Name != "" && earlier.identity.Name != b.identity.Name {
+	if owned := earlier != nil && earlier.identity.Name != "" && earlier.identity.Name != b.identity.Name; stale || owned {
 		// The server would disconnect whom it knows by this name.
 		h.strangers++
 		b.id, b.stranger = fmt.Sprintf("\x00stranger %d", h.strangers), true
-		h.byConn[conn] = b
 		h.mu.Unlock()
-		h.refuse(conn, cl.ID, relay.ErrNotOwner)
+		if stale {
+			h.refuse(conn, cl.ID, errStale)
+		} else {
+			h.refuse(conn, cl.ID, relay.ErrNotOwner)
+		}
 		cl.ID = b.id
 		return
 	}
-	h.last[cl.ID], h.byConn[conn] = b, b
+	h.last[cl.ID] = b
 	h.mu.Unlock()
-	if g.stale() { // whoever changed the rules may have looked at Members before
-		h.refuse(conn, cl.ID, errStale)
-		return
-	}
 	if earlier != nil {
 		earlier.conn.Kick(wire.SessionTakenOver, listen.EndTakenOver)
 		<-earlier.conn.Done()

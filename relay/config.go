@@ -83,10 +83,11 @@ func (r *Relay) Reconfigure(cfg Config) {
 }
 
 func (r *Relay) rulesFor(clientID, username string) *QueueRules {
-	if r.conf().QueueFor != nil {
-		return r.conf().QueueFor(clientID, username)
+	c := r.conf() // once: the next may have no QueueFor any more
+	if c.QueueFor != nil {
+		return c.QueueFor(clientID, username)
 	}
-	return &r.conf().Queue
+	return &c.Queue
 }
 
 // DefaultConfig returns limits for a gateway with 256 MB of memory.

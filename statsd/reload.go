@@ -9,7 +9,7 @@ type Reloaded struct {
 
 	// Affected is for how many connected clients something is different, and
 	// Disconnected how many of these it has cost their connections. The first
-	// MaxAffected of them are in Clients.
+	// MaxAffected of them are in Clients, those before the others.
 	Affected     int              `json:"affected"`
 	Disconnected int              `json:"disconnected"`
 	Clients      []AffectedClient `json:"clients"`

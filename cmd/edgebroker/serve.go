@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"sync"
 	"syscall"
 	"time"
 
@@ -50,6 +49,8 @@ func runServe(e *env, c *cli.Context) error {
 	if err != nil {
 		return configFailure(err)
 	}
+	hangups, deaf := hearHangups() // from here to the end: one that nobody hears ends the process
+	defer deaf()
 	log, level := appliance.NewLogger(cfg.Log, e.stderr)
 	fitMemory(os.Getenv)
 	sockets, err := systemd.Sockets()
@@ -72,9 +73,12 @@ func runServe(e *env, c *cli.Context) error {
 	tell(log, systemd.Ready())
 	stopWatchdog := feedWatchdog(log, func() { b.Stats() })
 
-	stopHangups := onHangup(func() { _, _ = b.Reload(context.Background()) }) // it logs how that went
+	go func() { // not waited for: if a reload hangs, so must not the stop
+		for range hangups {
+			_, _ = b.Reload(context.Background()) // it logs how that went
+		}
+	}()
 	<-c.Context.Done()
-	stopHangups()
 	log.Info("stopping")
 	tell(log, systemd.Stopping())
 	err = stopWithin(stopWait, b.Stop)
@@ -145,24 +149,17 @@ func announce(log *slog.Logger, cfg appliance.Config, addr func(listener string)
 	log.Info("ready; watch with `edgebroker stats` and `edgebroker events`", "control", cfg.Control.Path(), "version", readBuildInfo().Version)
 }
 
-// onHangup calls reload for every SIGHUP. It leaves one that is ignored, as by
-// nohup, alone.
-func onHangup(reload func()) (stop func()) {
+// hearHangups sends SIGHUPs, of which one waits, until deaf is called. It
+// leaves the signal alone if it is ignored, as by nohup.
+func hearHangups() (hangups <-chan os.Signal, deaf func()) {
+	heard := make(chan os.Signal, 1)
 	if signal.Ignored(syscall.SIGHUP) {
-		return func() {}
+		return heard, func() { close(heard) }
 	}
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	var done sync.WaitGroup
-	done.Go(func() {
-		for range hangups {
-			reload()
-		}
-	})
-	return func() {
-		signal.Stop(hangups)
-		close(hangups)
-		done.Wait()
+	signal.Notify(heard, syscall.SIGHUP)
+	return heard, func() {
+		signal.Stop(heard)
+		close(heard)
 	}
 }
 

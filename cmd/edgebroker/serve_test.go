@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -47,6 +48,9 @@ func TestServeTellsTheServiceManager(t *testing.T) {
 	}
 	if got := next(); got != "READY=1" {
 		t.Errorf("first told %q", got)
+	}
+	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil { // as a manager may that has been told so
+		t.Error(err)
 	}
 	for range 2 {
 		if got := next(); got != "WATCHDOG=1" {
