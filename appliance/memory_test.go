@@ -155,6 +155,7 @@ func TestBrokerBudget(t *testing.T) {
 		cfg.Sessions.MaxQueuedBytes = 31 * mib
 		var log bytes.Buffer
 		b := start(t, cfg, appliance.WithMachine(group64), appliance.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		brokertest.WaitFor(t, "the first look", func() bool { return b.Stats().Budget.Used > 0 })
 		got := b.Stats().Budget
 		if got.Bytes != 67108864*80/100 || got.Source != "/sys/fs/cgroup/gw/memory.max" || got.Level != "calm" || got.Used == 0 && got.Most == 0 {
 			t.Errorf("got %+v", got)
