@@ -32,6 +32,9 @@ func (c *change) expels(m hooks.Member) string {
 		return "" // it came through a listener that has gone by now, and is about to end
 	}
 	l, source := c.cfg.Listeners[i], identitySources[m.Identity.Source]
+	if !c.before.Access.has(source) {
+		source = "" // of the program, under the same name
+	}
 	switch {
 	case len(l.MQTTVersions) > 0 && !slices.Contains(l.MQTTVersions, MQTTVersion(m.Version.String())):
 		return fmt.Sprintf("listener %s does not allow MQTT %v any more", name, m.Version)

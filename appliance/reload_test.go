@@ -1,15 +1,21 @@
 package appliance
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/synthetism/edgebroker/certs"
 	"github.com/synthetism/edgebroker/internal/brokertest"
 	"github.com/synthetism/edgebroker/systemd"
+	"github.com/synthetism/edgebroker/wire"
 )
 
 // running is a broker of cfg whose configuration can be changed by the result.
@@ -142,4 +148,113 @@ func TestReloadKeepsSocketsOfTheServiceManager(t *testing.T) {
 	}
 	brokertest.WaitFor(t, "the connection", func() bool { return b.gate.Totals().Accepted == 1 })
 	_ = conn.Close()
+}
+
+// Reloads that take sockets over, add and remove listeners and exchange rules,
+// beside tries, renewed certificates, statistics and clients that come and go,
+// and in the end a stop in the middle of it, leave nothing behind.
+func TestReloadStorm(t *testing.T) {
+	brokertest.NoLeaks(t)
+	dir := t.TempDir()
+	a, err := certs.CreateAuthority(dir, "plant")
+	if err != nil {
+		t.Fatal(err)
+	}
+	i, err := a.IssueServer(certs.Request{}, "127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var files [2][2]string
+	for n := range files {
+		files[n] = [2]string{filepath.Join(dir, fmt.Sprint(n, ".crt")), filepath.Join(dir, fmt.Sprint(n, ".key"))}
+		if err := i.Write(files[n][0], files[n][1], true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	yes := true
+	version := func(n int) Config {
+		cfg := DefaultConfig()
+		cfg.Listeners = []ListenerConfig{
+			{Name: fmt.Sprint("lan", n%3/2), Address: "127.0.0.1:0", AllowAnonymous: &yes},
+			{Name: "tls", Type: ListenTLS, Address: "127.0.0.1:0", Certificate: files[n%2][0], PrivateKey: files[n%2][1], AllowAnonymous: &yes},
+			{Name: "local", Type: ListenUnix, Address: filepath.Join(dir, "s"), Mode: fs.FileMode(0o600 + n%2*0o060)},
+		}
+		if n%2 == 1 {
+			cfg.Sessions.Classes = []SessionClass{{Clients: "c*", MaxQueuedMessages: 10}}
+		}
+		return cfg
+	}
+	var turn atomic.Int64
+	b, err := New(version(0), WithoutControl(), WithConfigSource(func() (Config, error) { return version(int(turn.Add(1))), nil }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	stopped := make(chan struct{})
+	often := func(what func() error) {
+		all.Go(func() {
+			for {
+				err := what()
+				select {
+				case <-stopped:
+					return
+				default:
+				}
+				if err != nil && !errors.Is(err, ErrState) {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	var reloads atomic.Int64
+	for range 2 {
+		often(func() error { _, err := b.Reload(t.Context()); reloads.Add(1); return err })
+	}
+	often(func() error { _, err := b.TryReload(t.Context()); return err })
+	often(b.ReloadCertificates)
+	often(func() error { b.Stats(); return nil })
+	connect := wire.Connect{Version: wire.V5, ClientID: "c", CleanStart: true}
+	for range 3 {
+		often(func() error {
+			conn, err := net.Dial("unix", filepath.Join(dir, "s"))
+			if err != nil {
+				return nil // it is being exchanged
+			}
+			defer conn.Close()
+			_, _ = conn.Write(wire.AppendConnect(nil, &connect))
+			_, _ = conn.Read(make([]byte, 64))
+			return nil
+		})
+	}
+	brokertest.WaitFor(t, "reloads", func() bool { return reloads.Load() >= 50 || t.Failed() })
+	if err := b.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	close(stopped)
+	all.Wait()
+}
+
+type namesake struct{}
+
+func (namesake) Authenticate(context.Context, *AuthAttempt) (AuthIdentity, error) {
+	return AuthIdentity{Name: "ann", Source: "password"}, nil
+}
+
+// A program's source may call itself as the broker's do: its clients are not
+// disconnected for want of a password file.
+func TestReloadSparesClientsOfNamesakes(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.Listeners = []ListenerConfig{{Name: "lan", Address: "127.0.0.1:0"}}
+	b, _ := running(t, cfg, WithAuthSource(namesake{}))
+	con := brokertest.Clean(wire.V5, "c")
+	con.HasUsername, con.Username = true, "ann"
+	c := brokertest.Dial(t, b.Addr("lan"), con)
+	if r, err := b.Reload(t.Context()); err != nil || r.Affected != 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	c.Ping()
 }
