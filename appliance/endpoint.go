@@ -24,17 +24,20 @@ type endpoint struct {
 // It stands at i in the configuration.
 func (b *Broker) newEndpoint(i int, l ListenerConfig) *endpoint {
 	e := &endpoint{cfg: l, certs: newCertificates(l, func(r certs.Report) { b.certificateReport(l.Name, r) })}
-	e.put(b.gate, i, nil)
+	e.put(b.gate, i, nil, nil)
 	return e
 }
 
 // put gives e a new listener, on a socket that is bound already or, if that is
 // nil, on one that is to be bound.
-func (e *endpoint) put(g *listen.Gate, i int, bound net.Listener) {
+func (e *endpoint) put(g *listen.Gate, i int, bound net.Listener, after *endpoint) {
 	c := listen.Config{ID: e.cfg.Name, Type: e.cfg.Type, Address: e.cfg.Address, Bound: bound, Mode: e.cfg.Mode,
 		Policy: e.cfg.policy(), Key: listenerPath(i, "address")}
 	if e.certs != nil {
 		c.TLS = e.certs.TLSConfig()
+	}
+	if after != nil && after.cfg.Name == e.cfg.Name {
+		c.After = after.listen
 	}
 	e.listen = listen.New(c, g)
 }

@@ -19,7 +19,7 @@ func (b *Broker) giveSockets() error {
 			continue
 		}
 		if nl := b.takeSocket(name); nl != nil {
-			e.put(b.gate, i, nl)
+			e.put(b.gate, i, nl, nil)
 		} else if without == nil {
 			without = b.noSocket(i, e.cfg, name)
 		}

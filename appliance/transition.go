@@ -192,7 +192,7 @@ func (t *transition) rollBack() {
 	for _, e := range t.aside {
 		again := *e
 		again.cfg.Address = e.listen.Address() // of any port, the one that it had
-		again.put(t.b.gate, slices.Index(list, e), nil)
+		again.put(t.b.gate, slices.Index(list, e), nil, e)
 		again.cfg = e.cfg
 		if err := again.listen.Init(nil); err != nil { // somebody else was quicker
 			t.lose(&again, err)
@@ -280,7 +280,7 @@ func (t *transition) carryOut() {
 	list := make([]*endpoint, len(t.next))
 	for i, p := range t.next {
 		if p.takes != nil {
-			p.put(t.b.gate, i, sockets[p.takes])
+			p.put(t.b.gate, i, sockets[p.takes], p.takes)
 		}
 		e := *p.endpoint
 		e.cfg = p.cfg

@@ -151,7 +151,7 @@ func (g *Gate) admit(l *Listener, p *Policy, nc net.Conn) *Conn {
 		reason = RefusedShuttingDown
 	case all.MaxConnections > 0 && len(g.conns) >= all.MaxConnections:
 		reason = RefusedMaxConnections
-	case p.MaxConnections > 0 && l.open >= p.MaxConnections:
+	case p.MaxConnections > 0 && l.load.open >= p.MaxConnections:
 		reason = RefusedMaxConnections
 	case all.MaxUnauthenticated > 0 && g.unauth >= all.MaxUnauthenticated:
 		reason = RefusedMaxUnauthenticated
@@ -166,7 +166,7 @@ func (g *Gate) admit(l *Listener, p *Policy, nc net.Conn) *Conn {
 		c.proxied = proxied
 		g.conns[c] = true
 		c.strange = g.strange.PushBack(c)
-		l.open++
+		l.load.open++
 		g.countLocked(c, from)
 		g.unauth++
 		g.accepted++
@@ -198,7 +198,7 @@ func (g *Gate) locate(c *Conn, from netip.Prefix) string {
 func (g *Gate) refusesLocked(l *Listener, from netip.Prefix) string {
 	p, now := l.policy.Load(), time.Now()
 	own := Limits{MaxPerAddress: p.MaxPerAddress, ConnectRate: p.ConnectRate}
-	if word := l.from.refuses(from, &own, now); word != "" {
+	if word := l.load.from.refuses(from, &own, now); word != "" {
 		return word
 	}
 	return g.from.refuses(from, g.limits(), now)
@@ -206,7 +206,7 @@ func (g *Gate) refusesLocked(l *Listener, from netip.Prefix) string {
 
 func (g *Gate) countLocked(c *Conn, from netip.Prefix) {
 	c.from = from
-	c.at.from.opened(from)
+	c.at.load.from.opened(from)
 	g.from.opened(from)
 }
 
@@ -246,8 +246,8 @@ func (g *Gate) release(c *Conn) {
 	defer g.mu.Unlock()
 	g.knownLocked(c)
 	delete(g.conns, c)
-	c.at.open--
-	c.at.from.closed(c.from)
+	c.at.load.open--
+	c.at.load.from.closed(c.from)
 	g.from.closed(c.from)
 	g.past.add(c.Traffic())
 	if len(g.conns) == 0 && g.emptied != nil {

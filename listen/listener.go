@@ -44,6 +44,16 @@ type Config struct {
 	TLS *tls.Config
 
 	Policy Policy // at first; see Listener.SetPolicy
+
+	// After, if not nil, is the listener that this one takes the place of, while
+	// its connections go on: they count as its own.
+	After *Listener
+}
+
+// load is what bounds of a listener are compared with. The gate's mu guards it.
+type load struct {
+	open int // connections
+	from addresses
 }
 
 // Listener accepts connections on one address and hands each to the server in
@@ -53,8 +63,7 @@ type Listener struct {
 	gate   *Gate
 	policy atomic.Pointer[Policy]
 
-	open int // connections; the gate's mu guards it and from
-	from addresses
+	load *load
 
 	closed chan struct{} // closed by Close
 	served sync.WaitGroup
@@ -70,7 +79,11 @@ var _ listeners.Listener = (*Listener)(nil)
 // New returns a listener that has bound nothing yet.
 func New(cfg Config, g *Gate) *Listener {
 	cfg.Type = cmp.Or(cfg.Type, TypeTCP)
-	l := &Listener{cfg: cfg, gate: g, closed: make(chan struct{})}
+	l := &Listener{cfg: cfg, gate: g, load: new(load), closed: make(chan struct{})}
+	if cfg.After != nil {
+		l.load = cfg.After.load
+		l.cfg.After = nil // nor is what it came after kept
+	}
 	l.SetPolicy(cfg.Policy)
 	return l
 }

@@ -233,8 +233,8 @@ func TestPolicyCounts(t *testing.T) {
 			g.release(m.Conn)
 		}
 		for _, l := range at {
-			if l.open != 0 || len(l.from.open) != 0 {
-				t.Fatalf("listener %s still counts %d, %v", l.ID(), l.open, l.from.open)
+			if l.load.open != 0 || len(l.load.from.open) != 0 {
+				t.Fatalf("listener %s still counts %d, %v", l.ID(), l.load.open, l.load.from.open)
 			}
 		}
 		if len(g.from.open) != 0 || g.Totals().Connections != 0 {

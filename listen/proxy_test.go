@@ -413,7 +413,7 @@ func TestProxiedIsCounted(t *testing.T) {
 		l := r.proxied(TypeTCP, Policy{ConnectRate: 1})
 		seven := []byte(line("TCP4 198.51.100.7 192.0.2.1 1 1"))
 		r.gate.mu.Lock() // it has had its turn, in what is long ago only for a clock that stands
-		l.from.paces = map[netip.Prefix]arrivals{network(&net.TCPAddr{IP: net.IP{198, 51, 100, 7}}): {at: time.Now().Add(time.Hour)}}
+		l.load.from.paces = map[netip.Prefix]arrivals{network(&net.TCPAddr{IP: net.IP{198, 51, 100, 7}}): {at: time.Now().Add(time.Hour)}}
 		r.gate.mu.Unlock()
 		r.through(l, seven)
 		if got := await(t, r.refused, "refusal"); got != RefusedConnectRate {

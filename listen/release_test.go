@@ -5,7 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/synthetism/edgebroker/internal/brokertest"
 	"github.com/synthetism/edgebroker/listen"
+	"github.com/synthetism/edgebroker/wire"
 )
 
 // A socket goes from one listener to the next without turning anybody away.
@@ -79,4 +81,49 @@ func TestRelease(t *testing.T) {
 	if l.Release() != nil {
 		t.Error("a closed listener has released a socket")
 	}
+}
+
+// Connections count for the listener that takes the place of theirs.
+func TestTakingThePlace(t *testing.T) {
+	g := listen.NewGate(listen.Options{})
+	l := listen.New(listen.Config{ID: "l", Address: "127.0.0.1:0", Policy: listen.Policy{MaxConnections: 2, MaxPerAddress: 2}}, g)
+	if err := l.Init(nil); err != nil {
+		t.Fatal(err)
+	}
+	hold := make(chan struct{})
+	serve := func(l *listen.Listener) {
+		go l.Serve(func(_ string, c net.Conn) error {
+			<-hold
+			return c.Close()
+		})
+	}
+	serve(l)
+	dial := func() {
+		c, err := net.Dial("tcp", l.Address())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		connect := wire.AppendConnect(nil, &wire.Connect{Version: wire.V5, CleanStart: true})
+		_, _ = c.Write(connect) // who is refused may be gone already
+	}
+	dial()
+	brokertest.WaitFor(t, "the first", func() bool { return g.Totals().Accepted == 1 })
+	next := listen.New(listen.Config{ID: "l", Bound: l.Release(), Policy: l.Policy(), After: l}, g)
+	if err := next.Init(nil); err != nil {
+		t.Fatal(err)
+	}
+	l = next
+	serve(l)
+	dial()
+	brokertest.WaitFor(t, "the second", func() bool { return g.Totals().Accepted == 2 })
+	dial()
+	brokertest.WaitFor(t, "the refusal", func() bool { return g.Totals().Refused[listen.RefusedMaxConnections] == 1 })
+	close(hold)
+	brokertest.WaitFor(t, "the end of all", func() bool { return g.Totals().Connections == 0 })
+	for range 2 {
+		dial()
+	}
+	brokertest.WaitFor(t, "two more", func() bool { return g.Totals().Accepted == 4 })
+	l.Close(nil)
 }
