@@ -57,6 +57,7 @@ type Broker struct {
 	server   *mqtt.Server
 	sampler  *statsd.Sampler
 	stats    *statsd.Server
+	pusher   *statsd.Pusher // nil: there is no StatsD server
 
 	reread func() (Config, error) // reads the configuration again; nil: only what it names is read
 	level  *slog.LevelVar         // of log, nil if it cannot be changed
@@ -157,6 +158,7 @@ func (b *Broker) Start(ctx context.Context) error {
 	}
 	b.run, b.cancel = context.WithCancel(context.Background())
 	b.running.Go(func() { _ = b.sampler.Run(b.run) })
+	b.startReports()
 	for _, e := range b.endpoints {
 		b.watch(b.run, e)
 	}

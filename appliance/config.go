@@ -8,7 +8,7 @@ import (
 
 // Config is everything a person can set about one broker. Start from
 // [DefaultConfig] or [LoadConfig]: the zero value is not valid. A Config is a
-// plain value; copies share the slices in it. edgebroker.example.yml, see
+// plain value; copies share the slices and maps in it. edgebroker.example.yml, see
 // [ExampleConfig], says of every key when to change it.
 type Config struct {
 	Listeners []ListenerConfig `yaml:"listeners"`
@@ -19,6 +19,8 @@ type Config struct {
 	Retained  RetainedConfig   `yaml:"retained"`
 	Storage   StorageConfig    `yaml:"storage"`
 	Events    EventsConfig     `yaml:"events"`
+	Sys       SysConfig        `yaml:"sys"`
+	Statsd    StatsdConfig     `yaml:"statsd"`
 	Log       LogConfig        `yaml:"log"`
 }
 
@@ -215,6 +217,8 @@ func DefaultConfig() Config {
 		Storage:  defaultStorage(),
 		Access:   defaultAccess(),
 		Events:   EventsConfig{Queue: 1024},
+		Sys:      SysConfig{Interval: 10 * time.Second},
+		Statsd:   defaultStatsd(),
 		Log:      LogConfig{Level: slog.LevelInfo, Format: LogText},
 	}
 }

@@ -12,7 +12,7 @@ import (
 
 // metric is one Prometheus metric made from a Snapshot.
 type metric struct {
-	desc *prometheus.Desc
+	desc description
 	kind prometheus.ValueType
 	// samples calls emit once for each combination of label values.
 	samples func(s *Snapshot, emit func(value float64, labels ...string))
@@ -75,8 +75,16 @@ func isWord(s string) bool {
 	return s != "" && len(s) <= 64
 }
 
-func describe(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("edgebroker_"+name, help, labels, nil)
+// description is how a metric is called.
+type description struct {
+	*prometheus.Desc
+	name   string // without the prefix edgebroker_
+	help   string
+	labels []string
+}
+
+func describe(name, help string, labels ...string) description {
+	return description{prometheus.NewDesc("edgebroker_"+name, help, labels, nil), name, help, labels}
 }
 
 // metricTable lists the broker's metrics.
@@ -119,11 +127,23 @@ func metricTable() []metric {
 		gauge("queued_bytes", "Payload of the messages that wait for a client.", func(s *Snapshot) float64 { return float64(s.Queued.Bytes) }),
 		gauge("inflight_messages", "Messages sent and not yet acknowledged.", func(s *Snapshot) float64 { return float64(s.Queued.Inflight) }),
 
+		gauge("outbound_bytes", "Bytes sent on connections that the network has not taken yet.", func(s *Snapshot) float64 { return float64(s.Outbound.Bytes) }),
+		counter("sessions_expired_total", "MQTT sessions that ended because their client did not come back in time.", func(s *Snapshot) uint64 { return s.Sessions.Expired }),
+		gauge("sockets_open", "Sockets of clients that are open, those included that have not finished CONNECT.", func(s *Snapshot) float64 { return float64(s.Connections.Sockets) }),
+		counter("sockets_opened_total", "Sockets of clients that were taken.", func(s *Snapshot) uint64 { return s.Connections.Opened }),
+
+		counter("push_datagrams_total", "Datagrams handed to the network for a StatsD server.", func(s *Snapshot) uint64 { return s.Push.Datagrams }),
+		counter("push_dropped_datagrams_total", "Datagrams that could not be sent to a StatsD server; what they counted goes with later ones.", func(s *Snapshot) uint64 { return s.Push.Dropped }),
+
 		gauge("event_listeners", "Listeners on the event bus.", func(s *Snapshot) float64 { return float64(s.Events.Listeners) }),
 		counter("events_published_total", "Events offered while somebody listened.", func(s *Snapshot) uint64 { return s.Events.Published }),
 		counter("events_dropped_total", "Events lost because a listener was too slow.", func(s *Snapshot) uint64 { return s.Events.Dropped }),
 	}
 }
+
+// allMetrics lists what Prometheus scrapes and what is pushed to StatsD, but for
+// the histogram.
+func allMetrics() []metric { return append(metricTable(), storageTable()...) }
 
 // collector collects the broker's metrics. Each scrape reads one Snapshot, so
 // that its numbers belong together; between scrapes it costs nothing.
@@ -136,7 +156,7 @@ type collector struct {
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, m := range c.table {
-		ch <- m.desc
+		ch <- m.desc.Desc
 	}
 	ch <- c.syncs
 }
@@ -146,7 +166,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	s := c.read()
 	for _, m := range c.table {
 		m.samples(&s, func(value float64, labels ...string) {
-			ch <- prometheus.MustNewConstMetric(m.desc, m.kind, value, labels...)
+			ch <- prometheus.MustNewConstMetric(m.desc.Desc, m.kind, value, labels...)
 		})
 	}
 	if h := syncTimes(c.syncs, &s); h != nil {
@@ -158,7 +178,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 // the process, with reg. read is called once per scrape, by any goroutine.
 func newMetrics(reg prometheus.Registerer, read func() Snapshot) {
 	reg.MustRegister(
-		&collector{read: read, table: append(metricTable(), storageTable()...), syncs: syncHistogram()},
+		&collector{read: read, table: allMetrics(), syncs: syncHistogram()},
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
