@@ -52,6 +52,7 @@ func TestStatsdPush(t *testing.T) {
 	}
 	defer server.Close()
 	cfg := config(t)
+	cfg.Storage.Directory = t.TempDir() // the last report comes when the store is closed
 	cfg.Statsd = appliance.StatsdConfig{Address: "udp://" + server.LocalAddr().String(), Interval: time.Second, Prefix: "eb",
 		Tags: statsd.TagsDogStatsD, Labels: map[string]string{"site": "plant 1"}}
 	b := start(t, cfg)

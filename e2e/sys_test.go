@@ -63,7 +63,7 @@ func sysValues(t *testing.T, addr string) map[string]string {
 	pub.Publish("a", "x", 1, false) // mosquitto does not count retained ones
 	c := brokertest.Dial(t, addr, brokertest.Clean(wire.V311, "watch")).AutoAck()
 	c.Subscribe(0, "$SYS/#")
-	values, deadline := make(map[string]string), time.Now().Add(brokertest.Patience / 4)
+	values, deadline := make(map[string]string), time.Now().Add(brokertest.Patience/4)
 	for values["$SYS/broker/publish/messages/received"] != "1" || values["$SYS/broker/publish/bytes/received"] != "1" || values["$SYS/broker/clients/maximum"] != "2" || values["$SYS/broker/load/connections/1min"] == "0.00" {
 		d := c.ExpectPublish()
 		values[string(d.Topic)] = string(d.Payload)

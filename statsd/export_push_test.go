@@ -7,9 +7,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Push makes p report now.
-func (p *Pusher) Push() { p.push() }
-
 // Look makes p find out where the server is, if it is time, and wait for the
 // answer.
 func (p *Pusher) Look(ctx context.Context) {

@@ -31,6 +31,7 @@ type Pusher struct {
 	report  *reporter
 	target  target
 	failing bool // that has been logged
+	well    int  // reports since that went without failure
 
 	datagrams, dropped atomic.Uint64
 }
@@ -64,19 +65,20 @@ func (p *Pusher) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			p.push()
+			p.Push()
 			return nil
 		case found := <-p.target.found():
 			p.target.adopt(found)
 		case <-tick.C:
-			p.push()
+			p.Push()
 			p.target.look(ctx)
 		}
 	}
 }
 
-// push sends one report.
-func (p *Pusher) push() {
+// Push reports now. It is what Run does every interval, for whoever does not let
+// it run.
+func (p *Pusher) Push() {
 	s := p.read()
 	units := p.report.units(&s)
 	var failed error
@@ -99,13 +101,22 @@ func (p *Pusher) push() {
 	p.note(failed)
 }
 
+// steady is how many reports must go well before that is believed: by UDP, where
+// every second datagram to nobody fails, single ones mean nothing.
+const steady = 3
+
 // note logs the first failure of several, and that it is over.
 func (p *Pusher) note(err error) {
-	switch failing := err != nil; {
-	case failing && !p.failing:
-		p.opts.Log.Warn("the StatsD server cannot be reached; what is counted meanwhile is reported later", "address", p.opts.Address, "error", err)
-	case !failing && p.failing:
+	if err != nil {
+		p.well = 0
+		if !p.failing {
+			p.failing = true
+			p.opts.Log.Warn("the StatsD server cannot be reached; what is counted meanwhile is reported later", "address", p.opts.Address, "error", err)
+		}
+		return
+	}
+	if p.well++; p.failing && p.well >= steady {
+		p.failing = false
 		p.opts.Log.Info("the StatsD server can be reached again", "address", p.opts.Address)
 	}
-	p.failing = err != nil
 }

@@ -36,7 +36,7 @@ func ParsePushAddress(address string) (network, where string, err error) {
 	}
 	where, ok := strings.CutPrefix(address, "udp://")
 	if !ok {
-		return "", "", errors.New("it begins with neither udp:// nor unixgram:")
+		return "", "", errors.New("it begins neither with unixgram: nor with udp://HOST")
 	}
 	host, port, err := net.SplitHostPort(where)
 	if err != nil || host == "" {
@@ -209,8 +209,15 @@ func (t *udpTarget) look(ctx context.Context) {
 		if err != nil || len(ips) == 0 {
 			return // the next report says that it cannot be sent, or goes where the last one went
 		}
+		best := ips[0].Unmap()
+		for _, ip := range ips { // most servers listen on IPv4 only, and nobody answers who could be tried
+			if ip = ip.Unmap(); ip.Is4() {
+				best = ip
+				break
+			}
+		}
 		select {
-		case t.answers <- netip.AddrPortFrom(ips[0].Unmap(), t.port):
+		case t.answers <- netip.AddrPortFrom(best, t.port):
 		case <-ctx.Done():
 		}
 	}()

@@ -3,6 +3,7 @@ package statsd_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"maps"
 	"math"
 	"net"
@@ -12,6 +13,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -345,6 +348,25 @@ func TestPushUnix(t *testing.T) {
 	}
 }
 
+// A server that is away is worth two lines of log, however often it is tried.
+func TestPushLog(t *testing.T) {
+	var log strings.Builder
+	p := newPusher(t, statsd.PushOptions{Log: slog.New(slog.NewTextHandler(&log, nil))}, statsd.Snapshot{}, func() statsd.Snapshot { return statsd.Snapshot{} })
+	tries := 0
+	p.SetSend(func([]byte) error {
+		if tries++; tries < 20 && tries%2 == 0 { // as UDP does
+			return errors.New("connection refused")
+		}
+		return nil
+	})
+	for range 30 {
+		p.Push()
+	}
+	if got := log.String(); strings.Count(got, "\n") != 2 || !strings.Contains(got, "connection refused") || !strings.Contains(got, "again") {
+		t.Errorf("the log:\n%s", got)
+	}
+}
+
 // A name is looked up beside: a resolver that hangs holds up no report, ends by
 // itself, and is asked again after failures only.
 func TestPushLookup(t *testing.T) {
@@ -365,7 +387,7 @@ func TestPushLookup(t *testing.T) {
 		if asked == 1 {
 			return nil, errors.New("no such host")
 		}
-		return []netip.Addr{netip.MustParseAddr("::ffff:127.0.0.1")}, nil
+		return []netip.Addr{netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("::ffff:127.0.0.1")}, nil
 	})
 	s.Received.QoS0 = 3
 	p.Look(t.Context())
@@ -389,26 +411,39 @@ func TestPushLookup(t *testing.T) {
 
 func TestPushRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var s statsd.Snapshot
-		p := newPusher(t, statsd.PushOptions{Interval: 10 * time.Second}, s, func() statsd.Snapshot { return s })
+		var received atomic.Uint64
+		p := newPusher(t, statsd.PushOptions{Interval: 10 * time.Second}, statsd.Snapshot{}, func() statsd.Snapshot {
+			return statsd.Snapshot{Received: statsd.Traffic{QoS2: received.Load()}}
+		})
+		var mu sync.Mutex // guards c
 		c := newCollector()
-		p.SetSend(func(d []byte) error { c.take(t, string(d)); return nil })
+		p.SetSend(func(d []byte) error {
+			mu.Lock()
+			defer mu.Unlock()
+			c.take(t, string(d))
+			return nil
+		})
+		got := func() float64 {
+			mu.Lock()
+			defer mu.Unlock()
+			return c.counters["publish_received.2"]
+		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- p.Run(ctx) }()
 		for i := range 3 {
-			s.Received.QoS2++
+			received.Add(1)
 			time.Sleep(10*time.Second + time.Millisecond)
 			synctest.Wait()
-			if got := c.counters["publish_received.2"]; got != float64(i+1) {
-				t.Errorf("%v after %d intervals", got, i+1)
+			if n := got(); n != float64(i+1) {
+				t.Errorf("%v after %d intervals", n, i+1)
 			}
 		}
-		s.Received.QoS2 += 4
+		received.Add(4)
 		synctest.Wait()
 		cancel()
-		if err := <-done; err != nil || c.counters["publish_received.2"] != 7 {
-			t.Errorf("the last report: %v, %v", c.counters["publish_received.2"], err)
+		if err := <-done; err != nil || got() != 7 {
+			t.Errorf("the last report: %v, %v", got(), err)
 		}
 	})
 }

@@ -127,7 +127,7 @@ func TestSysTreeChanges(t *testing.T) {
 	})
 }
 
-// block replaces or returns what stands between two marks of MONITORING.md.
+// block compares what stands between two marks of docs/MONITORING.md.
 func block(t *testing.T, name, want string) {
 	t.Helper()
 	const path = "../docs/MONITORING.md"
