@@ -64,6 +64,7 @@ type Broker struct {
 	recorder *recorder.Recorder // nil: off
 	sampler  *statsd.Sampler
 	stats    *statsd.Server
+	pusher   *statsd.Pusher // nil: there is no StatsD server
 
 	reread func() (Config, error) // reads the configuration again; nil: only what it names is read
 	level  *slog.LevelVar         // of log, nil if it cannot be changed
@@ -178,6 +179,7 @@ func (b *Broker) Start(ctx context.Context) error {
 	}
 	b.running.Go(func() { _ = b.accessWatcher().run(b.run) })
 	b.running.Go(func() { b.recordLosses(b.run) })
+	b.startReports()
 	for _, e := range b.endpoints {
 		b.watch(b.run, e)
 	}

@@ -8,7 +8,7 @@ import (
 
 // Config is everything a person can set about one broker. Start from
 // [DefaultConfig] or [LoadConfig]: the zero value is not valid. A Config is a
-// plain value; copies share the slices in it. edgebroker.example.yml, see
+// plain value; copies share the slices and maps in it. edgebroker.example.yml, see
 // [ExampleConfig], says of every key when to change it.
 type Config struct {
 	Listeners []ListenerConfig `yaml:"listeners"`
@@ -20,6 +20,8 @@ type Config struct {
 	Retained  RetainedConfig   `yaml:"retained"`
 	Storage   StorageConfig    `yaml:"storage"`
 	Events    EventsConfig     `yaml:"events"`
+	Sys       SysConfig        `yaml:"sys"`
+	Statsd    StatsdConfig     `yaml:"statsd"`
 	Log       LogConfig        `yaml:"log"`
 }
 
@@ -217,6 +219,8 @@ func DefaultConfig() Config {
 		Storage:  defaultStorage(),
 		Access:   defaultAccess(),
 		Events:   EventsConfig{Queue: 1024, Recorder: RecorderConfig{MaxBytes: 16 * MiB}},
+		Sys:      SysConfig{Interval: 10 * time.Second},
+		Statsd:   defaultStatsd(),
 		Log:      LogConfig{Level: slog.LevelInfo, Format: LogText},
 	}
 }

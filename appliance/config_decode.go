@@ -60,6 +60,8 @@ func (d *configDecoder) into(path string, n ast.Node, v reflect.Value) {
 		d.intoStruct(path, n, v)
 	case reflect.Slice:
 		d.intoSlice(path, n, v)
+	case reflect.Map:
+		d.intoTexts(path, n, v)
 	case reflect.Pointer:
 		p := reflect.New(v.Type().Elem())
 		d.into(path, n, p.Elem())
@@ -138,6 +140,42 @@ func (d *configDecoder) intoSlice(path string, n ast.Node, v reflect.Value) {
 		d.into(fmt.Sprintf("%s[%d]", path, i), item, list.Index(i))
 	}
 	v.Set(list)
+}
+
+// intoTexts decodes a mapping whose keys are the user's own.
+func (d *configDecoder) intoTexts(path string, n ast.Node, v reflect.Value) {
+	if _, ok := n.(*ast.NullNode); ok { // every key commented out
+		return
+	}
+	m, ok := n.(*ast.MappingNode)
+	if !ok {
+		d.unusable(path, n, describeNode(n)+" where keys belong; write \"key: value\" lines")
+		return
+	}
+	if len(m.Values) > maxListEntries {
+		d.unusable(path, n, fmt.Sprintf("there are %d keys; %d is the most", len(m.Values), maxListEntries))
+		return
+	}
+	texts := reflect.MakeMap(v.Type())
+	first := map[string]int{}
+	for _, entry := range m.Values {
+		key, ok := d.key(path, entry.Key)
+		if !ok {
+			continue
+		}
+		item := fmt.Sprintf("%s[%s]", path, key)
+		if line := first[key]; line > 0 {
+			d.problem(nodeStart(entry.Key), item, fmt.Sprintf("key repeated, it is on line %d already; keep one", line))
+			continue
+		}
+		first[key] = nodeStart(entry.Key).Line
+		text := reflect.New(v.Type().Elem()).Elem()
+		d.into(item, entry.Value, text)
+		texts.SetMapIndex(reflect.ValueOf(key), text)
+	}
+	if texts.Len() > 0 {
+		v.Set(texts)
+	}
 }
 
 func (d *configDecoder) intoBasic(path string, n ast.Node, v reflect.Value) {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -103,6 +104,16 @@ func configText(v reflect.Value) string {
 			items[i] = configText(v.Index(i))
 		}
 		return "[" + strings.Join(items, ", ") + "]"
+	case reflect.Map:
+		if v.Len() == 0 {
+			return ""
+		}
+		var items []string
+		for _, key := range v.MapKeys() {
+			items = append(items, configText(key)+": "+configText(v.MapIndex(key)))
+		}
+		slices.Sort(items)
+		return "{" + strings.Join(items, ", ") + "}"
 	case reflect.Struct:
 		var fields []string
 		for i := range v.NumField() {

@@ -31,6 +31,8 @@ func TestDiff(t *testing.T) {
 		"an empty list for none": {func(c *Config) { c.Access.Rules = []string{} }, nil},
 		"a list of what has keys": {func(c *Config) { c.Sessions.Classes = []SessionClass{{Clients: "p*", MaxQueuedMessages: 5}} },
 			[]string{"sessions.classes:  -> [{clients: p*, max_queued_messages: 5}]"}},
+		"a map": {func(c *Config) { c.Statsd.Labels = map[string]string{"site": "x", "line": "1,2"} },
+			[]string{`statsd.labels:  -> {line: "1,2", site: x}`}},
 		"what hides":        {func(c *Config) { c.Access.Passwords = "/a\x1b[2J" }, []string{`access.passwords:  -> "/a\x1b[2J"`}},
 		"a kind of text":    {func(c *Config) { c.Access.Certificates = auth.CommonName }, []string{"access.certificates:  -> cn"}},
 		"a pointer":         {func(c *Config) { c.Listeners[0].AllowAnonymous = &yes }, []string{"listeners[local].allow_anonymous:  -> true"}},
@@ -114,6 +116,9 @@ func each(v reflect.Value, f func(change func(reflect.Value))) {
 					v.SetString("x")
 				case reflect.Slice:
 					v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+				case reflect.Map:
+					v.Set(reflect.MakeMap(v.Type()))
+					v.SetMapIndex(reflect.ValueOf("x"), reflect.ValueOf("y"))
 				case reflect.Pointer:
 					v.Set(reflect.New(v.Type().Elem()))
 				default:

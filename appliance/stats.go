@@ -16,31 +16,40 @@ func (b *Broker) Stats() statsd.Snapshot {
 	if !b.assembled() {
 		return statsd.Snapshot{Version: b.version, Storage: statsd.Storage{State: statsd.StorageNone}}
 	}
+	return b.snapshot(b.listening(), b.certificateStats())
+}
+
+// snapshot is Stats when the parts exist. It takes no lock of b.
+func (b *Broker) snapshot(listening []statsd.Listener, certificates []statsd.Certificate) statsd.Snapshot {
 	t, g, s := b.relay.Totals(), b.gate.Totals(), b.sessions.Counters()
 	snap := statsd.Snapshot{
 		Version:      b.version,
-		Listeners:    b.listening(),
+		Listeners:    listening,
 		ClientCount:  int64(s.Connected),
 		MessageCount: t.Received.Messages() + t.Own.Messages(),
 		Connections: statsd.Connections{
 			Current: int64(s.Connected), Maximum: int64(s.MaxConnected), Total: s.Connections,
-			Refused: sum(g.Refused) + b.access.Refused() + s.Refused,
+			Refused: sum(g.Refused) + b.access.Refused() + s.Refused, Sockets: int64(g.Connections), Opened: g.Accepted,
 		},
-		Sessions:       statsd.Sessions{Total: int64(t.Sessions), Connected: int64(t.Connected), Kept: int64(t.Sessions - t.Connected)},
+		Sessions:       statsd.Sessions{Total: int64(t.Sessions), Connected: int64(t.Connected), Kept: int64(t.Sessions - t.Connected), Expired: t.Expired},
 		Subscriptions:  statsd.Subscriptions{Total: int64(t.Subs), Shared: int64(t.Shared)},
 		Retained:       statsd.Store{Messages: int64(t.Retained), Bytes: t.RetainedB},
 		Received:       traffic(t.Received, g.Traffic.PacketsIn, g.Traffic.BytesIn),
 		Sent:           traffic(t.Sent, g.Traffic.PacketsOut, g.Traffic.BytesOut),
 		Dropped:        statsd.Dropped{Total: sum(t.Dropped), ByReason: t.Dropped},
 		Queued:         statsd.Queued{Messages: int64(t.Queued), Bytes: t.QueuedB, Inflight: int64(t.Inflight)},
+		Outbound:       statsd.Outbound{Packets: int64(g.Waiting.Packets), Bytes: int64(g.Waiting.Bytes)},
 		Events:         statsd.EventStats{Published: b.bus.Published(), Dropped: b.bus.Dropped(), Listeners: b.listenersOfEvents()},
 		Storage:        b.storageStats(),
-		Certificates:   b.certificateStats(),
+		Certificates:   certificates,
 		Budget:         b.budgetStats(g, t),
 		Disconnections: s.Disconnections,
 		Refusals: refusals(g.Refused, map[string]uint64{
 			"connect": b.access.Refused() + s.Refused, "publish": t.Refused, "subscribe": b.access.Denied(), "publish_rate": t.Slowed,
 		}),
+	}
+	if b.pusher != nil {
+		snap.Push = b.pusher.Stats()
 	}
 	b.sampler.Fill(&snap)
 	return snap

@@ -104,9 +104,18 @@ type Totals struct {
 	Accepted        uint64            // sockets taken since start, refused ones not included
 	Refused         map[string]uint64 // sockets turned away since start, by Refused word
 	Traffic         Traffic           // since start
+	Waiting         Waiting           // for the kernels of all connections
 
 	InputBytes, OutboundBytes int64  // memory for frames that have not come whole, and for what waits to be sent
 	Evicted                   uint64 // connections ended while memory was short, since start
+}
+
+// Waiting is what has been sent on connections and not been taken by the kernel.
+type Waiting struct {
+	Bytes int
+	// Packets is how many were appended since a connection's buffer was empty
+	// last: those that wait, and those before them that have left since.
+	Packets uint64
 }
 
 // NewGate returns a gate without connections. It starts nothing.
@@ -275,6 +284,7 @@ func (g *Gate) Totals() Totals {
 	}
 	for c := range g.conns {
 		t.Traffic.add(c.Traffic())
+		c.addWaiting(&t.Waiting)
 	}
 	return t
 }

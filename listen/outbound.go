@@ -19,6 +19,7 @@ type outbound struct {
 	room       chan struct{} // closed when the reader may go on; nil if it does not wait
 
 	packets, bytes uint64 // appended and taken by the kernel, in total
+	behind         uint64 // what packets was when nothing waited last
 
 	held    atomic.Int64 // bytes of memory that all batches take, detached ones included
 	charged int64        // of these, bytes that the gate knows of
@@ -79,6 +80,9 @@ func (o *outbound) putBack(b *batch) {
 func (o *outbound) took(n int) {
 	o.pending -= n
 	o.bytes += uint64(n)
+	if o.pending == 0 {
+		o.behind = o.packets
+	}
 }
 
 // kill drops what waits and refuses more.
@@ -133,6 +137,15 @@ func (c *Conn) Pending() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.out.pending
+}
+
+func (c *Conn) addWaiting(w *Waiting) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.out.pending > 0 {
+		w.Bytes += c.out.pending
+		w.Packets += c.out.packets - c.out.behind
+	}
 }
 
 func (c *Conn) appendLocked(p []byte) bool {

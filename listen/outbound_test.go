@@ -184,6 +184,9 @@ func TestConnStalledPeer(t *testing.T) {
 			if pending == 0 || pending > n*len(frame) {
 				t.Fatalf("%d bytes pending of %d sent", pending, n*len(frame))
 			}
+			if w := r.gate.Totals().Waiting; w.Bytes != pending || w.Packets < uint64(pending/len(frame)) || w.Packets > n {
+				t.Errorf("%+v wait, of %d frames and %d bytes pending", w, n, pending)
+			}
 			told.Store(0)
 			other.Send(frame)
 			other.Flush()
@@ -199,6 +202,9 @@ func TestConnStalledPeer(t *testing.T) {
 				}
 			}
 			awaitQuiet(t, conn)
+			if w := r.gate.Totals().Waiting; w != (Waiting{}) {
+				t.Errorf("%+v wait when all was read", w)
+			}
 			if told.Load() < 2 {
 				t.Errorf("Writable called %d times, want one call below low water and one at the end", told.Load())
 			}

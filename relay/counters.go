@@ -70,7 +70,8 @@ type Totals struct {
 	Slowed    uint64            // how often a client has come to the limit of its Rate
 	Sessions  int               // connected or kept
 	Connected int
-	Subs      int // subscriptions, shared ones included
+	Expired   uint64 // sessions that have ended because their clients did not come back in time
+	Subs      int    // subscriptions, shared ones included
 	Shared    int
 	Retained  int
 	RetainedB int64 // bytes of retained messages

@@ -24,13 +24,15 @@ type Relay struct {
 	subs     subscriptions
 	routes   routes
 	retained retained
+	system   retained // what the broker says of itself, without bounds: see Tell
 
 	own         traffic // published by the broker itself, wills included
 	dropped     [dropReasons]atomic.Uint64
 	losses      ledger
 	refused     atomic.Uint64
-	queuedBytes atomic.Int64 // of all sessions, unacknowledged messages included
-	stuffed     atomic.Int64 // sessions whose queues are at a limit
+	expired     atomic.Uint64 // sessions whose client did not come back in time
+	queuedBytes atomic.Int64  // of all sessions, unacknowledged messages included
+	stuffed     atomic.Int64  // sessions whose queues are at a limit
 	shed        shed
 	closed      atomic.Bool
 
@@ -67,6 +69,7 @@ func New(cfg Config, store Store, bus *events.Bus, log *slog.Logger) *Relay {
 	r.cfg.Store(&cfg)
 	r.routes = routes{subs: &r.subs, limit: cfg.RouteCacheEntries, byName: make(map[string]*route)}
 	r.retained = retained{maxCount: cfg.MaxRetained, maxBytes: cfg.MaxRetainedBytes, now: r.now}
+	r.system = retained{now: r.now}
 	if store != nil {
 		r.offset, r.subs.level = store.Clock(), store.Level
 		r.setRetained, r.retained.replaced = r.recordRetained, r.replaced
@@ -283,7 +286,7 @@ func (p *Port) leave(e End) {
 		}
 	}
 	if keep && timed && expiry != never {
-		s.expiring = time.AfterFunc(time.Duration(expiry)*time.Second, func() { r.remove(s, p.serial) })
+		s.expiring = time.AfterFunc(time.Duration(expiry)*time.Second, func() { r.expire(s, p.serial) })
 	}
 	s.mu.Unlock()
 
@@ -332,8 +335,8 @@ func (s *Session) dropWillLocked() {
 }
 
 // remove takes s out of the sessions and ends it, if it has no connection and
-// has had none since the Port whose serial is last.
-func (r *Relay) remove(s *Session, last uint64) {
+// has had none since the Port whose serial is last. It reports whether it did.
+func (r *Relay) remove(s *Session, last uint64) bool {
 	r.mu.Lock()
 	s.mu.Lock()
 	gone := r.sessions[s.id] == s && s.port == nil && s.opened == last
@@ -345,6 +348,14 @@ func (r *Relay) remove(s *Session, last uint64) {
 	r.mu.Unlock()
 	if gone {
 		s.end()
+	}
+	return gone
+}
+
+// expire is remove for a session whose time has passed.
+func (r *Relay) expire(s *Session, last uint64) {
+	if r.remove(s, last) {
+		r.expired.Add(1)
 	}
 }
 

@@ -119,7 +119,7 @@ func (s *Session) startTimersLocked() {
 	now, last := s.relay.now(), s.opened
 	if expiry := s.expiry.Load(); expiry != never {
 		left := time.Duration(expiry)*time.Second - (now - s.detached)
-		s.expiring = time.AfterFunc(max(0, left), func() { s.relay.remove(s, last) })
+		s.expiring = time.AfterFunc(max(0, left), func() { s.relay.expire(s, last) })
 	}
 	if s.will != nil {
 		s.willing = time.AfterFunc(max(0, s.willDue-now), func() { s.publishDelayed(last) })

@@ -176,12 +176,16 @@ func (p *Port) sendRetained(sub *Subscription) (visited int, owned bool) {
 	if sub.ID != 0 {
 		ids = []uint32{sub.ID}
 	}
-	visited = p.relay.retained.match(sub.Filter, func(m *Message) {
+	send := func(m *Message) {
 		if !s.mayReceive(m.Topic) {
 			return
 		}
 		s.pushLocked(delivery{msg: m, ids: ids, qos: min(m.QoS, sub.QoS), retain: true})
-	})
+	}
+	visited = p.relay.retained.match(sub.Filter, send)
+	if strings.HasPrefix(sub.Filter, SystemRoot) {
+		visited += p.relay.system.match(sub.Filter, send)
+	}
 	s.pumpLocked()
 	return visited, true
 }

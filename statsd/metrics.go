@@ -12,7 +12,7 @@ import (
 
 // metric is one Prometheus metric made from a Snapshot.
 type metric struct {
-	desc *prometheus.Desc
+	desc description
 	kind prometheus.ValueType
 	// samples calls emit once for each combination of label values.
 	samples func(s *Snapshot, emit func(value float64, labels ...string))
@@ -75,8 +75,16 @@ func isWord(s string) bool {
 	return s != "" && len(s) <= 64
 }
 
-func describe(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("edgebroker_"+name, help, labels, nil)
+// description is how a metric is called.
+type description struct {
+	*prometheus.Desc
+	name   string // without the prefix edgebroker_
+	help   string
+	labels []string
+}
+
+func describe(name, help string, labels ...string) description {
+	return description{prometheus.NewDesc("edgebroker_"+name, help, labels, nil), name, help, labels}
 }
 
 // metricTable lists the broker's metrics.
@@ -124,15 +132,26 @@ func metricTable() []metric {
 		gauge("memory_used_bytes", "Memory in use of the budget: what is alive of the heap, and stacks.", func(s *Snapshot) float64 { return float64(s.Budget.Used) }),
 		gauge("memory_used_maximum_bytes", "Most memory in use of the budget since the start.", func(s *Snapshot) float64 { return float64(s.Budget.Most) }),
 		gauge("memory_pressure", "How short memory is: 0 calm, 1 guarded, 2 shedding, 3 severe.", func(s *Snapshot) float64 { return float64(s.Budget.Pressure) }),
-		gauge("outbound_bytes", "Memory for what waits in connections to be sent.", func(s *Snapshot) float64 { return float64(s.Budget.Outbound) }),
-		gauge("input_bytes", "Memory for packets that have not arrived whole.", func(s *Snapshot) float64 { return float64(s.Budget.Input) }),
+		gauge("memory_outbound_bytes", "Memory for what waits in connections to be sent.", func(s *Snapshot) float64 { return float64(s.Budget.Outbound) }),
+		gauge("memory_input_bytes", "Memory for packets that have not arrived whole.", func(s *Snapshot) float64 { return float64(s.Budget.Input) }),
 		byWord("what", "memory_shed_total", "What was given up for lack of memory.", func(s *Snapshot) map[string]uint64 { return s.Budget.Shed }),
+		gauge("outbound_bytes", "Bytes sent on connections that the network has not taken yet.", func(s *Snapshot) float64 { return float64(s.Outbound.Bytes) }),
+		counter("sessions_expired_total", "MQTT sessions that ended because their client did not come back in time.", func(s *Snapshot) uint64 { return s.Sessions.Expired }),
+		gauge("sockets_open", "Sockets of clients that are open, those included that have not finished CONNECT.", func(s *Snapshot) float64 { return float64(s.Connections.Sockets) }),
+		counter("sockets_opened_total", "Sockets of clients that were taken.", func(s *Snapshot) uint64 { return s.Connections.Opened }),
+
+		counter("push_datagrams_total", "Datagrams handed to the network for a StatsD server.", func(s *Snapshot) uint64 { return s.Push.Datagrams }),
+		counter("push_dropped_datagrams_total", "Datagrams that could not be sent to a StatsD server; what they counted goes with later ones.", func(s *Snapshot) uint64 { return s.Push.Dropped }),
 
 		gauge("event_listeners", "Listeners on the event bus.", func(s *Snapshot) float64 { return float64(s.Events.Listeners) }),
 		counter("events_published_total", "Events offered while somebody listened.", func(s *Snapshot) uint64 { return s.Events.Published }),
 		counter("events_dropped_total", "Events lost because a listener was too slow.", func(s *Snapshot) uint64 { return s.Events.Dropped }),
 	}
 }
+
+// allMetrics lists what Prometheus scrapes and what is pushed to StatsD, but for
+// the histogram.
+func allMetrics() []metric { return append(metricTable(), storageTable()...) }
 
 // collector collects the broker's metrics. Each scrape reads one Snapshot, so
 // that its numbers belong together; between scrapes it costs nothing.
@@ -145,7 +164,7 @@ type collector struct {
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, m := range c.table {
-		ch <- m.desc
+		ch <- m.desc.Desc
 	}
 	ch <- c.syncs
 }
@@ -155,7 +174,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	s := c.read()
 	for _, m := range c.table {
 		m.samples(&s, func(value float64, labels ...string) {
-			ch <- prometheus.MustNewConstMetric(m.desc, m.kind, value, labels...)
+			ch <- prometheus.MustNewConstMetric(m.desc.Desc, m.kind, value, labels...)
 		})
 	}
 	if h := syncTimes(c.syncs, &s); h != nil {
@@ -167,7 +186,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 // the process, with reg. read is called once per scrape, by any goroutine.
 func newMetrics(reg prometheus.Registerer, read func() Snapshot) {
 	reg.MustRegister(
-		&collector{read: read, table: append(metricTable(), storageTable()...), syncs: syncHistogram()},
+		&collector{read: read, table: allMetrics(), syncs: syncHistogram()},
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)

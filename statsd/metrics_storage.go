@@ -70,7 +70,7 @@ func storageTable() []metric {
 
 // syncHistogram describes how long syncs take.
 func syncHistogram() *prometheus.Desc {
-	return describe("journal_sync_seconds", "How long the disk takes to make a write stable.")
+	return describe("journal_sync_seconds", "How long the disk takes to make a write stable.").Desc
 }
 
 // syncTimes is the histogram of s, and nil without a store.

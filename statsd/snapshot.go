@@ -35,11 +35,13 @@ type Snapshot struct {
 	Sent          Traffic       `json:"sent"`     // to clients
 	Dropped       Dropped       `json:"dropped"`
 	Queued        Queued        `json:"queued"`
+	Outbound      Outbound      `json:"outbound"`
 	Rates         Rates         `json:"rates"`
 	Storage       Storage       `json:"storage"` // on disk
 	Memory        Memory        `json:"memory"`
 	Budget        Budget        `json:"budget"` // of memory
 	Events        EventStats    `json:"events"`
+	Push          PushStats     `json:"push"` // to a StatsD server
 
 	// Disconnections counts ended connections by reason word.
 	Disconnections map[string]uint64 `json:"disconnections"`
@@ -67,13 +69,16 @@ type Connections struct {
 	Maximum int64  `json:"maximum"` // most at one time since start
 	Total   uint64 `json:"total"`   // accepted since start: CONNECT was answered with success
 	Refused uint64 `json:"refused"` // turned away since start
+	Sockets int64  `json:"sockets"` // open now, those included that have not finished CONNECT
+	Opened  uint64 `json:"opened"`  // sockets taken since start
 }
 
 // Sessions counts MQTT sessions.
 type Sessions struct {
-	Total     int64 `json:"total"`
-	Connected int64 `json:"connected"` // with a client attached
-	Kept      int64 `json:"kept"`      // waiting for their client to come back
+	Total     int64  `json:"total"`
+	Connected int64  `json:"connected"` // with a client attached
+	Kept      int64  `json:"kept"`      // waiting for their client to come back
+	Expired   uint64 `json:"expired"`   // since start: their client did not come back in time
 }
 
 // Subscriptions counts subscriptions of all sessions.
@@ -110,6 +115,18 @@ type Queued struct {
 	Messages int64 `json:"messages"`
 	Bytes    int64 `json:"bytes"`    // memory charged for them, as in Store, unacknowledged ones included
 	Inflight int64 `json:"inflight"` // sent, not yet acknowledged
+}
+
+// Outbound is what was sent on connections and not taken by the network yet.
+type Outbound struct {
+	Packets int64 `json:"packets"` // since the connection had nothing to write last
+	Bytes   int64 `json:"bytes"`
+}
+
+// PushStats counts what went to a StatsD server since start.
+type PushStats struct {
+	Datagrams uint64 `json:"datagrams"` // handed to the network
+	Dropped   uint64 `json:"dropped"`   // could not be; what they counted goes with later ones
 }
 
 // Memory is what the process uses.

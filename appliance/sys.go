@@ -1,0 +1,73 @@
+package appliance
+
+import (
+	"context"
+	"time"
+
+	"github.com/synthetism/edgebroker/relay"
+	"github.com/synthetism/edgebroker/statsd"
+)
+
+// startReports begins to say what the broker counts to those who do not ask: by
+// $SYS and to a StatsD server. Nobody is served yet.
+func (b *Broker) startReports() {
+	first := b.snapshot(nil, nil)
+	if every := b.conf().Sys.Interval; every > 0 {
+		tree := statsd.NewSysTree(&first, time.Now())
+		b.tellSys(tree)
+		b.running.Go(func() { b.runSys(tree, every) })
+	}
+	if b.conf().Sys.Clients {
+		b.tellClients()
+	}
+	c := b.conf().Statsd
+	if c.Address == "" {
+		return
+	}
+	pusher, err := statsd.NewPusher(statsd.PushOptions{Address: c.Address, Interval: c.Interval, Prefix: c.Prefix, Tags: c.Tags,
+		Labels: c.Labels, Log: b.log.With("component", "statsd")}, &first, func() statsd.Snapshot { return b.snapshot(nil, b.certificateStats()) })
+	if err != nil {
+		panic("statsd.address: " + err.Error()) // it has been validated
+	}
+	b.pusher = pusher
+	b.running.Go(func() { _ = pusher.Run(b.run) })
+}
+
+// runSys renews the values of $SYS/broker until the broker stops.
+func (b *Broker) runSys(tree *statsd.SysTree, every time.Duration) {
+	for wait(b.run, untilNext(time.Now(), every)) {
+		b.tellSys(tree)
+	}
+}
+
+func (b *Broker) tellSys(tree *statsd.SysTree) {
+	s := b.snapshot(nil, nil)
+	values := tree.Update(&s, time.Now())
+	own := make([]relay.Own, len(values))
+	for i, v := range values {
+		own[i] = relay.Own{Topic: v.Topic, Payload: []byte(v.Value), Retain: true}
+	}
+	b.relay.Tell(own)
+}
+
+// untilNext is how long it is to the next multiple of every on the clock, and
+// at least half of every, also if the clock has been set.
+func untilNext(now time.Time, every time.Duration) time.Duration {
+	left := every - time.Duration(now.UnixNano()%int64(every))
+	if left < every/2 {
+		left += every
+	}
+	return left
+}
+
+// wait waits for d and reports whether ctx has not ended by then.
+func wait(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
