@@ -87,7 +87,18 @@ func TestBursts(t *testing.T) {
 		}
 		wg.Wait()
 		sub.acknowledges(got)
-		sub.settle()
+		for timeout := time.After(patience); ; { // PUBREL comes in the link's own time, too
+			sub.settle()
+			info, _, _ := b.Session("sub")
+			if info.Inflight == 0 && info.Queued == 0 {
+				break
+			}
+			select {
+			case <-sub.link.arrived:
+			case <-timeout:
+				t.Fatalf("round %d: never settled: %+v", round, info)
+			}
+		}
 		for _, p := range pubs {
 			for _, a := range p.take() {
 				if a.kind == wire.PUBREC {

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
@@ -223,7 +224,7 @@ func disconnectError(address string, d *paho.Disconnect) error {
 
 // broken words the end of a connection that came without a DISCONNECT.
 func (m *mqttConn) broken(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
+	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
 		return fmt.Errorf("broker %s closed the connection without a reason", m.address)
 	}
 	return fmt.Errorf("connection to broker %s: %w", m.address, err)
