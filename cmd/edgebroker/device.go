@@ -75,24 +75,34 @@ func listCommand(e *env, name string) *cli.Command {
 	}
 }
 
-func addDevice(e *env, c *cli.Context) error {
-	args, err := e.positionals(c, 1, 1, "the name of the device")
+// enrolled is what every change of devices begins with: their names, at most so
+// many of them or, if that is -1, any number, and the home and the authority
+// that they belong to.
+func enrolled(e *env, c *cli.Context, most int) (names []string, h home, ca *certs.Authority, err error) {
+	names, err = e.positionals(c, 1, most, "the name of the device")
 	if err != nil {
-		return err
+		return nil, h, nil, err
 	}
-	name := args[0]
-	if err := deviceName(name); err != nil {
-		return usageError(commandPath(c), "%v", err)
+	for _, name := range names {
+		if err := deviceName(name); err != nil {
+			return nil, h, nil, usageError(commandPath(c), "%v", err)
+		}
 	}
 	dir, err := filepath.Abs(c.Path("dir"))
 	if err != nil {
-		return err
+		return nil, h, nil, err
 	}
-	h := home{dir}
-	ca, err := h.authority()
+	h = home{dir}
+	ca, err = h.authority()
+	return names, h, ca, err
+}
+
+func addDevice(e *env, c *cli.Context) error {
+	names, h, ca, err := enrolled(e, c, 1)
 	if err != nil {
 		return err
 	}
+	name := names[0]
 	groups := distinct(append([]string{devicesGroup}, c.StringSlice("group")...))
 	if err := h.unknown(name); err != nil {
 		return err

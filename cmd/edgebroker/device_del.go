@@ -19,21 +19,7 @@ import (
 )
 
 func deleteDevices(e *env, c *cli.Context) error {
-	names, err := e.positionals(c, 1, -1, "the name of the device")
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		if err := deviceName(name); err != nil {
-			return usageError(commandPath(c), "%v", err)
-		}
-	}
-	dir, err := filepath.Abs(c.Path("dir"))
-	if err != nil {
-		return err
-	}
-	h := home{dir}
-	ca, err := h.authority()
+	names, h, ca, err := enrolled(e, c, -1)
 	if err != nil {
 		return err
 	}

@@ -122,23 +122,11 @@ func listDevices(e *env, c *cli.Context) error {
 // renewDevice makes a certificate for the key that a device has. The one before
 // is kept beside it, so that it can be revoked as well.
 func renewDevice(e *env, c *cli.Context) error {
-	args, err := e.positionals(c, 1, 1, "the name of the device")
+	names, h, ca, err := enrolled(e, c, 1)
 	if err != nil {
 		return err
 	}
-	name := args[0]
-	if err := deviceName(name); err != nil {
-		return usageError(commandPath(c), "%v", err)
-	}
-	dir, err := filepath.Abs(c.Path("dir"))
-	if err != nil {
-		return err
-	}
-	h := home{dir}
-	ca, err := h.authority()
-	if err != nil {
-		return err
-	}
+	name := names[0]
 	old, err := certs.ReadCertificate(h.deviceCertificate(name))
 	if err != nil {
 		return noDevice(name, err)
