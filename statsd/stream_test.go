@@ -235,7 +235,7 @@ func TestAnswerToAStalledReader(t *testing.T) {
 	for i := range 5000 {
 		clients = append(clients, statsd.Client{ID: fmt.Sprint(i)})
 	}
-	r := start(t, newFakeBackend(clients...), statsd.Options{}, func(s *statsd.Server) { s.SetTiming(time.Second, time.Hour) })
+	r := start(t, newFakeBackend(clients...), statsd.Options{}, func(s *statsd.Server) { s.SetTiming(3*time.Second, time.Hour) })
 	dialStream(t, r.path, "/v1/clients") // reads one buffer of more than a megabyte
 	if !strings.Contains(stacks(), "statsd.writeJSON") {
 		t.Fatal("the answer is not stuck: the test does not test")
