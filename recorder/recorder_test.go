@@ -62,10 +62,13 @@ func TestRecorderIsARing(t *testing.T) {
 				r := open(t, dir, small)
 				defer func() { r.Close() }()
 				var model []uint64 // recorded, and not lost in a crash
-				next := uint64(1)
-				for range rapid.IntRange(1, 12).Draw(t, "steps") {
+				next, cut := uint64(1), false
+				steps := rapid.IntRange(1, 10).Draw(t, "steps")
+				for i := range steps {
+					added := false
 					switch step := rapid.IntRange(0, 9).Draw(t, "step"); {
 					case step < 6:
+						added = true
 						for range rapid.IntRange(1, 60).Draw(t, "events") {
 							r.Add(drop(next, rapid.IntRange(0, 900).Draw(t, "size")))
 							model = append(model, next)
@@ -93,7 +96,11 @@ func TestRecorderIsARing(t *testing.T) {
 							t.Fatal(err)
 						}
 						model = model[:len(model)-gone]
+						cut = true
 						r = open(t, dir, small)
+					}
+					if added && i < steps-1 {
+						continue // to look takes longest
 					}
 					got, _ := numbers(t, r, Query{})
 					if len(got) > len(model) || !slices.Equal(got, model[len(model)-len(got):]) {
@@ -103,7 +110,7 @@ func TestRecorderIsARing(t *testing.T) {
 					if s.Bytes > small+flushBytes+2000 || s.Lost > 0 {
 						t.Fatalf("%+v", s)
 					}
-					if room := small - small/segments - flushBytes; len(got) < len(model) && s.Bytes < int64(room) {
+					if room := small - small/segments - flushBytes; len(got) < len(model) && s.Bytes < int64(room) && !cut {
 						t.Fatalf("%d of %d are left in %d bytes", len(got), len(model), s.Bytes)
 					}
 				}
