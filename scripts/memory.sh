@@ -61,7 +61,7 @@ status=0
 for store in "${stores[@]}"; do
 	if [ -n "$store" ]; then echo "state is stored:"; else echo "state is in memory:"; fi
 	code=0
-	"$tmp/flood" --broker "$broker" $store "${arguments[@]}" || code=$?
+	"$tmp/flood" --broker "$broker" ${store:+"$store"} "${arguments[@]}" || code=$?
 	[ "$code" -le 1 ] || exit 2
 	[ "$code" -eq 0 ] || status=1
 done
