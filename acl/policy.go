@@ -111,6 +111,14 @@ func New(rules []Rule) (*Policy, error) {
 	return p, nil
 }
 
+// Size is how many rules there are. Nil has none.
+func (p *Policy) Size() int {
+	if p == nil {
+		return 0
+	}
+	return len(p.rules)
+}
+
 // Rules is a copy of the policy's rules.
 func (p *Policy) Rules() []Rule {
 	rules := slices.Clone(p.rules)

@@ -53,8 +53,7 @@ type accessFiles struct {
 	sources []namedSource      // in the order in which they are asked
 	policy  *acl.Policy        // nil: everything is allowed
 	users   *auth.PasswordFile // nil: there is none
-	rules   int
-	stamps  map[string]stamp // of what is to be watched, from before it was read
+	stamps  map[string]stamp   // of what is to be watched, from before it was read
 	close   func()
 }
 
@@ -104,7 +103,6 @@ func (c AccessConfig) load(g guards, before []auth.Source) (_ *accessFiles, err 
 		if a.policy, err = acl.Load(c.Rules...); err != nil {
 			return nil, fmt.Errorf("access.rules: %w", err)
 		}
-		a.rules = len(a.policy.Rules())
 	}
 	return a, nil
 }

@@ -97,6 +97,13 @@ const (
 	stopping
 )
 
+// runs reports whether the broker has started and is not stopping.
+func (b *Broker) runs() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.state == started
+}
+
 // Option changes how New makes a Broker.
 type Option func(*Broker)
 

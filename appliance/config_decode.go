@@ -73,13 +73,22 @@ func (d *configDecoder) into(path string, n ast.Node, v reflect.Value) {
 	}
 }
 
-func (d *configDecoder) intoStruct(path string, n ast.Node, v reflect.Value) {
+// mapping is the keys of n; nil if there are none.
+func (d *configDecoder) mapping(path string, n ast.Node) *ast.MappingNode {
 	if _, ok := n.(*ast.NullNode); ok { // every key commented out
-		return
+		return nil
 	}
 	m, ok := n.(*ast.MappingNode)
 	if !ok {
 		d.unusable(path, n, describeNode(n)+" where keys belong; write \"key: value\" lines")
+		return nil
+	}
+	return m
+}
+
+func (d *configDecoder) intoStruct(path string, n ast.Node, v reflect.Value) {
+	m := d.mapping(path, n)
+	if m == nil {
 		return
 	}
 	fields := map[string]int{}
@@ -144,12 +153,8 @@ func (d *configDecoder) intoSlice(path string, n ast.Node, v reflect.Value) {
 
 // intoTexts decodes a mapping whose keys are the user's own.
 func (d *configDecoder) intoTexts(path string, n ast.Node, v reflect.Value) {
-	if _, ok := n.(*ast.NullNode); ok { // every key commented out
-		return
-	}
-	m, ok := n.(*ast.MappingNode)
-	if !ok {
-		d.unusable(path, n, describeNode(n)+" where keys belong; write \"key: value\" lines")
+	m := d.mapping(path, n)
+	if m == nil {
 		return
 	}
 	if len(m.Values) > maxListEntries {

@@ -27,6 +27,11 @@ const ProxyUnix = "unix"
 
 var mqttVersions = []wire.Version{wire.V31, wire.V311, wire.V5}
 
+// allows reports whether v may be spoken where a listener names these versions.
+func allows(named []MQTTVersion, v wire.Version) bool {
+	return len(named) == 0 || slices.Contains(named, MQTTVersion(v.String()))
+}
+
 // policy is what l asks of its clients besides who they are. All of it can
 // change while the listener is open. l must be valid.
 func (l ListenerConfig) policy() listen.Policy {

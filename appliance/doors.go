@@ -1,7 +1,6 @@
 package appliance
 
 import (
-	"slices"
 	"time"
 
 	"github.com/synthetism/edgebroker/certs"
@@ -43,7 +42,7 @@ func (b *Broker) stands(m hooks.Member) bool {
 	switch {
 	case !ok:
 		return true
-	case len(d.versions) > 0 && !slices.Contains(d.versions, MQTTVersion(m.Version.String())):
+	case !allows(d.versions, m.Version):
 		return false
 	case d.certs == nil, !all.since.IsZero() && m.Accepted.After(all.since) && m.Accepted.After(d.certs.Since()):
 		return true

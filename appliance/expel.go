@@ -24,7 +24,7 @@ var lost = map[auth.Difference]string{
 // would, or if that cannot be known without what it has shown.
 func (c *change) expels(m hooks.Member) string {
 	name := m.Subject.Listener
-	if c.endpoints.closing()[name] {
+	if c.endpoints.closing[name] {
 		return "listener " + name + " is gone, or is another one now"
 	}
 	i := slices.IndexFunc(c.cfg.Listeners, func(l ListenerConfig) bool { return l.Name == name })
@@ -36,7 +36,7 @@ func (c *change) expels(m hooks.Member) string {
 		source = "" // of the program, under the same name
 	}
 	switch {
-	case len(l.MQTTVersions) > 0 && !slices.Contains(l.MQTTVersions, MQTTVersion(m.Version.String())):
+	case !allows(l.MQTTVersions, m.Version):
 		return fmt.Sprintf("listener %s does not allow MQTT %v any more", name, m.Version)
 	case m.Identity.Name == "" && m.Identity.Source == "" && !c.rules.Anonymous[name]:
 		return "listener " + name + " lets nobody in any more who does not say who they are"

@@ -103,10 +103,7 @@ type Message struct {
 // Publish publishes m as the broker itself, also to topics that begin with $.
 // It returns when every session that must keep m has it.
 func (b *Broker) Publish(ctx context.Context, m Message) error {
-	b.mu.Lock()
-	running := b.state == started
-	b.mu.Unlock()
-	if !running {
+	if !b.runs() {
 		return fmt.Errorf("publish to %q: %w: it is not running", m.Topic, ErrState)
 	}
 	expiry, err := expirySeconds(m.Expiry)

@@ -68,10 +68,7 @@ func (b *Broker) reload(read func() (Config, error), how scope) (ReloadReport, e
 	try := how == attempt
 	b.reloading.Lock()
 	defer b.reloading.Unlock()
-	b.mu.Lock()
-	running := b.state == started
-	b.mu.Unlock()
-	if !running {
+	if !b.runs() {
 		return ReloadReport{}, fmt.Errorf("reload: %w: the broker does not run", ErrState)
 	}
 	c, err := b.planReload(read, how)
@@ -102,7 +99,7 @@ func (b *Broker) planReload(read func() (Config, error), how scope) (_ *change, 
 			return nil, err
 		}
 	}
-	c.report.Changes = append([]statsd.Change{}, b.conf().diff(c.cfg)...) // empty, not nil, for JSON
+	c.report.Changes = append([]statsd.Change{}, c.before.diff(c.cfg)...) // empty, not nil, for JSON
 	if err := b.explain(c.report.Changes); err != nil {
 		return nil, err
 	}
@@ -117,7 +114,7 @@ func (b *Broker) planReload(read func() (Config, error), how scope) (_ *change, 
 	}
 	c.rules = b.rulesOf(c.cfg, c.files)
 	c.policies = acl.Compare(c.was.policy, c.files.policy)
-	c.report.Users, c.report.Rules = c.files.users.Size(), c.files.rules
+	c.report.Users, c.report.Rules = c.files.users.Size(), c.files.policy.Size()
 	if try {
 		c.judge(b.sessions.Members(), false)
 	}
@@ -158,7 +155,6 @@ func (b *Broker) limit(c Config) {
 // connections, which expel ends, except where their listener does.
 func (c *change) judge(clients []hooks.Member, expel bool) {
 	slices.SortFunc(clients, func(a, b hooks.Member) int { return cmp.Compare(a.ID, b.ID) })
-	closing := c.endpoints.closing()
 	var stay []hooks.Member
 	for _, m := range clients {
 		why := c.expels(m)
@@ -168,7 +164,7 @@ func (c *change) judge(clients []hooks.Member, expel bool) {
 		}
 		c.report.Disconnected++
 		c.note(statsd.AffectedClient{ID: m.ID, Why: why, Disconnected: true})
-		if expel && !closing[m.Subject.Listener] {
+		if expel && !c.endpoints.closing[m.Subject.Listener] {
 			m.Expel()
 		}
 	}

@@ -66,8 +66,8 @@ func TestAccessIsWatchedBesideBrokenCertificates(t *testing.T) {
 	for range 3 {
 		w.look()
 	}
-	if b.files.rules != 2 {
-		t.Errorf("%d rules are in force, want 2", b.files.rules)
+	if b.files.policy.Size() != 2 {
+		t.Errorf("%d rules are in force, want 2", b.files.policy.Size())
 	}
 	if _, err := b.Reload(t.Context()); err == nil {
 		t.Error("a reload took the broken certificate")

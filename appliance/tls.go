@@ -45,10 +45,7 @@ func newCertificates(l ListenerConfig, report func(certs.Report)) *certs.Source 
 func (b *Broker) ReloadCertificates() error {
 	b.reloading.Lock()
 	defer b.reloading.Unlock()
-	b.mu.Lock()
-	running := b.state == started
-	b.mu.Unlock()
-	if !running {
+	if !b.runs() {
 		return nil
 	}
 	var errs []error

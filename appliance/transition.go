@@ -21,10 +21,11 @@ import (
 // when it is carried out. In between the addresses that are new are bound, and
 // nobody is served there.
 type transition struct {
-	b     *Broker
-	next  []place     // in the order of the new configuration
-	over  []*endpoint // of those that there are: the ones that end
-	aside []*endpoint // of over: the ones whose sockets are closed already, because they were in the way
+	b       *Broker
+	next    []place         // in the order of the new configuration
+	over    []*endpoint     // of those that there are: the ones that end
+	aside   []*endpoint     // of over: the ones whose sockets are closed already, because they were in the way
+	closing map[string]bool // listeners whose clients cannot stay
 }
 
 // place is one listener of the new configuration.
@@ -104,6 +105,7 @@ func (t *transition) match(listeners []ListenerConfig) {
 			taken[p.takes] = true
 		}
 	}
+	t.closing = t.doomed()
 }
 
 // check reads the certificates that p needs.
@@ -222,9 +224,9 @@ func (b *Broker) serve(e *endpoint) {
 	b.server.Listeners.Serve(e.cfg.Name, b.server.EstablishConnection)
 }
 
-// closing is the listeners whose clients cannot stay: those that are gone, and
+// doomed are the listeners whose clients cannot stay: those that are gone, and
 // those that are somewhere else or speak something else now.
-func (t *transition) closing() map[string]bool {
+func (t *transition) doomed() map[string]bool {
 	names := make(map[string]bool)
 	for _, e := range t.over {
 		names[e.cfg.Name] = !slices.ContainsFunc(t.next, func(p place) bool {
@@ -271,9 +273,8 @@ func (t *transition) carryOut() {
 		e.listen.Close(nil)
 		e.unwatch()
 	}
-	closing := t.closing()
 	for _, c := range t.b.gate.Conns() {
-		if closing[c.Listener()] {
+		if t.closing[c.Listener()] {
 			c.Kick(wire.AdministrativeAction, listen.EndListenerClosed)
 		}
 	}

@@ -243,7 +243,7 @@ func TestAccessIsWatched(t *testing.T) {
 			for range 5 {
 				w.look()
 			}
-			return b.files.rules
+			return b.files.policy.Size()
 		}
 		want := func(rules int) {
 			t.Helper()
