@@ -72,9 +72,9 @@ func New(t Type, source string, data any) Event {
 	return Event{ID: xid.NewWithTime(now).String(), Type: t, Source: source, Time: now, Data: data}
 }
 
-// timeLayout is RFC 3339 in UTC with all nine digits, so that timestamps have
+// TimeLayout is RFC 3339 in UTC with all nine digits, so that timestamps have
 // one width and sort as text.
-const timeLayout = "2006-01-02T15:04:05.000000000Z"
+const TimeLayout = "2006-01-02T15:04:05.000000000Z"
 
 // eventSize is about what an event takes besides what its data points to.
 const eventSize = 256
@@ -96,7 +96,7 @@ func (e Event) MarshalJSON() ([]byte, error) {
 		Source string `json:"source"`
 		Time   string `json:"timestamp"`
 		Data   any    `json:"data"`
-	}{e.ID, e.Type, e.Source, e.Time.UTC().Format(timeLayout), e.Data})
+	}{e.ID, e.Type, e.Source, e.Time.UTC().Format(TimeLayout), e.Data})
 }
 
 // UnmarshalJSON decodes what MarshalJSON wrote. Data of a built-in type

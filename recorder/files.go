@@ -1,6 +1,7 @@
 package recorder
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -64,12 +65,7 @@ func listFiles(dir string) ([]file, error) {
 		}
 		list = append(list, file{filepath.Join(dir, e.Name()), number, info.Size()})
 	}
-	slices.SortFunc(list, func(a, b file) int {
-		if a.number < b.number {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(list, func(a, b file) int { return cmp.Compare(a.number, b.number) })
 	return list, nil
 }
 
@@ -153,13 +149,7 @@ func (f *files) shrink() {
 	}
 }
 
-func (f *files) parts() ([]part, error) {
-	list := make([]part, len(f.list))
-	for i, file := range f.list {
-		list[i] = file
-	}
-	return list, nil
-}
+func (f *files) parts() []part { return partsOf(f.list) }
 
 // open reads f up to the size that it had.
 func (f file) open() (io.ReadCloser, error) {

@@ -37,12 +37,15 @@ func (m *memory) append(lines []byte) error {
 	return nil
 }
 
-func (m *memory) parts() ([]part, error) {
-	list := make([]part, len(m.list))
-	for i, p := range m.list {
-		list[i] = p
+func (m *memory) parts() []part { return partsOf(m.list) }
+
+// partsOf is list as parts, in a slice of its own.
+func partsOf[P part](list []P) []part {
+	parts := make([]part, len(list))
+	for i, p := range list {
+		parts[i] = p
 	}
-	return list, nil
+	return parts
 }
 
 func (m *memory) bytes() int64 { return m.size }

@@ -25,11 +25,8 @@ type Query struct {
 func (r *Recorder) Read(ctx context.Context, q Query, fn func(events.Event) error) (damaged int, err error) {
 	r.mu.Lock()
 	r.flushLocked()
-	list, err := r.lines.parts()
+	list := r.lines.parts()
 	r.mu.Unlock()
-	if err != nil {
-		return 0, err
-	}
 	return q.read(ctx, list, fn)
 }
 
@@ -40,11 +37,7 @@ func ReadDirectory(ctx context.Context, dir string, q Query, fn func(events.Even
 	if err != nil {
 		return 0, err
 	}
-	parts := make([]part, len(list))
-	for i, f := range list {
-		parts[i] = f
-	}
-	return q.read(ctx, parts, fn)
+	return q.read(ctx, partsOf(list), fn)
 }
 
 func (q Query) read(ctx context.Context, list []part, fn func(events.Event) error) (damaged int, err error) {
@@ -119,22 +112,20 @@ func readLine(in *bufio.Reader) ([]byte, error) {
 	}
 }
 
-// timeLayout is that of events, whose texts sort as their times do.
-const timeLayout = "2006-01-02T15:04:05.000000000Z"
-
+// stamp is t as events write it: such texts sort as their times do.
 func stamp(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
-	return t.UTC().Format(timeLayout)
+	return t.UTC().Format(events.TimeLayout)
 }
 
 // timestamp finds an event's time in its line. Quotes within strings are escaped,
 // so the key cannot be part of one.
 func timestamp(line []byte) (string, bool) {
 	_, rest, ok := bytes.Cut(line, []byte(`,"timestamp":"`))
-	if !ok || len(rest) < len(timeLayout) {
+	if !ok || len(rest) < len(events.TimeLayout) {
 		return "", false
 	}
-	return string(rest[:len(timeLayout)]), true
+	return string(rest[:len(events.TimeLayout)]), true
 }

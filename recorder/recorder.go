@@ -59,7 +59,7 @@ type medium interface {
 	append(lines []byte) error
 	// parts are what there is, the oldest first. What is appended later is not
 	// in them.
-	parts() ([]part, error)
+	parts() []part
 	bytes() int64
 	close() error
 }

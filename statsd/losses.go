@@ -1,9 +1,9 @@
 package statsd
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -19,18 +19,7 @@ type Loss struct {
 // SortLosses sorts a list by count, the most first.
 func SortLosses(list []Loss) {
 	slices.SortFunc(list, func(a, b Loss) int {
-		if a.Count != b.Count {
-			if a.Count > b.Count {
-				return -1
-			}
-			return 1
-		}
-		for _, c := range []int{strings.Compare(a.Client, b.Client), strings.Compare(a.Topic, b.Topic), strings.Compare(a.Reason, b.Reason)} {
-			if c != 0 {
-				return c
-			}
-		}
-		return 0
+		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Client, b.Client), cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Reason, b.Reason))
 	})
 }
 
