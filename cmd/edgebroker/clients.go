@@ -29,7 +29,7 @@ edgebroker clients list --sort queued --top 10`,
 				Flags: append([]cli.Flag{
 					outputFlag("table", "json", "jsonl"),
 					&cli.StringFlag{Name: "sort", Value: statsd.DefaultOrder, Usage: "order by `NAME`: " + strings.Join(statsd.ClientOrders(), ", ")},
-					&cli.IntFlag{Name: "top", DefaultText: "all", Usage: "list the first `N` only"},
+					topFlag(),
 				}, controlFlags()...),
 				Action: func(c *cli.Context) error { return listClients(e, c) },
 			},
@@ -63,9 +63,9 @@ func listClients(e *env, c *cli.Context) error {
 	if !slices.Contains(statsd.ClientOrders(), order) {
 		return usageError("clients list", "--sort %q is unknown; there is %s", order, strings.Join(statsd.ClientOrders(), ", "))
 	}
-	top := c.Int("top")
-	if top < 0 || c.IsSet("top") && top == 0 {
-		return usageError("clients list", "--top %d is not positive", top)
+	top, err := topOf(c)
+	if err != nil {
+		return err
 	}
 	daemon, err := openControl(c)
 	if err != nil {

@@ -29,12 +29,9 @@ to are not lost to anybody and not in it. What is recorded is complete up to ten
 seconds ago; docs/EVENTS.md says what each reason means.`,
 		Flags: append([]cli.Flag{
 			outputFlag("table", "json", "jsonl"),
-			&cli.StringFlag{Name: "since", Usage: "since `TIME`: so long ago (2h, 3d), a time of today (14:05), or a date and time"},
-			&cli.StringFlag{Name: "until", Usage: "until `TIME`"},
-			&cli.PathFlag{Name: "data", Usage: "what a broker has recorded that need not run, from the folder `DIR` of its state", TakesFile: true},
 			&cli.StringFlag{Name: "client", Usage: "only those of the client `ID`"},
-			&cli.IntFlag{Name: "top", DefaultText: "all", Usage: "list the first `N` only"},
-		}, controlFlags()...),
+			topFlag(),
+		}, append(pastFlags(), controlFlags()...)...),
 		Action: func(c *cli.Context) error { return runDrops(e, c) },
 	}
 }
@@ -47,9 +44,9 @@ func runDrops(e *env, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	top := c.Int("top")
-	if top < 0 || c.IsSet("top") && top == 0 {
-		return usageError("drops", "--top %d is not positive", top)
+	top, err := topOf(c)
+	if err != nil {
+		return err
 	}
 	list, err := losses(e, c)
 	if err != nil {

@@ -34,7 +34,8 @@ id, type, source, timestamp and data.`,
 			&cli.StringFlag{Name: "client", Usage: "only events of the client `ID`"},
 			&cli.StringFlag{Name: "topic", Usage: "only messages and drops on topics that match `FILTER`"},
 			&cli.IntFlag{Name: "count", Aliases: []string{"n"}, DefaultText: "no end", Usage: "stop after `N` events"},
-		}, append(historyFlags(), controlFlags()...)...),
+			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "with --since: go on with what happens then"},
+		}, append(pastFlags(), controlFlags()...)...),
 		Action: func(c *cli.Context) error { return runEvents(e, c) },
 	}
 }

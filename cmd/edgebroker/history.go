@@ -16,12 +16,11 @@ import (
 	"github.com/synthetism/edgebroker/wire"
 )
 
-// historyFlags ask for events of the past.
-func historyFlags() []cli.Flag {
+// pastFlags ask for what the flight recorder has.
+func pastFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "since", Usage: "begin with the events recorded since `TIME`: so long ago (2h, 3d), a time of today (14:05), or a date and time (2026-03-01T14:05:00Z)"},
-		&cli.StringFlag{Name: "until", Usage: "end with the events recorded until `TIME`"},
-		&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "with --since: go on with what happens then"},
+		&cli.StringFlag{Name: "since", Usage: "begin with what was recorded since `TIME`: so long ago (2h, 3d), a time of today (14:05), or a date and time (2026-03-01T14:05:00Z)"},
+		&cli.StringFlag{Name: "until", Usage: "end with what was recorded until `TIME`"},
 		&cli.PathFlag{Name: "data", Usage: "read what a broker has recorded that need not run, from the folder `DIR` of its state", TakesFile: true},
 	}
 }

@@ -30,6 +30,20 @@ func outputFormat(c *cli.Context, formats ...string) (string, error) {
 	return got, nil
 }
 
+// topFlag is --top, which shortens a list.
+func topFlag() cli.Flag {
+	return &cli.IntFlag{Name: "top", DefaultText: "all", Usage: "list the first `N` only"}
+}
+
+// topOf is what --top says, 0 if it is not given.
+func topOf(c *cli.Context) (int, error) {
+	top := c.Int("top")
+	if top < 0 || c.IsSet("top") && top == 0 {
+		return 0, usageError(commandPath(c), "--top %d is not positive", top)
+	}
+	return top, nil
+}
+
 // isTerminal tells whether w shows text to a person who sees it change.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)

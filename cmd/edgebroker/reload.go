@@ -77,8 +77,12 @@ func writeReloaded(w io.Writer, r statsd.Reloaded) error {
 	}
 	_ = table.Flush() // to a string
 	fmt.Fprintf(&out, "%s, %s\n", things(r.Users, "user"), things(r.Rules, "rule"))
-	affected(&out, r, true, things(r.Disconnected, "client"), map[bool]string{true: "would be disconnected", false: "disconnected"}[r.DryRun])
-	affected(&out, r, false, things(r.Affected-r.Disconnected, "connected client"), "with other rights")
+	ended := "disconnected"
+	if r.DryRun {
+		ended = "would be disconnected"
+	}
+	affected(&out, r, true, r.Disconnected, "client", ended)
+	affected(&out, r, false, r.Affected-r.Disconnected, "connected client", "with other rights")
 	_, err := io.WriteString(w, out.String())
 	return err
 }
@@ -96,27 +100,28 @@ func changeWords(ch statsd.Change) string {
 	return words
 }
 
-// affected lists those clients of r that are, or are not, disconnected.
-func affected(out *strings.Builder, r statsd.Reloaded, disconnected bool, many, what string) {
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	n := 0
+// affected lists those clients of r that are, or are not, disconnected. There are
+// total of them, of which r may name a part.
+func affected(out *strings.Builder, r statsd.Reloaded, disconnected bool, total int, noun, what string) {
+	if total == 0 {
+		return
+	}
+	fmt.Fprintf(out, "%s %s", things(total, noun), what)
+	table, named := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0), 0
 	for _, c := range r.Clients {
 		if c.Disconnected != disconnected {
 			continue
 		}
-		if n++; n == 1 {
-			fmt.Fprintf(table, "%s %s:\n", many, what)
+		if named++; named == 1 {
+			fmt.Fprintln(out, ":")
 		}
 		fmt.Fprintf(table, "  %s\t%s\n", printable(c.ID), printable(c.Why))
 	}
-	total := r.Disconnected
-	if !disconnected {
-		total = r.Affected - r.Disconnected
-	}
-	if n == 0 && total > 0 {
-		fmt.Fprintf(table, "%s %s\n", many, what)
-	} else if n < total {
-		fmt.Fprintf(table, "  and %s more\n", count(total-n))
+	switch {
+	case named == 0:
+		fmt.Fprintln(out)
+	case named < total:
+		fmt.Fprintf(table, "  and %s more\n", count(total-named))
 	}
 	_ = table.Flush() // to a string
 }
