@@ -322,6 +322,28 @@ func TestSubscribeIsJudgedWithinBounds(t *testing.T) {
 	ann.ExpectMessage("open/7", "x")
 }
 
+// connackOver connects over a socket that is open, and is the answer.
+func connackOver(t *testing.T, nc net.Conn, c wire.Connect) wire.Connack {
+	t.Helper()
+	if _, err := nc.Write(wire.AppendConnect(nil, &c)); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 1024)
+	n, err := nc.Read(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, _, err := wire.Scan(b[:n], 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ack, err := wire.DecodeConnack(f, c.Version)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ack
+}
+
 // A certificate can say who a client is, to the rules and to whom a session
 // belongs; beside it a user name counts for nothing.
 func TestCertificatesAreIdentities(t *testing.T) {
@@ -348,23 +370,7 @@ allow user=viewer   subscribe  up/#
 					t.Fatal(err)
 				}
 				t.Cleanup(func() { nc.Close() })
-				if _, err := nc.Write(wire.AppendConnect(nil, &c)); err != nil {
-					t.Fatal(err)
-				}
-				b := make([]byte, 1024)
-				n, err := nc.Read(b)
-				if err != nil {
-					t.Fatal(err)
-				}
-				f, _, err := wire.Scan(b[:n], 0)
-				if err != nil {
-					t.Fatal(err)
-				}
-				ack, err := wire.DecodeConnack(f, c.Version)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return ack.Reason, nc
+				return connackOver(t, nc, c).Reason, nc
 			}
 			plain := brokertest.Clean(wire.V5, "p1")
 			got, _ := connect("pump-1", plain)

@@ -183,23 +183,7 @@ func testSources(t *testing.T, p *plantPKI, b *broker, want map[string][]string)
 // is refused.
 func takenFor(t *testing.T, b *broker, nc net.Conn, con wire.Connect) string {
 	t.Helper()
-	if _, err := nc.Write(wire.AppendConnect(nil, &con)); err != nil {
-		t.Fatal(err)
-	}
-	in := make([]byte, 1024)
-	n, err := nc.Read(in)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, _, err := wire.Scan(in[:n], 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ack, err := wire.DecodeConnack(f, con.Version)
-	switch {
-	case err != nil:
-		t.Fatal(err)
-	case ack.Reason != wire.Success:
+	if connackOver(t, nc, con).Reason != wire.Success {
 		return ""
 	}
 	if user := mustClient(t, b, con.ClientID).Username; user != "" {
