@@ -34,6 +34,17 @@ func (s *Session) enqueue(ds []delivery) (flush, taken bool) {
 	return s.pumpLocked() || any, true
 }
 
+// enter is enqueue for one that no publisher commits.
+func (s *Session) enter(d delivery) (flush, taken bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended.Load() {
+		return false, false
+	}
+	any := s.enterLocked(d)
+	return s.pumpLocked() || any, true
+}
+
 // pushLocked puts d at the end of the queue, making room as the policy says.
 // It reports whether it has sent anything to that end.
 func (s *Session) pushLocked(d delivery) (any bool) {
@@ -200,7 +211,7 @@ func (s *Session) pumpLocked() bool {
 		if !resend && s.queue.front().qos > 0 && s.window.current > 0 && s.window.bytes > s.relay.mayFly() {
 			break
 		}
-		if resend && s.catchingUpLocked(l) || !resend && s.heldLocked(s.queue.front()) {
+		if resend && s.catchingUpLocked(l) || !resend && (s.heldLocked(s.queue.front()) || s.enteringLocked(l, s.queue.front())) {
 			break
 		}
 		if w.waiting()+l.link.Pending() > limit {
@@ -331,6 +342,10 @@ func (s *Session) encodeLocked(w *writer, l *live, d *delivery, id uint16, dup b
 	o := out(l, d, dup, remaining)
 	if l.maxPacket > 0 && wire.PublishSize(&o) > l.maxPacket {
 		return false
+	}
+	if l.taker != nil {
+		s.giveLocked(w, l, d, id, dup, remaining)
+		return true
 	}
 	if l.aliases != nil {
 		l.aliases.put(&o, l.maxPacket)

@@ -86,20 +86,29 @@ func (s *Session) resume() {
 }
 
 // catchUpLocked makes what follows from an earlier connection wait until what
-// that has recorded is stored: a PUBREL, after which the client forgets. It
-// returns what is to be committed for that, nil if nothing follows.
+// that has recorded is stored: a PUBREL, after which the client forgets, and
+// what has entered. It returns what is to be committed for that, nil if nothing follows.
 func (s *Session) catchUpLocked() *commit {
 	s.catching = nil
 	if s.recorded.Load() == 0 {
 		return nil
 	}
+	c := &commit{relay: s.relay}
 	for i := range s.window.n {
 		if s.window.at(i).state == awaitPubcomp {
 			s.catching = &gate{logged: true}
-			return &commit{relay: s.relay, gates: []*gate{s.catching}}
+			c.gates = append(c.gates, s.catching)
+			break
 		}
 	}
-	return nil
+	if s.entry.gate != nil { // it may have been lifted in vain
+		s.entry.gate = &gate{logged: true}
+		c.gates = append(c.gates, s.entry.gate)
+	}
+	if len(c.gates) == 0 {
+		return nil
+	}
+	return c
 }
 
 // catchingUpLocked reports whether what was sent on an earlier connection must

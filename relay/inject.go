@@ -81,10 +81,11 @@ func (r *Relay) redispatch(d delivery, from *Session) bool {
 		if sub == nil {
 			return false
 		}
-		flush, taken := sub.session.enqueue([]delivery{sub.share(d.msg)})
+		flush, taken := sub.session.enter(sub.share(d.msg))
 		if flush {
 			sub.session.flush()
 		}
+		sub.session.commitEntered()
 		sub.session.commitChunks()
 		if taken {
 			return true

@@ -23,6 +23,10 @@ type Connect struct {
 	TopicAliasMaximum uint16
 	Will              *wire.Will
 
+	// Standing is for a part of the program: the session is kept whatever
+	// MaxSessionExpiry and MaxSessions say.
+	Standing bool
+
 	// Owner is who the client has proven to be, "" if nothing: no other owner
 	// gets the session as long as it is there.
 	Owner string
@@ -98,6 +102,7 @@ func (p *Port) Attach(link Link) {
 	if n := min(p.connect.TopicAliasMaximum, p.told.MaxTopicAlias); n > 0 && p.version == wire.V5 {
 		l.aliases = &aliases{limit: int(n)}
 	}
+	l.taker, _ = link.(Taker)
 	s.live.Store(l)
 	s.pumpLocked()
 }

@@ -208,7 +208,7 @@ func (p *publisher) finishFrames() {
 // they are. A 3.x frame gains a property length in v5, which may take another
 // byte of remaining length.
 func (l *live) plain(size int) bool {
-	return l.aliases == nil && (l.maxPacket == 0 || size+2 <= l.maxPacket)
+	return l.aliases == nil && l.taker == nil && (l.maxPacket == 0 || size+2 <= l.maxPacket)
 }
 
 // sendFrames appends the run's frames to a connected session's link.

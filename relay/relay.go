@@ -133,7 +133,7 @@ func (r *Relay) Close() {
 // have ended; Ports of one client identifier are opened one after the other.
 // The error is ErrSessions or ErrNotOwner, and then nothing has changed.
 func (r *Relay) Open(c Connect) (*Port, error) {
-	if limit := r.conf().MaxSessionExpiry; limit > 0 {
+	if limit := r.conf().MaxSessionExpiry; limit > 0 && !c.Standing {
 		c.Expiry = min(c.Expiry, uint32(min(limit/time.Second, never)))
 	}
 	p := &Port{connect: c, told: r.conf()}
@@ -145,7 +145,7 @@ func (r *Relay) Open(c Connect) (*Port, error) {
 		r.mu.Unlock()
 		return nil, ErrNotOwner
 	}
-	if most := r.conf().MaxSessions; s == nil && c.Expiry > 0 && most > 0 && len(r.sessions) >= most {
+	if most := r.conf().MaxSessions; s == nil && c.Expiry > 0 && !c.Standing && most > 0 && len(r.sessions) >= most {
 		r.mu.Unlock()
 		return nil, ErrSessions
 	}

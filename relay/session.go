@@ -47,6 +47,7 @@ type Session struct {
 	seen      uint64             // the greatest seq that has been sent, as recorded
 	unchecked uint64             // messages with a lower seq were let in under earlier rights; 0 if there are none
 	catching  *gate              // holds PUBRELs back at the beginning of a connection; nil if there are none
+	entry     entry              // holds back what no publisher commits
 	holding   bool               // pump stopped at a gate, whose lifting will resume it
 	inbound   map[uint16]inbound // QoS 2 identifiers received and not released [MQTT-4.3.3-10]
 	detached  time.Duration      // when its last connection ended
@@ -75,6 +76,7 @@ type live struct {
 	maxPacket int      // 0: no limit
 	window    int      // the client's Receive Maximum, capped
 	aliases   *aliases // nil if the client takes none
+	taker     Taker    // link, if it is one
 }
 
 // never is the session expiry interval that does not expire. [MQTT-3.1.2-11.2]

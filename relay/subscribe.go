@@ -155,6 +155,7 @@ func (p *Port) SendRetained(granted []Granted) {
 			return
 		}
 		n, ok := p.sendRetained(&g.Subscription)
+		s.commitEntered()
 		s.commitChunks()
 		if !ok {
 			return
@@ -180,7 +181,7 @@ func (p *Port) sendRetained(sub *Subscription) (visited int, owned bool) {
 		if !s.mayReceive(m.Topic) {
 			return
 		}
-		s.pushLocked(delivery{msg: m, ids: ids, qos: min(m.QoS, sub.QoS), retain: true})
+		s.enterLocked(delivery{msg: m, ids: ids, qos: min(m.QoS, sub.QoS), retain: true})
 	}
 	visited = p.relay.retained.match(sub.Filter, send)
 	if strings.HasPrefix(sub.Filter, SystemRoot) {

@@ -49,7 +49,7 @@ func (w *world) note(format string, args ...any) {
 func (w *world) fail(format string, args ...any) {
 	w.t.Helper()
 	w.stop()
-	w.t.Fatalf("seed %d: %s\nafter\n  %s", w.seed, fmt.Sprintf(format, args...), strings.Join(w.script, "\n  "))
+	w.t.Fatalf("seed %d: after\n  %s\n%s", w.seed, strings.Join(w.script, "\n  "), fmt.Sprintf(format, args...))
 }
 
 // newWorld starts a broker with devices on an empty disk. It is to be used in
@@ -57,6 +57,7 @@ func (w *world) fail(format string, args ...any) {
 func newWorld(t testing.TB, seed uint64, change func(*relay.Config, *store.Options)) *world {
 	w := &world{t: t, seed: seed, rng: seeded(seed), disk: faultdisk.New(seed), change: change,
 		unsure: make(map[string]bool), latest: make(map[string]map[string]int)}
+	w.disk.Unsteady()
 	for _, id := range []string{"a", "b", "c"} {
 		w.devices = append(w.devices, &device{world: w, id: id, subs: make(map[string]byte), unread: make(map[uint16]bool)})
 	}

@@ -81,6 +81,7 @@ func (d *Disk) Crash(rng *rand.Rand) *Disk {
 		}
 	}
 	after := New(rng.Uint64())
+	after.unsteady = d.unsteady
 	settled := map[*inode]*inode{}
 	for _, name := range sorted(names) {
 		node := names[name]
@@ -108,6 +109,7 @@ func (d *Disk) copy(kill bool) *Disk {
 	defer d.mu.Unlock()
 	d.gone = d.gone || kill
 	after := New(d.rng.Uint64())
+	after.unsteady = d.unsteady
 	nodes := map[*inode]*inode{}
 	same := func(n *inode) *inode {
 		if nodes[n] == nil {

@@ -1,8 +1,8 @@
 // Package faultdisk is a disk in memory that fails like a real one: power cuts
 // that lose, tear and reorder what was not synced, processes that die, writes
 // and syncs that fail, disks that fill up and reads that hit bad blocks. It is
-// deterministic: the same calls and the same seeds give the same disk. It is
-// for tests of package journal, and of what lies above.
+// deterministic, unless made Unsteady: the same calls and the same seeds give the
+// same disk. It is for tests of package journal, and of what lies above.
 package faultdisk
 
 import (
@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"maps"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"sync"
 	"syscall"
@@ -67,6 +68,7 @@ type Disk struct {
 	pending  []dirOp           // changes of the directory since
 	hook     func(Op) Fault
 	latency  time.Duration
+	unsteady bool
 	capacity int64
 	changes  int
 	cutAt    int
@@ -103,6 +105,31 @@ func (d *Disk) Latency(t time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.latency = t
+}
+
+// Unsteady makes operations give way to other goroutines, now and then many
+// times, so that more of the orders happen in which they may run. Which, the
+// seed does not decide.
+func (d *Disk) Unsteady() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.unsteady = true
+}
+
+// giveWay lets others run. The caller holds mu, which is let go meanwhile.
+func (d *Disk) giveWay() {
+	if !d.unsteady {
+		return
+	}
+	d.mu.Unlock()
+	defer d.mu.Lock()
+	n := rand.IntN(3)
+	if rand.IntN(4) == 0 {
+		n = rand.IntN(300)
+	}
+	for range n {
+		runtime.Gosched()
+	}
 }
 
 // Capacity makes what needs more than n bytes fail with ENOSPC; 0: no bound.
@@ -149,8 +176,9 @@ func (d *Disk) Gone() bool {
 	return d.gone
 }
 
-// before decides about an operation. The caller holds mu, which is kept.
+// before decides about an operation. The caller holds mu.
 func (d *Disk) before(op Op) Fault {
+	d.giveWay()
 	if d.gone {
 		return Fault{Err: fmt.Errorf("%s %s: %w", op.Kind, op.Name, ErrGone)}
 	}

@@ -1,0 +1,33 @@
+package relay
+
+// Taker is a Link that leads to a part of the program instead of a client: it
+// gets messages as they are. Only what answers the client, and PUBREL, comes as
+// frames by Send.
+type Taker interface {
+	Link
+
+	// Take is called with the session locked, in the order of delivery: it must
+	// not block, and not call the relay. The Message is shared and must not
+	// change. What Take keeps counts in Pending until it is let go. QoS 1 and 2
+	// stay in the session until Port.Receive gets what acknowledges them.
+	Take(d Delivery)
+}
+
+// Delivery is a message on its way to a Taker.
+type Delivery struct {
+	Message  *Message
+	Seq      uint64 // place among the session's QoS>0 messages, the same after a restart; 0 at QoS 0
+	PacketID uint16 // what acknowledgements name it by; 0 at QoS 0
+	QoS      byte
+	Retain   bool
+	Dup      bool     // it may have been sent on an earlier connection
+	Expiry   uint32   // seconds that are left of its message expiry interval; 0: it has none
+	IDs      []uint32 // subscription identifiers of the matching subscriptions
+}
+
+// giveLocked is encodeLocked for a Taker.
+func (s *Session) giveLocked(w *writer, l *live, d *delivery, id uint16, dup bool, remaining uint32) {
+	w.flush()
+	l.taker.Take(Delivery{Message: d.msg, Seq: d.seq, PacketID: id, QoS: d.qos, Retain: d.retain, Dup: dup, Expiry: remaining, IDs: d.ids})
+	s.sent.add(d.qos, 1, len(d.msg.Payload))
+}
