@@ -81,6 +81,7 @@ type Broker struct {
 
 	mu        sync.Mutex // guards everything that follows
 	state     state
+	uplinks   []*uplink          // in the order of the configuration
 	endpoints []*endpoint        // in the order of the configuration
 	run       context.Context    // of the goroutines that Start has started
 	cancel    context.CancelFunc // ends run
@@ -204,6 +205,8 @@ func (b *Broker) Start(ctx context.Context) error {
 		return fmt.Errorf("start mqtt server: %w", err)
 	}
 	b.keepToBudget()
+	b.giveUpLeftovers(b.conf())
+	b.uplinks = b.changeUplinks(nil, b.conf())
 	b.state = started
 	b.system("started", "")
 	return nil
@@ -312,6 +315,7 @@ func (b *Broker) Stop(ctx context.Context) error {
 	} else {
 		go func() { _ = b.server.Close() }() // it waits for the connections that have not ended yet
 	}
+	b.stopUplinks()
 	b.relay.Close()
 	errs = append(errs, b.closeStore())
 	errs = append(errs, b.bus.Close(ctx), b.closeRecorder())

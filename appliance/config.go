@@ -19,6 +19,7 @@ type Config struct {
 	Sessions  SessionsConfig   `yaml:"sessions"`
 	Retained  RetainedConfig   `yaml:"retained"`
 	Storage   StorageConfig    `yaml:"storage"`
+	Bridges   []BridgeConfig   `yaml:"bridges"`
 	Events    EventsConfig     `yaml:"events"`
 	Sys       SysConfig        `yaml:"sys"`
 	Statsd    StatsdConfig     `yaml:"statsd"`

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/synthetism/edgebroker/bridge"
 	"github.com/synthetism/edgebroker/relay"
 )
 
@@ -36,12 +37,16 @@ func matcher(pattern string) func(string) bool {
 var relayPolicies = map[WhenFull]relay.Policy{DropOldest: relay.DropOldest, DropNewest: relay.DropNewest, Refuse: relay.Refuse}
 
 // queueRules are the bounds of queues: of those of no class, and by client; nil
-// if there are no classes.
+// if there are neither classes nor uplinks.
 func (c Config) queueRules() (relay.QueueRules, func(clientID, username string) *relay.QueueRules) {
 	s := c.Sessions
 	all := relay.QueueRules{MaxQueued: s.MaxQueuedMessages, MaxQueuedBytes: int64(s.MaxQueuedBytes), WhenFull: relayPolicies[c.FullQueue()]}
-	if len(s.Classes) == 0 {
+	if len(s.Classes) == 0 && len(c.Bridges) == 0 {
 		return all, nil
+	}
+	uplinks := make(map[string]*relay.QueueRules)
+	for _, b := range c.Bridges {
+		uplinks[bridge.SessionPrefix+b.Name] = b.queue()
 	}
 	type class struct {
 		client, user func(string) bool
@@ -56,6 +61,9 @@ func (c Config) queueRules() (relay.QueueRules, func(clientID, username string) 
 		}}
 	}
 	return all, func(clientID, username string) *relay.QueueRules {
+		if rules := uplinks[clientID]; rules != nil {
+			return rules
+		}
 		for i := range classes {
 			if k := &classes[i]; k.client(clientID) && k.user(username) {
 				return &k.rules

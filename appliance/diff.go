@@ -15,8 +15,8 @@ import (
 )
 
 // diff lists the keys in which next is not as c, in the order of the example
-// file. Listeners are told apart by their names, other lists are compared as a
-// whole. What is not set is "".
+// file. Listeners and uplinks are told apart by their names, other lists are compared
+// as a whole. What is not set is "".
 func (c Config) diff(next Config) []statsd.Change {
 	var d differ
 	d.values("", reflect.ValueOf(c), reflect.ValueOf(next))
@@ -32,7 +32,9 @@ func (d *differ) values(key string, from, to reflect.Value) {
 			d.values(joinPath(key, from.Type().Field(i).Tag.Get("yaml")), from.Field(i), to.Field(i))
 		}
 	case from.Type() == reflect.TypeFor[[]ListenerConfig]():
-		d.listeners(key, from.Interface().([]ListenerConfig), to.Interface().([]ListenerConfig))
+		named(d, key, from.Interface().([]ListenerConfig), to.Interface().([]ListenerConfig))
+	case from.Type() == reflect.TypeFor[[]BridgeConfig]():
+		named(d, key, from.Interface().([]BridgeConfig), to.Interface().([]BridgeConfig))
 	case !reflect.DeepEqual(from.Interface(), to.Interface()):
 		if f, t := configText(from), configText(to); f != t {
 			d.changes = append(d.changes, statsd.Change{Key: key, From: f, To: t})
@@ -40,30 +42,38 @@ func (d *differ) values(key string, from, to reflect.Value) {
 	}
 }
 
-// listeners compares two lists whose entries have names of their own.
-func (d *differ) listeners(key string, from, to []ListenerConfig) {
-	item := func(l ListenerConfig) string { return key + "[" + l.Name + "]" }
-	left := make(map[string]ListenerConfig)
-	for _, l := range from {
-		left[l.Name] = l
+// entry is one of a list whose entries have names of their own.
+type entry interface {
+	label() string
+	brief() string // where it is
+}
+
+// named compares two such lists.
+func named[E entry](d *differ, key string, from, to []E) {
+	item := func(e E) string { return key + "[" + e.label() + "]" }
+	left := make(map[string]E)
+	for _, e := range from {
+		left[e.label()] = e
 	}
-	for _, l := range to {
-		if old, ok := left[l.Name]; ok {
-			delete(left, l.Name)
-			d.values(item(l), reflect.ValueOf(old), reflect.ValueOf(l))
+	for _, e := range to {
+		if old, ok := left[e.label()]; ok {
+			delete(left, e.label())
+			d.values(item(e), reflect.ValueOf(old), reflect.ValueOf(e))
 		} else {
-			d.changes = append(d.changes, statsd.Change{Key: item(l), To: l.brief()})
+			d.changes = append(d.changes, statsd.Change{Key: item(e), To: e.brief()})
 		}
 	}
-	for _, l := range from {
-		if _, gone := left[l.Name]; gone {
-			d.changes = append(d.changes, statsd.Change{Key: item(l), From: l.brief()})
+	for _, e := range from {
+		if _, gone := left[e.label()]; gone {
+			d.changes = append(d.changes, statsd.Change{Key: item(e), From: e.brief()})
 		}
 	}
 }
 
-// brief says where l is.
+func (l ListenerConfig) label() string { return l.Name }
 func (l ListenerConfig) brief() string { return cmp.Or(l.Type, ListenTCP) + " " + l.Address }
+func (c BridgeConfig) label() string   { return c.Name }
+func (c BridgeConfig) brief() string   { return c.Address }
 
 // isStruct tells whether v has keys of its own in the file.
 func isStruct(v reflect.Value) bool {

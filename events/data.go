@@ -147,6 +147,14 @@ type RefusalData struct {
 	Reason   string `json:"reason"`
 }
 
+// BridgeData belongs to Bridge: an uplink is in another state.
+type BridgeData struct {
+	Bridge string `json:"bridge"` // its name
+	URL    string `json:"url,omitempty"`
+	State  string `json:"state"`         // "connecting", "up", "stalled", "down" or "paused"
+	Why    string `json:"why,omitempty"` // what is wrong, unless it is up
+}
+
 // SystemData belongs to System: the broker reports about itself.
 type SystemData struct {
 	What   string `json:"what"` // one word, such as "started"

@@ -39,7 +39,7 @@ const (
 	Unsubscription Type = "unsubscription" // UnsubscriptionData
 	Drop           Type = "drop"           // DropData: a message or delivery was lost
 	Refusal        Type = "refusal"        // RefusalData: a client was told no
-	Bridge         Type = "bridge"         // an uplink changed its state
+	Bridge         Type = "bridge"         // BridgeData: an uplink changed its state
 	System         Type = "system"         // SystemData: the broker about itself
 )
 
@@ -141,6 +141,8 @@ func decodeData(t Type, raw json.RawMessage) (any, error) {
 		return decodeAs[DropData](raw)
 	case Refusal:
 		return decodeAs[RefusalData](raw)
+	case Bridge:
+		return decodeAs[BridgeData](raw)
 	case System:
 		return decodeAs[SystemData](raw)
 	}

@@ -1,0 +1,173 @@
+package appliance
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/synthetism/edgebroker/bridge"
+	"github.com/synthetism/edgebroker/internal/dial"
+	"github.com/synthetism/edgebroker/relay"
+)
+
+// uplink is a bridge.Uplink and what it was made of.
+type uplink struct {
+	*bridge.Uplink
+	cfg BridgeConfig
+}
+
+// settings is c as package bridge takes it.
+func (c BridgeConfig) settings(node string) bridge.Config {
+	s := bridge.Config{
+		Name: c.Name, URL: c.Address, ClientID: c.ClientName(), Username: c.Username,
+		KeepAlive:     cmp.Or(c.KeepAlive, bridgeKeepAlive),
+		SessionExpiry: cmp.Or(c.SessionExpiry, bridgeSessionExpiry),
+		AckTimeout:    cmp.Or(c.AckTimeout, bridgeAckTimeout),
+		Backoff:       c.backoff(),
+		Dial:          c.dial,
+	}
+	if c.Password != "" {
+		s.Password = func() ([]byte, error) {
+			secret, err := c.Password.read()
+			if err != nil {
+				return nil, fmt.Errorf("password: %w", err)
+			}
+			return secret.Reveal(), nil
+		}
+	}
+	if c.LoopGuard == nil || *c.LoopGuard {
+		s.Origin, s.MaxHops = node, bridgeHops
+	}
+	for _, t := range c.Topics {
+		s.Rules = append(s.Rules, bridge.Rule{Direction: directions[t.Direction], Filter: t.Filter, QoS: byte(t.QoS),
+			LocalPrefix: t.LocalPrefix, RemotePrefix: t.RemotePrefix, Retain: t.Retain == nil || *t.Retain})
+	}
+	return s
+}
+
+// dial reads the certificates anew for each connection.
+func (c BridgeConfig) dial(ctx context.Context) (net.Conn, error) {
+	address, _ := strings.CutPrefix(c.Address, "mqtt://")
+	if !c.encrypted() {
+		return dial.Broker(ctx, address, dialTimeout)
+	}
+	files := dial.TLS{}
+	for _, f := range []struct {
+		path string
+		to   *string
+	}{{c.CA, &files.CAFile}, {c.Certificate, &files.CertFile}, {c.PrivateKey, &files.KeyFile}} {
+		if f.path == "" {
+			continue
+		}
+		path, err := ResolvePath(f.path)
+		if err != nil {
+			return nil, err
+		}
+		*f.to = path
+	}
+	config, err := files.Config()
+	if err != nil {
+		return nil, err
+	}
+	return dial.Secure(ctx, address, dialTimeout, config)
+}
+
+const dialTimeout = 10 * time.Second
+
+// queue are the bounds of the uplink's queue.
+func (c BridgeConfig) queue() *relay.QueueRules {
+	return &relay.QueueRules{
+		MaxQueued:      cmp.Or(c.MaxQueuedMessages, bridgeMessages),
+		MaxQueuedBytes: int64(cmp.Or(c.MaxQueuedBytes, bridgeBytes)),
+		WhenFull:       relayPolicies[cmp.Or(c.WhenFull, DropOldest)],
+	}
+}
+
+// setUplinks makes the uplinks those of c.
+func (b *Broker) setUplinks(c Config) {
+	b.mu.Lock()
+	before := b.uplinks
+	b.mu.Unlock()
+	next := b.changeUplinks(before, c)
+	b.mu.Lock()
+	b.uplinks = next
+	b.mu.Unlock()
+}
+
+// changeUplinks makes of those that there are those of c: it starts what is
+// new, ends what is gone, and begins again with what has changed, whose queue
+// stays. An uplink that cannot be made is reported; the others are not touched.
+func (b *Broker) changeUplinks(before []*uplink, c Config) (next []*uplink) {
+	for _, want := range c.Bridges {
+		i := slices.IndexFunc(before, func(u *uplink) bool { return u.cfg.Name == want.Name })
+		if i >= 0 && reflect.DeepEqual(before[i].cfg, want) {
+			next = append(next, before[i])
+			continue
+		}
+		if i >= 0 {
+			before[i].Stop()
+		}
+		made, err := bridge.New(want.settings(c.Sys.NodeName()), b.relay, b.bus, b.log.With("component", "bridge"))
+		if err != nil {
+			b.log.Error("uplink cannot be made", "bridge", want.Name, "error", err)
+			b.system("bridge_failed", err.Error())
+			continue
+		}
+		next = append(next, &uplink{made, want})
+		made.Start()
+	}
+	for _, u := range before {
+		if !slices.ContainsFunc(c.Bridges, func(want BridgeConfig) bool { return want.Name == u.cfg.Name }) {
+			b.giveUp(u.cfg.Name, u.Stop)
+		}
+	}
+	return next
+}
+
+// Uplinks describes the uplinks, in the order of the configuration.
+func (b *Broker) Uplinks() []bridge.Status {
+	b.mu.Lock()
+	list := b.uplinks
+	b.mu.Unlock()
+	out := make([]bridge.Status, len(list))
+	for i, u := range list {
+		out[i] = u.Status()
+	}
+	return out
+}
+
+// giveUpLeftovers ends the sessions of uplinks that were in the configuration
+// when the broker ran last, and are not any more.
+func (b *Broker) giveUpLeftovers(c Config) {
+	for _, s := range b.relay.Sessions() {
+		name, ok := strings.CutPrefix(s.ClientID, bridge.SessionPrefix)
+		if ok && !slices.ContainsFunc(c.Bridges, func(want BridgeConfig) bool { return want.Name == name }) {
+			b.giveUp(name, func() {})
+		}
+	}
+}
+
+// giveUp ends an uplink and drops what waits for it.
+func (b *Broker) giveUp(name string, stop func()) {
+	stop()
+	info, _, _ := b.relay.Session(bridge.SessionPrefix + name)
+	b.relay.Discard(bridge.SessionPrefix + name)
+	waiting := info.Queued + info.Inflight
+	b.log.Warn("uplink is gone from the configuration", "bridge", name, "messages_dropped", waiting)
+	b.system("bridge_removed", fmt.Sprintf("bridge %s, with %d messages that waited for it", name, waiting))
+}
+
+func (b *Broker) stopUplinks() {
+	b.mu.Lock()
+	list := b.uplinks
+	b.uplinks = nil
+	b.mu.Unlock()
+	for _, u := range list {
+		u.Stop()
+	}
+}

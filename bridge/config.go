@@ -1,0 +1,66 @@
+package bridge
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/synthetism/edgebroker/wire"
+)
+
+// Config describes one uplink. The functions are called for each attempt to
+// connect, so that what they read may change meanwhile.
+type Config struct {
+	Name     string // tells it apart; part of its session's client identifier
+	URL      string // where it connects to, for people
+	ClientID string // on the far side
+	Username string
+	Password func() ([]byte, error) // nil: none
+	Dial     func(context.Context) (net.Conn, error)
+	Rules    Rules
+
+	KeepAlive     time.Duration
+	SessionExpiry time.Duration // that the far side is asked for; QoS 2 is once across an outage of at most this
+	AckTimeout    time.Duration // for how long the far side may leave a message without an answer
+	Backoff       Backoff
+
+	// Origin, if not empty, is this broker's name in a user property of what
+	// goes out. What has it already, or MaxHops names, has gone round in a circle
+	// and goes no further.
+	Origin  string
+	MaxHops int
+}
+
+// Bounds that are the same for every uplink.
+const (
+	connectTimeout = 15 * time.Second
+	writeTimeout   = 30 * time.Second
+)
+
+// viaKey is the user property that names a broker which a message has passed.
+const viaKey = "edgebroker-via"
+
+// mark adds this broker to the brokers that a message has passed.
+func (c *Config) mark(props []byte) []byte {
+	if c.Origin == "" {
+		return props
+	}
+	return wire.AppendUserProperty(slices.Clone(props), wire.UserProperty{Key: viaKey, Value: c.Origin})
+}
+
+// seen reports whether a message has gone round in a circle.
+func (c *Config) seen(props []byte) bool {
+	if c.Origin == "" || !bytes.Contains(props, []byte(viaKey)) {
+		return false
+	}
+	hops, own := 0, false
+	for key, value := range wire.UserProperties(props) {
+		if string(key) == viaKey {
+			hops++
+			own = own || string(value) == c.Origin
+		}
+	}
+	return own || c.MaxHops > 0 && hops >= c.MaxHops
+}

@@ -1,0 +1,233 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"time"
+
+	"github.com/eclipse/paho.golang/autopaho"
+	"github.com/eclipse/paho.golang/packets"
+	"github.com/eclipse/paho.golang/paho"
+
+	"github.com/synthetism/edgebroker/wire"
+)
+
+// run keeps the connection up until ctx ends.
+func (u *Uplink) run(ctx context.Context) {
+	where := &url.URL{Scheme: "mqtt", Host: u.cfg.Name} // autopaho wants one; Dial knows better
+	was := Connecting
+	manager, err := autopaho.NewConnection(ctx, autopaho.ClientConfig{
+		ServerUrls:            []*url.URL{where},
+		KeepAlive:             uint16(min(u.cfg.KeepAlive/time.Second, 65535)),
+		SessionExpiryInterval: uint32(min(u.cfg.SessionExpiry/time.Second, forever)),
+		ConnectTimeout:        connectTimeout,
+		ReconnectBackoff:      func(int) time.Duration { return u.pacer.next() },
+		AttemptConnection:     u.dial,
+		ConnectPacketBuilder:  u.connectPacket,
+		OnConnectError:        func(err error) { u.become(was, u.wording(err)) },
+		OnConnectionUp: func(m *autopaho.ConnectionManager, _ *paho.Connack) {
+			was = Down
+			u.counts.connects.Add(1)
+			u.pacer.up()
+			u.heard()
+			u.background(func() { u.subscribe(ctx, m) })
+		},
+		OnConnectionDown: func() bool {
+			u.pacer.down()
+			u.become(Down, u.wording(errors.New("the connection was lost")))
+			return true
+		},
+		ClientConfig: paho.ClientConfig{
+			ClientID:      u.cfg.ClientID,
+			Session:       &u.exchange,
+			PacketTimeout: connectTimeout,
+			OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(p paho.PublishReceived) (bool, error) {
+				err := u.arrived(p.Packet.Packet())
+				u.near.flush()
+				return true, err
+			}},
+			OnServerDisconnect: func(d *paho.Disconnect) { u.noteDisconnect(d) },
+		},
+	})
+	if err != nil {
+		u.become(Down, err.Error())
+		return
+	}
+	<-manager.Done()
+	u.exchange.end()
+}
+
+// dial makes one attempt.
+func (u *Uplink) dial(ctx context.Context, _ autopaho.ClientConfig, _ *url.URL) (net.Conn, error) {
+	u.counts.attempts.Add(1)
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	nc, err := u.cfg.Dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := newConn(nc, writeTimeout, u.near.flush)
+	u.mu.Lock()
+	u.line = c
+	u.mu.Unlock()
+	return c, nil
+}
+
+func (u *Uplink) connectPacket(c *paho.Connect, _ *url.URL) (*paho.Connect, error) {
+	if u.cfg.Username != "" {
+		c.UsernameFlag, c.Username = true, u.cfg.Username
+	}
+	if u.cfg.Password != nil {
+		password, err := u.cfg.Password()
+		if err != nil {
+			return nil, err
+		}
+		c.PasswordFlag, c.Password = true, password
+	}
+	if c.Properties == nil {
+		c.Properties = &paho.ConnectProperties{}
+	}
+	most := u.near.receiveMaximum()
+	c.Properties.ReceiveMaximum = &most
+	size := uint32(wire.MaxFrameSize)
+	c.Properties.MaximumPacketSize = &size
+	return c, nil
+}
+
+// subscribe asks the far side for what may come in. Only then is the uplink up.
+func (u *Uplink) subscribe(ctx context.Context, m *autopaho.ConnectionManager) {
+	var list []paho.SubscribeOptions
+	known := make(map[string]bool)
+	for i := range u.cfg.Rules {
+		r := &u.cfg.Rules[i]
+		if r.Direction&In == 0 || known[r.remote()] {
+			continue
+		}
+		known[r.remote()] = true
+		o := paho.SubscribeOptions{Topic: r.remote(), QoS: r.QoS, NoLocal: true, RetainAsPublished: r.Retain, RetainHandling: 2}
+		if r.Retain {
+			o.RetainHandling = 0 // what changed while this side was away comes as well
+		}
+		list = append(list, o)
+	}
+	if len(list) > 0 {
+		ack, err := m.Subscribe(ctx, &paho.Subscribe{Subscriptions: list})
+		if ack != nil {
+			for i, code := range ack.Reasons {
+				if i < len(list) && code >= packets.SubackUnspecifiederror {
+					err = fmt.Errorf("the far side refuses the subscription to %q: %v", list[i].Topic, wire.Reason(code))
+				}
+			}
+		}
+		if err != nil {
+			if ctx.Err() == nil {
+				u.fault(err.Error())
+			}
+			return
+		}
+		u.heard()
+	}
+	u.become(Up, "")
+}
+
+func (u *Uplink) noteDisconnect(d *paho.Disconnect) {
+	why := "the far side has ended the connection: " + wire.Reason(d.ReasonCode).String()
+	if d.Properties != nil && d.Properties.ReasonString != "" {
+		why += fmt.Sprintf(" (%q)", d.Properties.ReasonString)
+	}
+	u.mu.Lock()
+	line := u.line
+	u.mu.Unlock()
+	if line != nil {
+		line.fail(errors.New(why))
+	}
+}
+
+// wording says what is wrong, the reason first that this side knows.
+func (u *Uplink) wording(err error) string {
+	u.mu.Lock()
+	line := u.line
+	u.line = nil
+	u.mu.Unlock()
+	if line != nil {
+		line.once.Do(func() {}) // so that why is there to be read
+		if line.why != nil {
+			return line.why.Error()
+		}
+	}
+	var refused *autopaho.ConnackError
+	if errors.As(err, &refused) {
+		why := "the far side refuses the connection: " + wire.Reason(refused.ReasonCode).String()
+		if refused.Reason != "" {
+			why += fmt.Sprintf(" (%q)", refused.Reason)
+		}
+		return why
+	}
+	for next := errors.Unwrap(err); next != nil; next = errors.Unwrap(err) {
+		err = next
+		var op *net.OpError
+		if errors.As(err, &op) && err == error(op) {
+			break
+		}
+	}
+	return err.Error()
+}
+
+// watch sees to it that a connection on which nothing moves is given up, and
+// begins again with the session when something was refused for now.
+func (x *exchange) watch(box *outbox, c *conn, l limits) {
+	u := x.up
+	tick := time.NewTicker(u.cfg.AckTimeout / 8)
+	defer tick.Stop()
+	for {
+		select {
+		case <-box.gone:
+			return
+		case <-tick.C:
+		}
+		age, n := box.oldest()
+		switch refused, drained := box.drained(); {
+		case age > u.cfg.AckTimeout:
+			c.fail(fmt.Errorf("the far side has not answered about a message for %v (%d are unanswered)", u.cfg.AckTimeout, n))
+			return
+		case drained:
+			u.log.Warn("uplink: the far side refuses messages for now; they are sent again", "bridge", u.cfg.Name, "messages", len(refused))
+			x.end()
+			u.become(Stalled, "the far side refuses messages for now")
+			if !u.rest(c) {
+				return
+			}
+			if err := x.begin(c, box.accepts, l, refused); err != nil {
+				c.fail(err)
+			}
+			return
+		case age > u.cfg.AckTimeout/2:
+			u.become(Stalled, fmt.Sprintf("no answer about a message for %v", age.Round(time.Second)))
+		default:
+			u.mu.Lock()
+			stalled := u.is.state == Stalled
+			u.mu.Unlock()
+			if stalled {
+				u.become(Up, "")
+			}
+		}
+	}
+}
+
+// rest waits before what was refused is sent again, longer each time. It
+// reports false if the connection has ended meanwhile.
+func (u *Uplink) rest(c *conn) bool {
+	u.calm.down()
+	timer := time.NewTimer(max(u.cfg.Backoff.Min, u.calm.next()))
+	defer timer.Stop()
+	select {
+	case <-c.closed:
+		return false
+	case <-timer.C:
+		u.calm.up()
+		return true
+	}
+}

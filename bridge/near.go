@@ -1,0 +1,154 @@
+package bridge
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/synthetism/edgebroker/relay"
+	"github.com/synthetism/edgebroker/wire"
+)
+
+// Client identifiers of uplinks' sessions, and who owns them: no client can.
+const (
+	SessionPrefix = "$bridge/"
+	owner         = "$bridge"
+)
+
+// forever is the session expiry interval of a session that does not expire.
+// [MQTT-3.1.2-11.2]
+const forever = 0xFFFFFFFF
+
+// near is an uplink's session in this broker.
+type near struct {
+	relay *relay.Relay
+	id    string
+	rules Rules
+
+	mu   sync.Mutex // one after the other, as Port asks for
+	port *relay.Port
+	told uint16 // how many messages the far side may leave open towards this one
+}
+
+// open makes the session if it is not there, and makes its subscriptions what
+// the rules say. It stays without a connection.
+func (n *near) open() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	port, err := n.relay.Open(n.connect(limits{}))
+	if err != nil {
+		return err
+	}
+	defer port.End(relay.End{})
+	n.told = port.ReceiveMaximum()
+	want := n.rules.subscriptions()
+	var over []string
+	if _, subs, ok := n.relay.Session(n.id); ok {
+		for _, have := range subs {
+			if !slices.ContainsFunc(want, func(s relay.Subscription) bool { return s.Filter == have.Filter }) {
+				over = append(over, have.Filter)
+			}
+		}
+	}
+	stored := make(stored, 1)
+	if len(over) > 0 {
+		port.Unsubscribe(over, stored)
+		if err := <-stored; err != nil {
+			return fmt.Errorf("store the subscriptions: %w", err)
+		}
+	}
+	codes, granted := port.Subscribe(want, stored)
+	if err := <-stored; err != nil {
+		return fmt.Errorf("store the subscriptions: %w", err)
+	}
+	for i, c := range codes {
+		if c >= wire.UnspecifiedError {
+			return fmt.Errorf("subscribe to %q: %v", want[i].Filter, c)
+		}
+	}
+	port.SendRetained(granted)
+	port.Flush()
+	return nil
+}
+
+// stored is a relay.Done to wait for.
+type stored chan error
+
+// Committed implements relay.Done.
+func (s stored) Committed(err error) { s <- err }
+
+// limits are what the far side takes.
+type limits struct {
+	receiveMaximum uint16 // 0: any number
+}
+
+func (n *near) connect(l limits) relay.Connect {
+	return relay.Connect{ClientID: n.id, Version: wire.V5, Expiry: forever, Standing: true, Owner: owner, ReceiveMaximum: l.receiveMaximum}
+}
+
+// attach lets what waits go to link.
+func (n *near) attach(link relay.Taker, l limits) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.port != nil {
+		return errors.New("attached already")
+	}
+	port, err := n.relay.Open(n.connect(l))
+	if err != nil {
+		return err
+	}
+	n.port, n.told = port, port.ReceiveMaximum()
+	port.Attach(link)
+	return nil
+}
+
+// receiveMaximum is for CONNECT.
+func (n *near) receiveMaximum() uint16 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.told
+}
+
+// detach leaves what is not acknowledged for the next attach.
+func (n *near) detach() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.port != nil {
+		n.port.End(relay.End{})
+		n.port = nil
+	}
+}
+
+// receive takes what the far side says, as one frame of MQTT 5. flush must
+// follow.
+func (n *near) receive(frame []byte) error {
+	f, _, err := wire.Scan(frame, 0)
+	if err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.port == nil {
+		return nil // it will be said again
+	}
+	return n.port.Receive(f)
+}
+
+func (n *near) flush() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.port != nil {
+		n.port.Flush()
+	}
+}
+
+// writable lets more come when the link has become empty.
+func (n *near) writable() {
+	n.mu.Lock()
+	port := n.port
+	n.mu.Unlock()
+	if port != nil {
+		port.Writable()
+	}
+}

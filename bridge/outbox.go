@@ -1,0 +1,328 @@
+package bridge
+
+import (
+	"sync"
+	"time"
+
+	"github.com/synthetism/edgebroker/relay"
+	"github.com/synthetism/edgebroker/wire"
+)
+
+// accepts is what the far side has said in CONNACK that it takes.
+type accepts struct {
+	maxPacket int  // bytes; 0: no limit
+	maxQoS    byte // [MQTT-3.2.2-11]
+	retain    bool // [MQTT-3.2.2-14]
+}
+
+// outbox is what is on its way from the session here to one connection of the
+// far side: the relay.Taker of the session.
+type outbox struct {
+	up      *Uplink
+	accepts accepts
+
+	mu      sync.Mutex
+	buf     []byte // frames to be written
+	spare   []byte
+	writing int              // bytes of the frames that are being written
+	over    bool             // the connection has ended
+	held    bool             // nothing more is sent, since something was refused for now
+	flying  map[uint16]int64 // sent and not acknowledged, by packet identifier: when, in nanoseconds of the clock
+	order   []sent           // of these, as they were sent; some may be acknowledged
+	lowered map[uint16]byte  // sent at a lower QoS than they have here, by packet identifier
+	again   map[uint16]bool  // refused on this connection, and not to be called a duplicate
+	verdict []frame          // what this side says of messages that cannot go; see judge
+
+	wake chan struct{} // there may be something to write, or to judge
+	gone chan struct{} // closed when the connection has ended
+}
+
+type sent struct {
+	id uint16
+	at int64
+}
+
+// frame is an acknowledgement that the uplink itself makes.
+type frame struct {
+	kind   wire.Type
+	id     uint16
+	reason wire.Reason
+}
+
+func newOutbox(up *Uplink, a accepts, again map[uint16]bool) *outbox {
+	return &outbox{up: up, accepts: a, flying: make(map[uint16]int64), lowered: make(map[uint16]byte), again: again, wake: make(chan struct{}, 1), gone: make(chan struct{})}
+}
+
+// Take implements relay.Taker.
+func (o *outbox) Take(d relay.Delivery) {
+	u := o.up
+	topic, rule := u.rules().out(d.Message.Topic)
+	switch {
+	case rule == nil: // the rules have changed since it was queued
+		o.judge(d, wire.NoMatchingSubscribers, "no rule lets it pass any more")
+		return
+	case u.cfg.seen(d.Message.Props):
+		u.counts.loops.Add(1)
+		o.settle(d, wire.Success)
+		return
+	}
+	out := wire.Out{Version: wire.V5, QoS: min(d.QoS, o.accepts.maxQoS), Dup: d.Dup, Retain: d.Retain && rule.Retain && o.accepts.retain,
+		Topic: []byte(topic), Payload: d.Message.Payload, Props: u.cfg.mark(d.Message.Props), HasExpiry: d.Expiry > 0, Expiry: d.Expiry}
+	if size := wire.PublishSize(&out); o.accepts.maxPacket > 0 && size > o.accepts.maxPacket || size > wire.MaxFrameSize {
+		o.judge(d, wire.PacketTooLarge, "it is larger than the far side takes")
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.over {
+		return
+	}
+	if o.again[d.PacketID] {
+		out.Dup = false
+		delete(o.again, d.PacketID)
+	}
+	if out.Dup {
+		u.counts.retried.Add(1)
+	}
+	o.buf = wire.AppendPublish(o.buf, &out, d.PacketID)
+	u.counts.sent.Add(1)
+	u.counts.sentBytes.Add(uint64(len(d.Message.Payload)))
+	if d.QoS == 0 {
+		return
+	}
+	if out.QoS < d.QoS {
+		o.lowered[d.PacketID] = d.QoS
+	}
+	if out.QoS == 0 { // nobody will acknowledge it
+		o.verdict = append(o.verdict, frame{ackOf(d.QoS), d.PacketID, wire.Success})
+		return
+	}
+	o.flewLocked(d.PacketID)
+}
+
+// flewLocked notes that the far side is to answer about a message.
+func (o *outbox) flewLocked(id uint16) {
+	now := o.up.now()
+	o.flying[id] = now
+	o.order = append(o.order, sent{id, now})
+}
+
+// ackOf is the packet that acknowledges a PUBLISH.
+func ackOf(qos byte) wire.Type {
+	if qos == 2 {
+		return wire.PUBREC
+	}
+	return wire.PUBACK
+}
+
+// settle says to the session here that d is done with.
+func (o *outbox) settle(d relay.Delivery, r wire.Reason) {
+	if d.QoS == 0 {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.verdict = append(o.verdict, frame{ackOf(d.QoS), d.PacketID, r})
+	if d.QoS == 2 {
+		o.lowered[d.PacketID] = 2 // PUBREL, if one comes, is ours to answer
+	}
+}
+
+// judge gives up d, which can never go.
+func (o *outbox) judge(d relay.Delivery, r wire.Reason, why string) {
+	o.up.poison(d, r, why)
+	o.settle(d, r)
+}
+
+// Send implements relay.Link: what comes as frames answers the far side.
+func (o *outbox) Send(frames []byte) int { return o.SendShared(frames, nil) }
+
+// SendShared implements relay.Link.
+func (o *outbox) SendShared(head, body []byte) int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.over {
+		return 0
+	}
+	for rest := head; len(rest) > 0; {
+		f, n, err := wire.Scan(rest, 0)
+		if err != nil || n == 0 {
+			o.buf = append(o.buf, rest...) // the head of a frame whose body follows
+			break
+		}
+		rest = rest[n:]
+		if id, _, err := wire.DecodeAck(f, wire.V5); err == nil && f.Type == wire.PUBREL && o.lowered[id] > 0 {
+			delete(o.lowered, id)
+			o.verdict = append(o.verdict, frame{wire.PUBCOMP, id, wire.Success})
+			continue
+		}
+		if f.Type == wire.PUBREL { // PUBCOMP is due
+			id, _, _ := wire.DecodeAck(f, wire.V5)
+			o.flewLocked(id)
+		}
+		o.buf = append(o.buf, f.Raw...)
+	}
+	o.buf = append(o.buf, body...)
+	return o.pendingLocked()
+}
+
+// brim is more than any limit on what may wait.
+const brim = 1 << 30
+
+func (o *outbox) pendingLocked() int {
+	if o.held {
+		return brim
+	}
+	return len(o.buf) + o.writing
+}
+
+// Pending implements relay.Link.
+func (o *outbox) Pending() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.pendingLocked()
+}
+
+// Flush implements relay.Link.
+func (o *outbox) Flush() {
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Ended implements relay.Link.
+func (o *outbox) Ended() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.over
+}
+
+// Kick implements relay.Link: the session here can not go on.
+func (o *outbox) Kick(r wire.Reason, why string) {
+	o.up.fault("this broker cannot go on with it: " + why)
+}
+
+func (o *outbox) end() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.over = true
+	o.buf, o.spare = nil, nil
+	close(o.gone)
+}
+
+// run writes to w until the connection ends.
+func (o *outbox) run(w func([]byte) error) {
+	for {
+		select {
+		case <-o.gone:
+			return
+		case <-o.wake:
+		}
+		for more := true; more; {
+			var b []byte
+			var verdict []frame
+			if b, verdict, more = o.next(); !more {
+				break
+			}
+			for _, f := range verdict {
+				_ = o.up.near.receive(wire.AppendAck(nil, f.kind, wire.V5, f.id, f.reason))
+			}
+			if len(verdict) > 0 {
+				o.up.near.flush()
+			}
+			if len(b) == 0 {
+				continue
+			}
+			if err := w(b); err != nil {
+				return // whoever reads the connection finds out as well
+			}
+			o.written(b)
+			o.up.near.writable()
+		}
+	}
+}
+
+// next takes what there is to do; more is false if that is nothing.
+func (o *outbox) next() (b []byte, verdict []frame, more bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.over || len(o.buf) == 0 && len(o.verdict) == 0 {
+		return nil, nil, false
+	}
+	b, o.buf = o.buf, o.spare[:0]
+	o.spare = nil
+	o.writing = len(b)
+	verdict, o.verdict = o.verdict, nil
+	return b, verdict, true
+}
+
+// keepBuffer is how large a buffer is kept that was written.
+const keepBuffer = 64 << 10
+
+func (o *outbox) written(b []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.writing = 0
+	if cap(b) <= keepBuffer && !o.over {
+		o.spare = b
+	}
+}
+
+// acked takes what the far side says of a message, and reports what the session
+// here is to be told: nothing if the message is to be sent again later.
+func (o *outbox) acked(f frame) (tell []frame) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	_, known := o.flying[f.id]
+	delete(o.flying, f.id) // after PUBREC it is there again with PUBREL
+	if f.reason >= wire.UnspecifiedError && known && transient(f.reason) {
+		o.again[f.id] = true
+		o.held = true
+		return nil
+	}
+	if f.kind == wire.PUBACK && o.lowered[f.id] == 2 {
+		return []frame{{wire.PUBREC, f.id, f.reason}}
+	}
+	return []frame{f}
+}
+
+// transient reports whether the far side may take later what it has refused.
+func transient(r wire.Reason) bool {
+	return r == wire.QuotaExceeded || r == wire.UnspecifiedError || r == wire.ImplementationError
+}
+
+// drained reports whether something was refused for now and all else has been
+// answered, so that the session may begin again.
+func (o *outbox) drained() (refused map[uint16]bool, yes bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.again, o.held && len(o.flying) == 0
+}
+
+// freeID returns a packet identifier that no message on its way has, and that
+// free agrees to.
+func (o *outbox) freeID(free func(uint16) bool) (uint16, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for id := uint16(65535); id > 0; id-- {
+		if _, used := o.flying[id]; !used && free(id) {
+			return id, true
+		}
+	}
+	return 0, false
+}
+
+// oldest is for how long the far side has not answered, and how many messages
+// wait for its answer.
+func (o *outbox) oldest() (age time.Duration, n int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for len(o.order) > 0 && o.flying[o.order[0].id] != o.order[0].at {
+		o.order = o.order[1:]
+	}
+	if len(o.order) > 0 {
+		age = time.Duration(o.up.now() - o.order[0].at)
+	}
+	return age, len(o.flying)
+}

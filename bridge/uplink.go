@@ -1,0 +1,164 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/eclipse/paho.golang/packets"
+
+	"github.com/synthetism/edgebroker/events"
+	"github.com/synthetism/edgebroker/relay"
+	"github.com/synthetism/edgebroker/wire"
+)
+
+// Uplink is one connection to another broker, kept up. Its methods may be
+// called from any goroutine.
+type Uplink struct {
+	cfg      Config
+	near     near
+	exchange exchange
+	pacer    pacer // of attempts to connect
+	calm     pacer // of attempts to send what was refused
+	counts   counts
+	log      *slog.Logger
+	bus      *events.Bus
+	started  time.Time
+	heardAt  atomic.Int64 // by now; 0 if never
+	tasks    sync.WaitGroup
+
+	mu   sync.Mutex // guards what follows
+	is   condition
+	stop context.CancelFunc // of the connection; nil while paused or stopped
+	done chan struct{}      // closed when the connection is over
+	line *conn              // of the connection, nil if there is none
+}
+
+// New makes an uplink to r, whose session is there when New returns, so that
+// nothing which is published from then on is missed. Start connects it.
+func New(cfg Config, r *relay.Relay, bus *events.Bus, log *slog.Logger) (*Uplink, error) {
+	u := &Uplink{cfg: cfg, log: log, bus: bus, started: time.Now(), pacer: pacer{Backoff: cfg.Backoff}, calm: pacer{Backoff: cfg.Backoff}}
+	u.near = near{relay: r, id: SessionPrefix + cfg.Name, rules: cfg.Rules}
+	u.exchange = exchange{up: u, asked: make(map[uint16]chan<- packets.ControlPacket)}
+	u.is = condition{state: Connecting, since: time.Now()}
+	if err := u.near.open(); err != nil {
+		return nil, fmt.Errorf("uplink %q: %w", cfg.Name, err)
+	}
+	return u, nil
+}
+
+// Name is Config.Name.
+func (u *Uplink) Name() string { return u.cfg.Name }
+
+func (u *Uplink) rules() Rules { return u.cfg.Rules }
+
+// now is a clock that nobody sets.
+func (u *Uplink) now() int64 { return int64(time.Since(u.started)) + 1 }
+
+func (u *Uplink) heard() { u.heardAt.Store(u.now()) }
+
+func (u *Uplink) background(f func()) { u.tasks.Go(f) }
+
+// Start connects, and goes on until Stop or Pause. It does not wait for the far
+// side. It does nothing if the uplink is started.
+func (u *Uplink) Start() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.stop != nil {
+		return
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	u.stop, u.done = stop, make(chan struct{})
+	done := u.done
+	go func() {
+		defer close(done)
+		u.run(ctx)
+	}()
+}
+
+// Stop ends the connection in order; what waits stays in the session.
+func (u *Uplink) Stop() {
+	u.mu.Lock()
+	stop, done := u.stop, u.done
+	u.stop = nil
+	u.mu.Unlock()
+	if stop != nil {
+		stop()
+		<-done
+	}
+	u.tasks.Wait()
+}
+
+// Pause is Stop until Resume; messages wait meanwhile.
+func (u *Uplink) Pause() {
+	u.Stop()
+	u.become(Paused, "paused by its owner")
+}
+
+// Resume starts an uplink that was paused.
+func (u *Uplink) Resume() {
+	u.become(Connecting, "")
+	u.Start()
+}
+
+// fault ends the connection, which is tried again.
+func (u *Uplink) fault(why string) {
+	u.mu.Lock()
+	line := u.line
+	u.mu.Unlock()
+	if line != nil {
+		go line.fail(errors.New(why))
+	}
+}
+
+// arrived takes in a publish of the far side. The near side answers it.
+func (u *Uplink) arrived(p *packets.Publish) error {
+	u.heard()
+	u.counts.received.Add(1)
+	u.counts.receivedBytes.Add(uint64(len(p.Payload)))
+	out := wire.Out{Version: wire.V5, QoS: p.QoS, Dup: p.Duplicate, Payload: p.Payload}
+	if pr := p.Properties; pr != nil {
+		if pr.MessageExpiry != nil {
+			out.HasExpiry, out.Expiry = true, *pr.MessageExpiry
+		}
+		pr.MessageExpiry, pr.SubscriptionIdentifier, pr.TopicAlias = nil, nil, nil
+		out.Props = pr.Pack(packets.PUBLISH)
+	}
+	topic, rule := u.rules().in(p.Topic)
+	switch {
+	case rule == nil: // the far side still has a subscription that was given up
+		return u.decline(p, wire.NotAuthorized)
+	case u.cfg.seen(out.Props):
+		u.counts.loops.Add(1)
+		return u.decline(p, wire.Success)
+	}
+	out.Topic, out.Retain = []byte(topic), p.Retain && rule.Retain
+	return u.near.receive(wire.AppendPublish(nil, &out, p.PacketID))
+}
+
+// decline answers a publish that goes no further.
+func (u *Uplink) decline(p *packets.Publish, r wire.Reason) error {
+	box := u.exchange.current()
+	if p.QoS == 0 || box == nil {
+		return nil
+	}
+	box.Send(wire.AppendAck(nil, ackOf(p.QoS), wire.V5, p.PacketID, r))
+	box.Flush()
+	return nil
+}
+
+// refused counts a message that the far side will never take.
+func (u *Uplink) refused(f frame) {
+	u.counts.refused.Add(1)
+	u.log.Warn("uplink: the far side has refused a message", "bridge", u.cfg.Name, "reason", f.reason.String())
+}
+
+// poison counts a message that cannot be sent to the far side.
+func (u *Uplink) poison(d relay.Delivery, r wire.Reason, why string) {
+	u.counts.refused.Add(1)
+	u.log.Warn("uplink: a message cannot be sent", "bridge", u.cfg.Name, "topic", d.Message.Topic, "why", why)
+}
