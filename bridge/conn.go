@@ -2,9 +2,14 @@ package bridge
 
 import (
 	"bufio"
+	"errors"
+	"fmt"
+	"io"
 	"net"
 	"sync"
 	"time"
+
+	"github.com/synthetism/edgebroker/wire"
 )
 
 // conn is a connection to the far side. Whoever writes several times in a row
@@ -13,6 +18,7 @@ type conn struct {
 	net.Conn
 	sync.Mutex
 	in     *bufio.Reader
+	left   int           // bytes of the frame that is being read
 	wait   time.Duration // how long a write may take
 	flush  func()        // called before Read waits: all that came is dealt with
 	once   sync.Once
@@ -25,12 +31,47 @@ func newConn(nc net.Conn, wait time.Duration, flush func()) *conn {
 	return &conn{Conn: nc, in: bufio.NewReaderSize(nc, 32<<10), wait: wait, flush: flush, closed: make(chan struct{})}
 }
 
-// Read implements net.Conn.
+// Read implements net.Conn. It gives out nothing but frames, since paho reads
+// the length of one without an end.
 func (c *conn) Read(b []byte) (int, error) {
+	if c.left == 0 {
+		if err := c.header(); err != nil {
+			c.fail(err)
+			return 0, err
+		}
+	}
 	if c.in.Buffered() == 0 {
 		c.flush()
 	}
-	return c.in.Read(b)
+	n, err := c.in.Read(b[:min(len(b), c.left)])
+	c.left -= n
+	if err != nil {
+		c.fail(err)
+	}
+	return n, err
+}
+
+// header waits for the fixed header of the next frame.
+func (c *conn) header() error {
+	for n := 2; ; n++ {
+		if c.in.Buffered() < n {
+			c.flush()
+		}
+		head, err := c.in.Peek(n)
+		if err != nil {
+			if errors.Is(err, io.EOF) {
+				err = errors.New("the far side has closed the connection")
+			}
+			return err
+		}
+		if _, _, err := wire.Scan(head, 0); err != nil {
+			return fmt.Errorf("the far side breaks the protocol: %w", err)
+		}
+		if size, whole := wire.FrameSize(head); whole {
+			c.left = size
+			return nil
+		}
+	}
 }
 
 // Close implements net.Conn.

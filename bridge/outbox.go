@@ -59,7 +59,7 @@ func (o *outbox) Take(d relay.Delivery) {
 	topic, rule := u.rules().out(d.Message.Topic)
 	switch {
 	case rule == nil: // the rules have changed since it was queued
-		o.judge(d, wire.NoMatchingSubscribers, "no rule lets it pass any more")
+		o.judge(d, "no rule lets it pass any more")
 		return
 	case u.cfg.seen(d.Message.Props):
 		u.counts.loops.Add(1)
@@ -69,7 +69,7 @@ func (o *outbox) Take(d relay.Delivery) {
 	out := wire.Out{Version: wire.V5, QoS: min(d.QoS, o.accepts.maxQoS), Dup: d.Dup, Retain: d.Retain && rule.Retain && o.accepts.retain,
 		Topic: []byte(topic), Payload: d.Message.Payload, Props: u.cfg.mark(d.Message.Props), HasExpiry: d.Expiry > 0, Expiry: d.Expiry}
 	if size := wire.PublishSize(&out); o.accepts.maxPacket > 0 && size > o.accepts.maxPacket || size > wire.MaxFrameSize {
-		o.judge(d, wire.PacketTooLarge, "it is larger than the far side takes")
+		o.judge(d, "it is larger than the far side takes")
 		return
 	}
 	o.mu.Lock()
@@ -128,10 +128,10 @@ func (o *outbox) settle(d relay.Delivery, r wire.Reason) {
 	}
 }
 
-// judge gives up d, which can never go.
-func (o *outbox) judge(d relay.Delivery, r wire.Reason, why string) {
-	o.up.poison(d, r, why)
-	o.settle(d, r)
+// judge gives up d, which can never go. The session counts it as refused.
+func (o *outbox) judge(d relay.Delivery, why string) {
+	o.up.poison(d, why)
+	o.settle(d, wire.ImplementationError)
 }
 
 // Send implements relay.Link: what comes as frames answers the far side.
@@ -226,7 +226,9 @@ func (o *outbox) run(w func([]byte) error) {
 				break
 			}
 			for _, f := range verdict {
-				_ = o.up.near.receive(wire.AppendAck(nil, f.kind, wire.V5, f.id, f.reason))
+				if err := o.up.near.receive(wire.AppendAck(nil, f.kind, wire.V5, f.id, f.reason)); err != nil {
+					o.up.fault(err.Error())
+				}
 			}
 			if len(verdict) > 0 {
 				o.up.near.flush()

@@ -158,7 +158,7 @@ func (u *Uplink) refused(f frame) {
 }
 
 // poison counts a message that cannot be sent to the far side.
-func (u *Uplink) poison(d relay.Delivery, r wire.Reason, why string) {
+func (u *Uplink) poison(d relay.Delivery, why string) {
 	u.counts.refused.Add(1)
 	u.log.Warn("uplink: a message cannot be sent", "bridge", u.cfg.Name, "topic", d.Message.Topic, "why", why)
 }
