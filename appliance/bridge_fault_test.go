@@ -309,10 +309,12 @@ func TestUplinkToBadFarSide(t *testing.T) {
 		answer func(wire.Frame) []byte
 		want   string
 	}{
-		"hangs up":        {func(wire.Frame) []byte { return hangUp }, "the far side has closed the connection"},
-		"refuses":         {func(wire.Frame) []byte { return refusal }, "not authorized (\"who are you?\")"},
-		"garbage":         {func(wire.Frame) []byte { return []byte("HTTP/1.1 400 Bad Request\r\n" + strings.Repeat("x", 500)) }, "breaks the protocol"},
-		"garbage as data": {func(f wire.Frame) []byte { return map[bool][]byte{true: {0xff, 0xff, 0xff, 0xff, 0xff, 0xff}}[f.Type == wire.PUBLISH] }, "breaks the protocol"},
+		"hangs up": {func(wire.Frame) []byte { return hangUp }, "the far side has closed the connection"},
+		"refuses":  {func(wire.Frame) []byte { return refusal }, "not authorized (\"who are you?\")"},
+		"garbage":  {func(wire.Frame) []byte { return []byte("HTTP/1.1 400 Bad Request\r\n" + strings.Repeat("x", 500)) }, "breaks the protocol"},
+		"garbage as data": {func(f wire.Frame) []byte {
+			return map[bool][]byte{true: {0xff, 0xff, 0xff, 0xff, 0xff, 0xff}}[f.Type == wire.PUBLISH]
+		}, "breaks the protocol"},
 	} {
 		brokertest.NoLeaks(t)
 		far := newFarSide(t)

@@ -134,20 +134,26 @@ func (c BridgeConfig) findings(item string) []finding {
 		out = append(out, finding{path: item + ".client_id", what: quoteShort(c.ClientID) + " cannot be a client identifier", mend: "use letters, digits and -"})
 	}
 	durations := []within[time.Duration]{
-		{item + ".keep_alive", c.KeepAlive, time.Second, 65535 * time.Second, true},
-		{item + ".session_expiry", c.SessionExpiry, time.Second, math.MaxUint32 * time.Second, true},
-		{item + ".ack_timeout", c.AckTimeout, time.Second, time.Hour, true},
-		{item + ".retry_min", c.RetryMin, 10 * time.Millisecond, time.Hour, true},
-		{item + ".retry_max", c.RetryMax, 10 * time.Millisecond, 24 * time.Hour, true},
+		{item + ".keep_alive", c.KeepAlive, time.Second, 65535 * time.Second, false},
+		{item + ".session_expiry", c.SessionExpiry, time.Second, math.MaxUint32 * time.Second, false},
+		{item + ".ack_timeout", c.AckTimeout, time.Second, time.Hour, false},
+		{item + ".retry_min", c.RetryMin, 10 * time.Millisecond, time.Hour, false},
+		{item + ".retry_max", c.RetryMax, 10 * time.Millisecond, 24 * time.Hour, false},
 	}
 	for _, w := range durations {
-		out = append(out, w.findings()...)
+		if w.v != 0 {
+			out = append(out, w.findings()...)
+		}
 	}
 	if r := c.backoff(); r.Min > r.Max {
 		out = append(out, finding{path: item + ".retry_min", what: valueText(r.Min) + " is more than the " + valueText(r.Max) + " of", other: item + ".retry_max", mend: "lower this or raise that"})
 	}
-	out = append(out, within[int]{item + ".max_queued_messages", c.MaxQueuedMessages, 1, math.MaxInt32, true}.findings()...)
-	out = append(out, within[ByteSize]{item + ".max_queued_bytes", c.MaxQueuedBytes, 1 * KiB, math.MaxInt64, true}.findings()...)
+	if c.MaxQueuedMessages != 0 {
+		out = append(out, within[int]{item + ".max_queued_messages", c.MaxQueuedMessages, 1, math.MaxInt32, false}.findings()...)
+	}
+	if c.MaxQueuedBytes != 0 {
+		out = append(out, within[ByteSize]{item + ".max_queued_bytes", c.MaxQueuedBytes, 1 * KiB, math.MaxInt64, false}.findings()...)
+	}
 	if c.WhenFull != "" {
 		out = append(out, oneOf(item+".when_full", c.WhenFull, DropOldest, DropNewest, Refuse)...)
 	}
@@ -208,6 +214,7 @@ func (c BridgeConfig) topicFindings(item string) []finding {
 				out = append(out, finding{path: at + "." + p.key, what: "a prefix has no wildcards", mend: "put them into filter"})
 			case strings.HasPrefix(p.prefix+t.Filter, "$"):
 				out = append(out, finding{path: at + "." + p.key, what: "topics that begin with $ belong to the broker where they are", mend: "use others"})
+			case p.key == "remote_prefix" && p.prefix == t.LocalPrefix: // it has been said
 			case wire.ValidFilter(p.prefix+t.Filter) != nil:
 				out = append(out, finding{path: at + ".filter", what: fmt.Sprintf("%s is not a filter: %v", quoteShort(p.prefix+t.Filter), wire.ValidFilter(p.prefix+t.Filter)), mend: "write one, such as \"plant/#\"; a prefix ends with / in most cases"})
 			}

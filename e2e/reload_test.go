@@ -134,8 +134,9 @@ func readFrame(conn net.Conn) (wire.Frame, error) {
 }
 
 // 200 clients of three listeners publish and receive while listeners come and
-// go beside them, rules and limits change, and certificates are renewed: none
-// is disconnected, none waits for a message in vain.
+// go beside them, rules and limits change, an uplink gets another topic, and
+// certificates are renewed: none is disconnected, none waits for a message in
+// vain, and another uplink passes on every one of them without a reconnect.
 func TestReloadWithoutAHitch(t *testing.T) {
 	p := newPKI(t)
 	dir := t.TempDir()
@@ -146,9 +147,17 @@ func TestReloadWithoutAHitch(t *testing.T) {
 		}
 	}
 	writeRules("allow any all #\n")
+	far := start(t, nil)
+	above := brokertest.Dial(t, far.addr, brokertest.Clean(wire.V5, "above"))
+	above.Subscribe(1, "extra/#")
+	uplink := func(name, filter string) appliance.BridgeConfig {
+		return appliance.BridgeConfig{Name: name, Address: "mqtt://" + far.addr, RetryMin: 10 * time.Millisecond,
+			Topics: []appliance.BridgeTopic{{Filter: filter, QoS: 1}}}
+	}
 	e := startEditable(t, func(c *appliance.Config) {
 		yes := true
 		c.Listeners = append(c.Listeners, p.listener("tls", appliance.ListenTLS))
+		c.Bridges = []appliance.BridgeConfig{uplink("stays", "flow/#"), uplink("changes", "extra/none")}
 		for i := range c.Listeners {
 			c.Listeners[i].AllowAnonymous = &yes
 		}
@@ -193,6 +202,7 @@ func TestReloadWithoutAHitch(t *testing.T) {
 			}
 		})
 	}
+	teller := brokertest.Dial(t, e.addr, brokertest.Clean(wire.V5, "teller"))
 	for round := range rounds {
 		e.edit(func(c *appliance.Config) {
 			if round%2 == 0 {
@@ -200,6 +210,7 @@ func TestReloadWithoutAHitch(t *testing.T) {
 			} else {
 				c.Listeners = c.Listeners[:3]
 			}
+			c.Bridges = []appliance.BridgeConfig{c.Bridges[0], uplink("changes", fmt.Sprintf("extra/%d/#", round))}
 			c.Limits.PublishRate = 100_000 + round
 			c.Limits.ReceiveMaximum = 100 + round
 			c.Sessions.MaxQueuedMessages = 1000 + round
@@ -207,10 +218,10 @@ func TestReloadWithoutAHitch(t *testing.T) {
 		writeRules(fmt.Sprintf("deny any publish secret/%d/#\nallow any all #\n", round))
 		p.issue(t, "server")
 		r := e.mustReload(t)
-		if r.Disconnected != 0 || len(r.Changes) != 3+1 && round > 0 {
+		if r.Disconnected != 0 || len(r.Changes) != 3+1+1 && round > 0 {
 			t.Errorf("round %d: %d disconnected; %d changes: %+v", round, r.Disconnected, len(r.Changes), r.Changes)
 		}
-		if r.Affected != clients {
+		if r.Affected != clients+1 {
 			t.Errorf("round %d: rules have changed for %d clients", round, r.Affected)
 		}
 		if more := e.Addr("more"); (more != "") != (round%2 == 0) {
@@ -221,6 +232,8 @@ func TestReloadWithoutAHitch(t *testing.T) {
 			guest.Disconnect()
 			ends.await(t, round/2+1)
 		}
+		teller.Publish(fmt.Sprintf("extra/%d/x", round), "hello", 1, false)
+		above.ExpectMessage(fmt.Sprintf("extra/%d/x", round), "hello")
 		close(done[round])
 	}
 	wg.Wait()
@@ -237,6 +250,14 @@ func TestReloadWithoutAHitch(t *testing.T) {
 		if d := ev.Data.(events.DisconnectionData); d.ClientID != "guest" {
 			t.Errorf("%s was disconnected: %+v", d.ClientID, d)
 		}
+	}
+	total := uint64(0)
+	for _, n := range moved {
+		total += uint64(n)
+	}
+	brokertest.WaitFor(t, "all messages above", func() bool { return e.Uplinks()[0].Acked >= total })
+	if stays, changes := e.Uplinks()[0], e.Uplinks()[1]; stays.Acked != total || stays.Retried != 0 || stays.Connects != 1 || changes.Acked != 1 || changes.Refused != 0 {
+		t.Errorf("of %d messages: %+v\n%+v", total, stays, changes)
 	}
 }
 
