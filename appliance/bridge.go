@@ -13,6 +13,7 @@ import (
 	"github.com/synthetism/edgebroker/bridge"
 	"github.com/synthetism/edgebroker/internal/dial"
 	"github.com/synthetism/edgebroker/relay"
+	"github.com/synthetism/edgebroker/statsd"
 )
 
 // uplink is a bridge.Uplink and what it was made of.
@@ -88,15 +89,18 @@ func (c BridgeConfig) queue() *relay.QueueRules {
 	}
 }
 
+// links are the uplinks that there are.
+func (b *Broker) links() []*uplink {
+	if list := b.uplinks.Load(); list != nil {
+		return *list
+	}
+	return nil
+}
+
 // setUplinks makes the uplinks those of c.
 func (b *Broker) setUplinks(c Config) {
-	b.mu.Lock()
-	before := b.uplinks
-	b.mu.Unlock()
-	next := b.changeUplinks(before, c)
-	b.mu.Lock()
-	b.uplinks = next
-	b.mu.Unlock()
+	next := b.changeUplinks(b.links(), c)
+	b.uplinks.Store(&next)
 }
 
 // changeUplinks makes of those that there are those of c: it starts what is
@@ -131,9 +135,7 @@ func (b *Broker) changeUplinks(before []*uplink, c Config) (next []*uplink) {
 
 // Uplinks describes the uplinks, in the order of the configuration.
 func (b *Broker) Uplinks() []bridge.Status {
-	b.mu.Lock()
-	list := b.uplinks
-	b.mu.Unlock()
+	list := b.links()
 	out := make([]bridge.Status, len(list))
 	for i, u := range list {
 		out[i] = u.Status()
@@ -162,12 +164,39 @@ func (b *Broker) giveUp(name string, stop func()) {
 	b.system("bridge_removed", fmt.Sprintf("bridge %s, with %d messages that waited for it", name, waiting))
 }
 
+// bridgeStats is Uplinks for statistics.
+func (b *Broker) bridgeStats() []statsd.Bridge {
+	var out []statsd.Bridge
+	for _, u := range b.Uplinks() {
+		out = append(out, statsd.Bridge{Name: u.Name, Address: u.URL, ClientID: u.ClientID, State: string(u.State), Why: u.Why, Since: u.Since,
+			LastError: u.LastError, LastErrorAt: u.LastErrorAt, LastHeard: u.LastHeard, Attempts: u.Attempts, Connects: u.Connects,
+			Queued: statsd.Store{Messages: int64(u.Queued), Bytes: u.QueuedBytes}, Inflight: int64(u.InFlight), Unanswered: u.Unanswered.Seconds(),
+			Sent: statsd.Count{Messages: u.Sent, PayloadBytes: u.SentBytes}, Acked: u.Acked, Retried: u.Retried,
+			Received: statsd.Count{Messages: u.Received, PayloadBytes: u.ReceivedSize}, Refused: u.Refused, Loops: u.Loops, Dropped: u.Dropped,
+			Persistent: b.store != nil})
+	}
+	return out
+}
+
+// pauseUplink disconnects an uplink, or lets it connect again.
+func (b *Broker) pauseUplink(name string, pause bool) error {
+	b.reloading.Lock() // which would start it again
+	defer b.reloading.Unlock()
+	list := b.links()
+	i := slices.IndexFunc(list, func(u *uplink) bool { return u.cfg.Name == name })
+	switch {
+	case i < 0 || !b.runs():
+		return fmt.Errorf("%w: %q", statsd.ErrNoBridge, name)
+	case pause:
+		list[i].Pause()
+	default:
+		list[i].Resume()
+	}
+	return nil
+}
+
 func (b *Broker) stopUplinks() {
-	b.mu.Lock()
-	list := b.uplinks
-	b.uplinks = nil
-	b.mu.Unlock()
-	for _, u := range list {
+	for _, u := range b.links() {
 		u.Stop()
 	}
 }

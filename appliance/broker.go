@@ -61,7 +61,8 @@ type Broker struct {
 	sessions *hooks.Sessions
 	doors    atomic.Pointer[doors]
 	server   *mqtt.Server
-	recorder *recorder.Recorder // nil: off
+	uplinks  atomic.Pointer[[]*uplink] // in the order of the configuration; see links
+	recorder *recorder.Recorder        // nil: off
 	sampler  *statsd.Sampler
 	stats    *statsd.Server
 	pusher   *statsd.Pusher // nil: there is no StatsD server
@@ -81,7 +82,6 @@ type Broker struct {
 
 	mu        sync.Mutex // guards everything that follows
 	state     state
-	uplinks   []*uplink          // in the order of the configuration
 	endpoints []*endpoint        // in the order of the configuration
 	run       context.Context    // of the goroutines that Start has started
 	cancel    context.CancelFunc // ends run
@@ -206,7 +206,7 @@ func (b *Broker) Start(ctx context.Context) error {
 	}
 	b.keepToBudget()
 	b.giveUpLeftovers(b.conf())
-	b.uplinks = b.changeUplinks(nil, b.conf())
+	b.setUplinks(b.conf())
 	b.state = started
 	b.system("started", "")
 	return nil

@@ -42,6 +42,7 @@ func (b *Broker) snapshot(listening []statsd.Listener, certificates []statsd.Cer
 		Events:         statsd.EventStats{Published: b.bus.Published(), Dropped: b.bus.Dropped(), Listeners: b.listenersOfEvents()},
 		Storage:        b.storageStats(),
 		Certificates:   certificates,
+		Bridges:        b.bridgeStats(),
 		Budget:         b.budgetStats(g, t),
 		Disconnections: s.Disconnections,
 		Refusals: refusals(g.Refused, map[string]uint64{
@@ -200,7 +201,9 @@ func (k backend) Reload(ctx context.Context, try bool) (statsd.Reloaded, error) 
 	return k.b.Reload(ctx)
 }
 
-func (k backend) Losses() []statsd.Loss { return k.b.Losses() }
+func (k backend) Bridges() []statsd.Bridge                  { return k.b.bridgeStats() }
+func (k backend) PauseBridge(name string, pause bool) error { return k.b.pauseUplink(name, pause) }
+func (k backend) Losses() []statsd.Loss                     { return k.b.Losses() }
 
 func (k backend) History(ctx context.Context, q recorder.Query, f events.Filter, fn func(events.Event) error) error {
 	return k.b.History(ctx, q, f, fn)

@@ -41,6 +41,13 @@ func (p *pacer) next() time.Duration {
 	return d - rand.N(d/4+1)
 }
 
+// reset makes the next attempt at once.
+func (p *pacer) reset() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fails, p.upAt = 0, time.Time{}
+}
+
 func (p *pacer) up() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -74,6 +74,7 @@ func (u *Uplink) Start() {
 	ctx, stop := context.WithCancel(context.Background())
 	u.stop, u.done = stop, make(chan struct{})
 	done := u.done
+	u.pacer.reset()
 	go func() {
 		defer close(done)
 		u.run(ctx)
@@ -96,13 +97,18 @@ func (u *Uplink) Stop() {
 // Pause is Stop until Resume; messages wait meanwhile.
 func (u *Uplink) Pause() {
 	u.Stop()
-	u.become(Paused, "paused by its owner")
+	u.become(Paused, "somebody has paused it")
 }
 
-// Resume starts an uplink that was paused.
+// Resume starts an uplink that was paused, and does nothing with another.
 func (u *Uplink) Resume() {
-	u.become(Connecting, "")
-	u.Start()
+	u.mu.Lock()
+	paused := u.is.state == Paused
+	u.mu.Unlock()
+	if paused {
+		u.become(Connecting, "")
+		u.Start()
+	}
 }
 
 // fault ends the connection, which is tried again.

@@ -28,6 +28,12 @@ type Backend interface {
 	// Losses is all that has been lost since the start, in any order. The caller
 	// owns it.
 	Losses() []Loss
+	// Bridges describes the uplinks, in the order of the configuration. The
+	// caller owns the slice.
+	Bridges() []Bridge
+	// PauseBridge disconnects an uplink, or lets it connect again. It fails with
+	// ErrNoBridge if there is none of that name.
+	PauseBridge(name string, pause bool) error
 	// History calls fn for recorded events, the oldest first, as q and f ask for,
 	// until fn returns an error, which it returns, or ctx ends.
 	History(ctx context.Context, q recorder.Query, f events.Filter, fn func(events.Event) error) error

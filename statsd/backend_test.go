@@ -3,6 +3,7 @@ package statsd_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"path/filepath"
 	"strings"
@@ -25,6 +26,7 @@ type fakeBackend struct {
 	kicked  []string
 	health  statsd.Health
 	past    []events.Event
+	paused  []bool
 }
 
 var _ statsd.Backend = (*fakeBackend)(nil)
@@ -93,6 +95,18 @@ func (f *fakeBackend) Events(filter events.Filter, queue int, fn func(events.Eve
 
 func (f *fakeBackend) Losses() []statsd.Loss {
 	return []statsd.Loss{{Client: "b", Topic: "x", Reason: "expired", Count: 2}, {Client: "a", Topic: "y", Reason: "queue_full", Count: 7}, {Client: "a", Topic: "x", Reason: "queue_full", Count: 2}}
+}
+
+func (f *fakeBackend) Bridges() []statsd.Bridge {
+	return []statsd.Bridge{{Name: "cloud", Address: "mqtts://cloud:8883", State: "up"}, {Name: "plant", Address: "mqtt://plant:1883", State: "down", Why: "connection refused"}}
+}
+
+func (f *fakeBackend) PauseBridge(name string, pause bool) error {
+	if name != "cloud" {
+		return fmt.Errorf("%w: %q", statsd.ErrNoBridge, name)
+	}
+	f.paused = append(f.paused, pause)
+	return nil
 }
 
 func (f *fakeBackend) History(_ context.Context, q recorder.Query, filter events.Filter, fn func(events.Event) error) error {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -56,6 +57,20 @@ func TestControlClient(t *testing.T) {
 	}
 	if got, err := r.control.Drops(ctx); err != nil || len(got) != 3 || got[0].Count != 7 || got[1].Client != "a" || got[2].Client != "b" {
 		t.Errorf("drops %+v, %v", got, err)
+	}
+	if got, err := r.control.Bridges(ctx); err != nil || len(got) != 2 || got[1].Why != "connection refused" {
+		t.Errorf("bridges %+v, %v", got, err)
+	}
+	for _, pause := range []bool{true, false} {
+		if err := r.control.PauseBridge(ctx, "cloud", pause); err != nil {
+			t.Errorf("pause %v: %v", pause, err)
+		}
+		if err := r.control.PauseBridge(ctx, "plant", pause); !errors.Is(err, statsd.ErrNotFound) {
+			t.Errorf("pause %v of an unknown one: %v", pause, err)
+		}
+	}
+	if !slices.Equal(r.backend.paused, []bool{true, false}) {
+		t.Errorf("the backend was told %v", r.backend.paused)
 	}
 	if err := r.control.Kick(ctx, "dev1"); err != nil {
 		t.Errorf("kick: %v", err)

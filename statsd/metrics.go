@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -151,7 +152,7 @@ func metricTable() []metric {
 
 // allMetrics lists what Prometheus scrapes and what is pushed to StatsD, but for
 // the histogram.
-func allMetrics() []metric { return append(metricTable(), storageTable()...) }
+func allMetrics() []metric { return slices.Concat(metricTable(), storageTable(), bridgeTable()) }
 
 // collector collects the broker's metrics. Each scrape reads one Snapshot, so
 // that its numbers belong together; between scrapes it costs nothing.

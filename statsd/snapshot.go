@@ -52,6 +52,9 @@ type Snapshot struct {
 	// became an MQTT connection count under the reason, such as "connect_rate".
 	Refusals map[string]uint64 `json:"refusals"`
 
+	// Bridges are the uplinks, in the order of the configuration.
+	Bridges []Bridge `json:"bridges,omitempty"`
+
 	// Certificates are those that listeners use, in the order of the configuration.
 	Certificates []Certificate `json:"certificates,omitempty"`
 }

@@ -136,6 +136,11 @@ func eventText(ev events.Event) string {
 		return fmt.Sprintf("%s %s: %s (QoS %d, from %s, %d times)", orDash(d.ClientID), d.Topic, d.Reason, d.QoS, orDash(d.Publisher), d.Count)
 	case events.RefusalData:
 		return strings.TrimSpace(fmt.Sprintf("%s %s %s", orDash(d.ClientID), d.What, d.Topic)) + ": " + d.Reason
+	case events.BridgeData:
+		if d.Why == "" {
+			return fmt.Sprintf("%s is %s", d.Bridge, d.State)
+		}
+		return fmt.Sprintf("%s is %s: %s", d.Bridge, d.State, d.Why)
 	case events.SystemData:
 		return strings.TrimSpace(d.What + " " + d.Detail)
 	}

@@ -1,0 +1,113 @@
+package statsd
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Bridge is one uplink: another broker that this one is a client of.
+type Bridge struct {
+	Name     string    `json:"name"`
+	Address  string    `json:"address"`
+	ClientID string    `json:"clientId"`      // on the far side
+	State    string    `json:"state"`         // "connecting", "up", "stalled", "down" or "paused"
+	Why      string    `json:"why,omitempty"` // what is wrong, unless it is up
+	Since    time.Time `json:"since"`         // of the state
+
+	LastError   string    `json:"lastError,omitempty"`
+	LastErrorAt time.Time `json:"lastErrorAt,omitzero"`
+	LastHeard   time.Time `json:"lastHeard,omitzero"` // when the far side last answered about a message
+
+	Attempts uint64 `json:"attempts"` // to connect, since start
+	Connects uint64 `json:"connects"` // of these, those that succeeded
+
+	Queued     Store   `json:"queued"`     // waits here
+	Inflight   int64   `json:"inflight"`   // sent, and not acknowledged
+	Unanswered float64 `json:"unanswered"` // seconds since the oldest of these was sent
+
+	Sent       Count  `json:"sent"`       // to the far side, those that were sent again included
+	Acked      uint64 `json:"acked"`      // messages that the far side has taken over
+	Retried    uint64 `json:"retried"`    // of Sent, those that may have been sent before
+	Received   Count  `json:"received"`   // from the far side
+	Refused    uint64 `json:"refused"`    // messages that the far side never takes
+	Loops      uint64 `json:"loops"`      // messages that went no further because they had been here
+	Dropped    uint64 `json:"dropped"`    // messages lost by the limits of the queue, expiry or refusal
+	Persistent bool   `json:"persistent"` // what waits survives a restart
+}
+
+// ErrNoBridge is returned by Backend.PauseBridge.
+var ErrNoBridge = errors.New("no such uplink")
+
+func (s *Server) getBridges(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, append([]Bridge{}, s.backend.Bridges()...))
+}
+
+func (s *Server) postPause(w http.ResponseWriter, r *http.Request)  { s.pauseBridge(w, r, true) }
+func (s *Server) postResume(w http.ResponseWriter, r *http.Request) { s.pauseBridge(w, r, false) }
+
+func (s *Server) pauseBridge(w http.ResponseWriter, r *http.Request, pause bool) {
+	name := r.PathValue("name")
+	if err := s.backend.PauseBridge(name, pause); err != nil {
+		writeError(w, http.StatusNotFound, err.Error(), "/v1/bridges lists them")
+		return
+	}
+	writeJSON(w, http.StatusOK, paused{name, pause})
+}
+
+// paused says that an uplink is paused, or not any more.
+type paused struct {
+	Bridge string `json:"bridge"`
+	Paused bool   `json:"paused"`
+}
+
+// Bridges lists the uplinks, in the order of the configuration.
+func (c *ControlClient) Bridges(ctx context.Context) ([]Bridge, error) {
+	return get[[]Bridge](ctx, c, "/v1/bridges", nil)
+}
+
+// PauseBridge disconnects an uplink until it is resumed, which is PauseBridge
+// with false. The error is ErrNotFound if there is none of that name.
+func (c *ControlClient) PauseBridge(ctx context.Context, name string, pause bool) error {
+	verb := map[bool]string{true: "pause", false: "resume"}[pause]
+	body, err := c.do(ctx, http.MethodPost, "/v1/bridges/"+escapeSegment(name)+"/"+verb, nil)
+	if err != nil {
+		return err
+	}
+	return body.Close()
+}
+
+// bridgeTable lists the metrics of uplinks.
+func bridgeTable() []metric {
+	each := func(kind prometheus.ValueType, name, help string, value func(*Bridge) float64) metric {
+		return metric{describe(name, help, "bridge"), kind, func(s *Snapshot, emit func(float64, ...string)) {
+			for i := range s.Bridges {
+				emit(value(&s.Bridges[i]), s.Bridges[i].Name)
+			}
+		}}
+	}
+	const g, c = prometheus.GaugeValue, prometheus.CounterValue
+	return []metric{
+		each(g, "bridge_up", "Whether the far side of an uplink answers: 1, or 0.", func(b *Bridge) float64 {
+			if b.State == "up" {
+				return 1
+			}
+			return 0
+		}),
+		each(g, "bridge_queue_messages", "Messages that wait for an uplink.", func(b *Bridge) float64 { return float64(b.Queued.Messages) }),
+		each(g, "bridge_queue_bytes", "Their size, those in flight included.", func(b *Bridge) float64 { return float64(b.Queued.Bytes) }),
+		each(g, "bridge_inflight_messages", "Messages that were sent by an uplink and not acknowledged.", func(b *Bridge) float64 { return float64(b.Inflight) }),
+		each(g, "bridge_unanswered_seconds", "For how long the far side has not answered about the oldest of them.", func(b *Bridge) float64 { return b.Unanswered }),
+		each(c, "bridge_sent_total", "Messages sent by an uplink, those that were sent again included.", func(b *Bridge) float64 { return float64(b.Sent.Messages) }),
+		each(c, "bridge_acked_total", "Messages that the far side has taken over.", func(b *Bridge) float64 { return float64(b.Acked) }),
+		each(c, "bridge_retried_total", "Messages that were sent again.", func(b *Bridge) float64 { return float64(b.Retried) }),
+		each(c, "bridge_received_total", "Messages that came in by an uplink.", func(b *Bridge) float64 { return float64(b.Received.Messages) }),
+		each(c, "bridge_refused_total", "Messages that the far side never takes.", func(b *Bridge) float64 { return float64(b.Refused) }),
+		each(c, "bridge_dropped_total", "Messages lost on the way to the far side.", func(b *Bridge) float64 { return float64(b.Dropped) }),
+		each(c, "bridge_attempts_total", "Attempts to connect to the far side.", func(b *Bridge) float64 { return float64(b.Attempts) }),
+		each(c, "bridge_connects_total", "Attempts to connect to the far side that succeeded.", func(b *Bridge) float64 { return float64(b.Connects) }),
+	}
+}
