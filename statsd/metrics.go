@@ -150,15 +150,15 @@ func metricTable() []metric {
 }
 
 // allMetrics lists what Prometheus scrapes and what is pushed to StatsD, but for
-// the histogram.
+// the histograms.
 func allMetrics() []metric { return append(metricTable(), storageTable()...) }
 
 // collector collects the broker's metrics. Each scrape reads one Snapshot, so
 // that its numbers belong together; between scrapes it costs nothing.
 type collector struct {
-	read  func() Snapshot
-	table []metric
-	syncs *prometheus.Desc // of the histogram
+	read       func() Snapshot
+	table      []metric
+	histograms []histogram
 }
 
 // Describe implements prometheus.Collector.
@@ -166,7 +166,9 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, m := range c.table {
 		ch <- m.desc.Desc
 	}
-	ch <- c.syncs
+	for _, h := range c.histograms {
+		ch <- h.desc.Desc
+	}
 }
 
 // Collect implements prometheus.Collector.
@@ -177,8 +179,10 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstMetric(m.desc.Desc, m.kind, value, labels...)
 		})
 	}
-	if h := syncTimes(c.syncs, &s); h != nil {
-		ch <- h
+	for _, h := range c.histograms {
+		if m := h.collect(&s); m != nil {
+			ch <- m
+		}
 	}
 }
 
@@ -186,7 +190,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 // the process, with reg. read is called once per scrape, by any goroutine.
 func newMetrics(reg prometheus.Registerer, read func() Snapshot) {
 	reg.MustRegister(
-		&collector{read: read, table: allMetrics(), syncs: syncHistogram()},
+		&collector{read: read, table: allMetrics(), histograms: histogramTable()},
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
