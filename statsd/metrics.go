@@ -187,20 +187,24 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 }
 
 // newMetrics registers the broker's metrics, and those of the Go runtime and
-// the process, with reg. read is called once per scrape, by any goroutine.
-func newMetrics(reg prometheus.Registerer, read func() Snapshot) {
+// the process, with reg. read is called once per scrape, by any goroutine, and so
+// is sys, which may be nil.
+func newMetrics(reg prometheus.Registerer, read func() Snapshot, sys func() []SysValue) {
 	reg.MustRegister(
 		&collector{read: read, table: allMetrics(), histograms: histogramTable()},
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
+	if sys != nil {
+		reg.MustRegister(mosquittoMetrics{sys})
+	}
 }
 
 // metricsHandler serves the metrics from a registry of its own: the global one
 // holds whatever a program that embeds edgebroker put there.
-func metricsHandler(read func() Snapshot, log *slog.Logger) http.Handler {
+func metricsHandler(read func() Snapshot, sys func() []SysValue, log *slog.Logger) http.Handler {
 	reg := prometheus.NewRegistry()
-	newMetrics(reg, read)
+	newMetrics(reg, read, sys)
 	return promhttp.HandlerFor(reg, promhttp.HandlerOpts{
 		ErrorLog:      slog.NewLogLogger(log.Handler(), slog.LevelError),
 		ErrorHandling: promhttp.HTTPErrorOnError,
