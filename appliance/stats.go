@@ -108,7 +108,7 @@ func (b *Broker) listening() []statsd.Listener {
 	}
 	out := make([]statsd.Listener, len(b.endpoints))
 	for i, e := range b.endpoints {
-		out[i] = statsd.Listener{Name: e.cfg.Name, Type: e.listen.Protocol(), Address: e.listen.Address()}
+		out[i] = statsd.Listener{Name: e.cfg.Name, Type: e.listen.Protocol(), Address: e.listen.Address(), Sockets: int64(e.listen.Connections())}
 	}
 	return out
 }

@@ -25,7 +25,7 @@ func (b *Broker) startReports() {
 		return
 	}
 	pusher, err := statsd.NewPusher(statsd.PushOptions{Address: c.Address, Interval: c.Interval, Prefix: c.Prefix, Tags: c.Tags,
-		Labels: c.Labels, Log: b.log.With("component", "statsd")}, &first, func() statsd.Snapshot { return b.snapshot(nil, b.certificateStats()) })
+		Labels: c.Labels, Log: b.log.With("component", "statsd")}, &first, func() statsd.Snapshot { return b.snapshot(b.listening(), b.certificateStats()) })
 	if err != nil {
 		panic("statsd.address: " + err.Error()) // it has been validated
 	}

@@ -129,7 +129,7 @@ func (f *fakeBackend) listeners() int { return len(f.bus.Stats()) }
 func exampleSnapshot() statsd.Snapshot {
 	return statsd.Snapshot{
 		Version: "1.2.3", StartedAt: time.Date(2026, 3, 1, 12, 0, 0, 5000, time.UTC), Uptime: 273906.5,
-		Listeners:   []statsd.Listener{{Name: "local", Type: "tcp", Address: "127.0.0.1:1883"}, {Name: "evil\x1b[2J", Type: "unix", Address: "/run/mqtt.sock"}},
+		Listeners:   []statsd.Listener{{Name: "local", Type: "tcp", Address: "127.0.0.1:1883", Sockets: 208}, {Name: "evil\x1b[2J", Type: "unix", Address: "/run/mqtt.sock", Sockets: 3}},
 		ClientCount: 198, MessageCount: 1234567,
 		Connections:   statsd.Connections{Current: 199, Maximum: 200, Total: 4321, Refused: 17, Sockets: 211, Opened: 4400},
 		Sessions:      statsd.Sessions{Total: 210, Connected: 198, Kept: 12, Expired: 5},

@@ -138,6 +138,16 @@ func metricTable() []metric {
 		gauge("outbound_bytes", "Bytes sent on connections that the network has not taken yet.", func(s *Snapshot) float64 { return float64(s.Outbound.Bytes) }),
 		counter("sessions_expired_total", "MQTT sessions that ended because their client did not come back in time.", func(s *Snapshot) uint64 { return s.Sessions.Expired }),
 		gauge("sockets_open", "Sockets of clients that are open, those included that have not finished CONNECT.", func(s *Snapshot) float64 { return float64(s.Connections.Sockets) }),
+		{describe("listener_sockets_open", "Sockets of clients that are open, by the listener that they came by; without a sample where no listener is bound.", "listener", "type"), prometheus.GaugeValue,
+			func(s *Snapshot, emit func(float64, ...string)) {
+				open := make(map[[2]string]int64) // names that are long may be equal when they are cut
+				for _, l := range s.Listeners {
+					open[[2]string{SafeText(l.Name, maxText), SafeText(l.Type, maxText)}] += l.Sockets
+				}
+				for labels, n := range open {
+					emit(float64(n), labels[:]...)
+				}
+			}},
 		counter("sockets_opened_total", "Sockets of clients that were taken.", func(s *Snapshot) uint64 { return s.Connections.Opened }),
 
 		counter("push_datagrams_total", "Datagrams handed to the network for a StatsD server.", func(s *Snapshot) uint64 { return s.Push.Datagrams }),

@@ -66,6 +66,7 @@ type Listener struct {
 	Name    string `json:"name"`    // as configured
 	Type    string `json:"type"`    // "tcp" or "unix"
 	Address string `json:"address"` // as bound: where the configured port is 0, the port that was free
+	Sockets int64  `json:"sockets"` // of clients that are open, as Connections.Sockets
 }
 
 // Connections counts network connections of clients.
