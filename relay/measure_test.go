@@ -33,16 +33,18 @@ func (b *broker) wantsMeasured(want string, total time.Duration) {
 	}
 }
 
-// What a delivery takes is what keeps the broker from sending, and never that
-// the client was away or that the message is older than its wish to have it.
-func TestDeliveryTimes(t *testing.T) {
+// deliveryCase is what happens to messages of pub, and what is measured of that.
+type deliveryCase struct {
+	name  string
+	run   func(b *broker, pub *client)
+	want  string
+	total time.Duration
+}
+
+// deliveryCases are to be run in a bubble of synctest.
+func deliveryCases() []deliveryCase {
 	const fast, second = 1 * time.Microsecond, 1048576 * time.Microsecond
-	cases := []struct {
-		name  string
-		run   func(b *broker, pub *client)
-		want  string
-		total time.Duration
-	}{
+	return []deliveryCase{
 		{"QoS 0, frames to many", func(b *broker, pub *client) {
 			for i := range 70 {
 				b.connect(fmt.Sprint(i)).sub(0, "t")
@@ -147,13 +149,18 @@ func TestDeliveryTimes(t *testing.T) {
 			}
 		}, fmt.Sprintf("2<%v", fast), 0},
 	}
-	for _, tc := range cases {
+}
+
+// What a delivery takes is what keeps the broker from sending, and never that
+// the client was away or that the message is older than its wish to have it.
+func TestDeliveryTimes(t *testing.T) {
+	for i, tc := range deliveryCases() {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := openBroker(t, func(c *relay.Config) { c.MaxSessionExpiry = 0 }, nil)
 				defer b.Close()
 				time.Sleep(time.Hour) // any time but the beginning
-				tc.run(b, b.connect("pub"))
+				deliveryCases()[i].run(b, b.connect("pub"))
 				b.wantsMeasured(tc.want, tc.total)
 			})
 		})
