@@ -77,11 +77,17 @@ func (p *publisher) readClock() time.Duration {
 	return max(1, p.relay.now())
 }
 
-// handed counts the links that have got a run which is measured.
-func (p *publisher) handed(links int) {
-	if links > 0 {
-		p.relay.delivery.add(p.relay.now()-p.run.taken, links)
+// handed counts a link that has got a run which is measured.
+func (p *publisher) handed() {
+	if p.run.links++; p.run.links == clockEvery {
+		p.readHanded()
 	}
+}
+
+// readHanded reads the clock for the links counted.
+func (p *publisher) readHanded() {
+	p.relay.delivery.add(p.relay.now()-p.run.taken, p.run.links)
+	p.run.links = 0
 }
 
 // sizes is Totals.Sizes as they are counted.

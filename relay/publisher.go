@@ -53,6 +53,7 @@ type run struct {
 	bytes  int           // their payload bytes
 	widest int           // largest of frames
 	taken  time.Duration // when the first of frames was taken on; 0 if that is not measured
+	links  int           // that have got frames since the clock was read; counted if taken is not 0
 	msgs   []*Message
 }
 
@@ -195,7 +196,6 @@ func (p *publisher) finishFrames() {
 	run := &p.run
 	p.count(run.rt, 0, run.n, run.bytes)
 	p.slow = p.slow[:0]
-	links := 0 // that have got the run since the clock was read
 	for i := range run.rt.targets {
 		t := &run.rt.targets[i]
 		l := t.session.live.Load()
@@ -204,14 +204,13 @@ func (p *publisher) finishFrames() {
 			p.slow = append(p.slow, t)
 		case l == nil:
 			t.session.drop(DropQoS0, origin{p.id, run.rt.topic, 0}, run.n)
-		case p.sendFrames(t.session, l) && run.taken != 0:
-			if links++; links == clockEvery {
-				p.handed(links)
-				links = 0
-			}
+		default:
+			p.sendFrames(t.session, l)
 		}
 	}
-	p.handed(links)
+	if run.links > 0 {
+		p.readHanded()
+	}
 	if len(p.slow) > 0 || len(run.rt.groups) > 0 {
 		p.slowFrames()
 	}
@@ -229,13 +228,12 @@ func (l *live) plain(size int) bool {
 	return l.aliases == nil && (l.maxPacket == 0 || size+2 <= l.maxPacket)
 }
 
-// sendFrames appends the run's frames to a connected session's link, and
-// reports whether it did.
-func (p *publisher) sendFrames(s *Session, l *live) bool {
+// sendFrames appends the run's frames to a connected session's link.
+func (p *publisher) sendFrames(s *Session, l *live) {
 	run := &p.run
 	if why, is := p.relay.swamped(l.link); is {
 		s.drop(why, origin{p.id, run.rt.topic, 0}, run.n)
-		return false
+		return
 	}
 	frames := run.frames
 	if (l.version == wire.V5) != (p.version == wire.V5) {
@@ -248,7 +246,9 @@ func (p *publisher) sendFrames(s *Session, l *live) bool {
 	s.sent.add(0, run.n, run.bytes)
 	p.touch(s)
 	p.fan(len(frames))
-	return true
+	if run.taken != 0 {
+		p.handed()
+	}
 }
 
 // convert writes the QoS 0 frames in the other family of protocol versions.
