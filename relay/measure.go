@@ -18,13 +18,12 @@ const (
 //
 // Measured is, of every 17th time that a connection has something to read, and of
 // the first, the first publish, which waits longest for the others; and each that
-// the broker publishes itself. It counts
-// for the subscribers whose connections were there when it was taken on,
-// whatever keeps it from them: its place in the queue, their Receive Maximum, a
-// backlog of the network, the store that must have it first. Not counted are
-// messages that have waited for a client that was away, or outside of memory,
-// what is sent again, what a session gets in place of another that has ended,
-// retained messages sent to new subscriptions, and what Tell says.
+// the broker publishes itself. It counts for the subscribers whose connections
+// were there when it was taken on, whatever keeps it from them: its place in the
+// queue, their Receive Maximum, a backlog of the network, the store that must have
+// it first. Not counted are messages that have waited for a client that was away,
+// or outside of memory, what is sent again, what a session gets in place of another
+// that has ended, retained messages sent to new subscriptions, and what Tell says.
 type DeliveryTimes struct {
 	// Buckets counts by duration: bucket i is those of less than 2^i
 	// microseconds and no less than half of that; the last has the rest.
@@ -53,7 +52,8 @@ func (t *deliveryTimes) read() DeliveryTimes {
 	return out
 }
 
-// To read the clock takes as long as to relay a message or two.
+// Of what is measured, since to read the clock takes as long as to relay a message
+// or two.
 const (
 	// measureEvery is of how many flushes the messages before one are measured. It
 	// is a prime: what devices send has cycles.
@@ -112,6 +112,9 @@ func (p *publisher) weigh(n int) {
 	p.weights++
 }
 
+// reweigh begins to count another size. Inlined, it would slow down those who have
+// one size by two nanoseconds a message.
+//
 //go:noinline
 func (p *publisher) reweigh(n int) {
 	p.weighed()

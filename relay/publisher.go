@@ -378,6 +378,7 @@ func (p *publisher) touch(s *Session) {
 
 // flush writes out what the messages since the last flush have caused.
 func (p *publisher) flush() {
+	p.weighed() // who gets the message finds it counted
 	for i, s := range p.touched {
 		s.dirty.Store(false)
 		s.flush()
@@ -387,5 +388,4 @@ func (p *publisher) flush() {
 	if p.unmeasured > 0 {
 		p.unmeasured--
 	}
-	p.weighed()
 }
