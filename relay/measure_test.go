@@ -167,6 +167,50 @@ func TestDeliveryTimes(t *testing.T) {
 	}
 }
 
+// What must be stored before it is sent counts with that wait.
+func TestDeliveryWaitsForTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{}
+		b := openBroker(t, nil, s)
+		defer b.Close()
+		sub, pub := b.connect("sub", kept), b.connect("pub", kept)
+		sub.sub(2, "t")
+		time.Sleep(time.Hour) // any time but the beginning
+		s.hold = true
+		pub.pub(2, "t=1")
+		time.Sleep(time.Second)
+		b.wantsMeasured("", 0)
+		s.release(nil)
+		sub.wants("PUBLISH q2 #2 t=1")
+		b.wantsMeasured("1<1.048576s", time.Second)
+	})
+}
+
+// What has left memory meanwhile does not count; the rest does.
+func TestDeliveryOutOfMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, s := spilling(t, nil)
+		sub := b.connect("sub", kept, receiveMaximum(1))
+		sub.sub(1, "t")
+		const all = 1000 // more than refills the memory of a client that is connected
+		for i := range all {
+			if err := b.Publish(relay.Outgoing{Topic: "t", Payload: fmt.Append(nil, i), QoS: 1}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := payloads(sub.drained()); got != counted(0, all) {
+			t.Fatalf("got %s", got)
+		}
+		var n uint64
+		for _, c := range b.Totals().Delivery.Buckets {
+			n += c
+		}
+		if s.loads == 0 || n == 0 || n >= all {
+			t.Errorf("%d of %d are measured, after %d loads", n, all, s.loads)
+		}
+	})
+}
+
 // Every message that is accepted of a client counts once, by its payload.
 func TestSizes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
