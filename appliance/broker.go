@@ -66,6 +66,9 @@ type Broker struct {
 	sampler  *statsd.Sampler
 	stats    *statsd.Server
 	pusher   *statsd.Pusher // nil: there is no StatsD server
+	// sysValues are the latest values of $SYS/broker if metrics show them; nil
+	// before the first.
+	sysValues atomic.Pointer[[]statsd.SysValue]
 
 	reread func() (Config, error) // reads the configuration again; nil: only what it names is read
 	level  *slog.LevelVar         // of log, nil if it cannot be changed
@@ -245,7 +248,11 @@ func (b *Broker) assemble(rec relay.Recovered) {
 		}
 	}
 	b.sampler = statsd.NewSampler(b.totals)
-	b.stats = statsd.NewServer(backend{b}, statsd.Options{Log: b.log.With("component", "statsd"), CheckFilter: wire.ValidFilter})
+	opts := statsd.Options{Log: b.log.With("component", "statsd"), CheckFilter: wire.ValidFilter}
+	if b.conf().Sys.Metrics {
+		opts.Sys = b.latestSys
+	}
+	b.stats = statsd.NewServer(backend{b}, opts)
 }
 
 // bind opens every socket.

@@ -21,6 +21,7 @@ type SysConfig struct {
 	Clients       bool          `yaml:"clients"`       // tell who connects and disconnects
 	Subscriptions bool          `yaml:"subscriptions"` // and who subscribes to what
 	Node          string        `yaml:"node"`          // names the broker there; empty: see NodeName
+	Metrics       bool          `yaml:"metrics"`       // values of $SYS/broker for Prometheus, too, named as exporters for mosquitto do
 }
 
 // NodeName is Node or, when that is empty, "edgebroker@" and the host's name.
@@ -67,6 +68,9 @@ func (c SysConfig) findings() []finding {
 	}
 	if c.Subscriptions && !c.Clients {
 		out = append(out, finding{path: "sys.subscriptions", what: "it counts only together with clients", mend: "set sys.clients to true, too"})
+	}
+	if c.Metrics && c.Interval == 0 {
+		out = append(out, finding{path: "sys.metrics", what: "there are no values to show with 0s in", other: "sys.interval", mend: "set that to 10s"})
 	}
 	switch {
 	case c.Node == "":

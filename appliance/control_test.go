@@ -38,7 +38,8 @@ func TestControlSocket(t *testing.T) {
 
 	s, err := daemon.Stats(ctx)
 	if err != nil || s.Version != "1.2.3" || s.ClientCount != 1 || s.MessageCount != 1 || s.Subscriptions.Total != 1 ||
-		len(s.Listeners) != 2 || s.Listeners[0].Address != b.Addr("tcp") || s.Received.QoS1 != 1 || s.Sent.QoS1 != 1 {
+		len(s.Listeners) != 2 || s.Listeners[0].Address != b.Addr("tcp") || s.Listeners[0].Sockets != 1 || s.Listeners[1].Sockets != 0 ||
+		s.Delivery.Measured == 0 || s.PayloadSizes[0] != 1 || s.Received.QoS1 != 1 || s.Sent.QoS1 != 1 {
 		t.Errorf("stats: %+v, %v", s, err)
 	}
 	if v, err := daemon.Version(ctx); err != nil || v.Version != "1.2.3" {

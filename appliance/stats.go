@@ -37,6 +37,8 @@ func (b *Broker) snapshot(listening []statsd.Listener, certificates []statsd.Cer
 		Received:       traffic(t.Received, g.Traffic.PacketsIn, g.Traffic.BytesIn),
 		Sent:           traffic(t.Sent, g.Traffic.PacketsOut, g.Traffic.BytesOut),
 		Dropped:        statsd.Dropped{Total: sum(t.Dropped), ByReason: t.Dropped},
+		Delivery:       statsd.NewDelivery(t.Delivery.Buckets[:], t.Delivery.Total),
+		PayloadSizes:   t.Sizes[:],
 		Queued:         statsd.Queued{Messages: int64(t.Queued), Bytes: t.QueuedB, Inflight: int64(t.Inflight)},
 		Outbound:       statsd.Outbound{Packets: int64(g.Waiting.Packets), Bytes: int64(g.Waiting.Bytes)},
 		Events:         statsd.EventStats{Published: b.bus.Published(), Dropped: b.bus.Dropped(), Listeners: b.listenersOfEvents()},
@@ -107,7 +109,7 @@ func (b *Broker) listening() []statsd.Listener {
 	}
 	out := make([]statsd.Listener, len(b.endpoints))
 	for i, e := range b.endpoints {
-		out[i] = statsd.Listener{Name: e.cfg.Name, Type: e.listen.Protocol(), Address: e.listen.Address()}
+		out[i] = statsd.Listener{Name: e.cfg.Name, Type: e.listen.Protocol(), Address: e.listen.Address(), Sockets: int64(e.listen.Connections())}
 	}
 	return out
 }

@@ -28,6 +28,7 @@ func (b *Broker) storageStats() statsd.Storage {
 		Segments: st.Segments, UsedBytes: st.UsedBytes, BudgetBytes: st.BudgetBytes, HeldBytes: st.HeldBytes, BacklogBytes: st.Backlog,
 		WrittenBytes: st.WrittenBytes, BlockBytes: blockBytes(),
 		Commits: st.Commits, Batches: st.Batches, Syncs: st.Syncs, SyncSeconds: st.SyncTime.Seconds(), SyncTimes: st.SyncTimes[:],
+		SyncP50: statsd.Percentile(st.SyncTimes[:], 50), SyncP99: statsd.Percentile(st.SyncTimes[:], 99),
 		Checkpoints: st.Checkpoints, Failures: st.Failures,
 		Recovered: recoveredStats(b.recovery),
 	}

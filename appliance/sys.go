@@ -25,7 +25,7 @@ func (b *Broker) startReports() {
 		return
 	}
 	pusher, err := statsd.NewPusher(statsd.PushOptions{Address: c.Address, Interval: c.Interval, Prefix: c.Prefix, Tags: c.Tags,
-		Labels: c.Labels, Log: b.log.With("component", "statsd")}, &first, func() statsd.Snapshot { return b.snapshot(nil, b.certificateStats()) })
+		Labels: c.Labels, Log: b.log.With("component", "statsd")}, &first, func() statsd.Snapshot { return b.snapshot(b.listening(), b.certificateStats()) })
 	if err != nil {
 		panic("statsd.address: " + err.Error()) // it has been validated
 	}
@@ -43,11 +43,23 @@ func (b *Broker) runSys(tree *statsd.SysTree, every time.Duration) {
 func (b *Broker) tellSys(tree *statsd.SysTree) {
 	s := b.snapshot(nil, nil)
 	values := tree.Update(&s, time.Now())
+	if b.conf().Sys.Metrics {
+		all := tree.Values()
+		b.sysValues.Store(&all)
+	}
 	own := make([]relay.Own, len(values))
 	for i, v := range values {
 		own[i] = relay.Own{Topic: v.Topic, Payload: []byte(v.Value), Retain: true}
 	}
 	b.relay.Tell(own)
+}
+
+// latestSys are the values that subscribers to $SYS/broker have got last.
+func (b *Broker) latestSys() []statsd.SysValue {
+	if all := b.sysValues.Load(); all != nil {
+		return *all
+	}
+	return nil
 }
 
 // untilNext is how long it is to the next multiple of every on the clock, and

@@ -2,5 +2,6 @@
 // real sockets, with the clients that people use. It has no code of its own.
 //
 // Tests that need a program, such as mosquitto_pub, are skipped where it is
-// not installed. With EDGEBROKER_E2E=1 in the environment they fail instead.
+// not installed. With EDGEBROKER_E2E=1 in the environment they fail instead, but for
+// those of promtool, which scripts/prometheus.sh brings along.
 package e2e

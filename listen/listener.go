@@ -100,6 +100,14 @@ func (l *Listener) ID() string { return l.cfg.ID }
 // Protocol returns the listener's type.
 func (l *Listener) Protocol() string { return l.cfg.Type }
 
+// Connections is how many connections are open that came by l, or by a listener
+// whose place it has taken.
+func (l *Listener) Connections() int {
+	l.gate.mu.Lock()
+	defer l.gate.mu.Unlock()
+	return l.load.open
+}
+
 // Address returns the address that is bound, or, before Init, the one that is
 // to be.
 func (l *Listener) Address() string {

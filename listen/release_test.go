@@ -117,10 +117,16 @@ func TestTakingThePlace(t *testing.T) {
 	serve(l)
 	dial()
 	brokertest.WaitFor(t, "the second", func() bool { return g.Totals().Accepted == 2 })
+	if n := l.Connections(); n != 2 {
+		t.Errorf("%d connections, want both", n)
+	}
 	dial()
 	brokertest.WaitFor(t, "the refusal", func() bool { return g.Totals().Refused[listen.RefusedMaxConnections] == 1 })
 	close(hold)
 	brokertest.WaitFor(t, "the end of all", func() bool { return g.Totals().Connections == 0 })
+	if n := l.Connections(); n != 0 {
+		t.Errorf("%d connections after the end of all", n)
+	}
 	for range 2 {
 		dial()
 	}

@@ -62,13 +62,17 @@ func (t *Traffic) accumulate(from *traffic) {
 // exact; fields are read one after the other, so sums across fields may be
 // off by messages on their way.
 type Totals struct {
-	Received  Traffic           // publishes accepted from clients
-	Own       Traffic           // publishes by the broker itself, wills included
-	Sent      Traffic           // publishes handed to connections, redeliveries included
-	Dropped   map[string]uint64 // by DropReason; one per session that misses the message
-	Refused   uint64            // publishes answered with a failure reason code, or ignored for 3.x
-	Slowed    uint64            // how often a client has come to the limit of its Rate
-	Sessions  int               // connected or kept
+	Received Traffic           // publishes accepted from clients
+	Own      Traffic           // publishes by the broker itself, wills included
+	Sent     Traffic           // publishes handed to connections, redeliveries included
+	Dropped  map[string]uint64 // by DropReason; one per session that misses the message
+	Delivery DeliveryTimes
+	// Sizes counts Received by payload: entry i is those of at most 16*4^i
+	// bytes and, but for the first, more than a quarter of that.
+	Sizes     [sizeBuckets]uint64
+	Refused   uint64 // publishes answered with a failure reason code, or ignored for 3.x
+	Slowed    uint64 // how often a client has come to the limit of its Rate
+	Sessions  int    // connected or kept
 	Connected int
 	Expired   uint64 // sessions that have ended because their clients did not come back in time
 	Subs      int    // subscriptions, shared ones included

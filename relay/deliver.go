@@ -282,7 +282,8 @@ func (s *Session) sendNextLocked(w *writer, l *live) bool {
 	if d.qos == 0 {
 		w.popped0++
 	}
-	remaining, alive := d.msg.remaining(s.relay.now())
+	now := s.relay.now()
+	remaining, alive := d.msg.remaining(now)
 	if reason, unfit := s.unfitLocked(l, &d, remaining, alive); unfit {
 		s.drop(reason, d.msg.origin(d.qos), 1)
 		s.settledLocked(&d)
@@ -305,7 +306,13 @@ func (s *Session) sendNextLocked(w *writer, l *live) bool {
 			}
 		}
 	}
-	return s.encodeLocked(w, l, &d, id, false, remaining)
+	if !s.encodeLocked(w, l, &d, id, false, remaining) {
+		return false
+	}
+	if d.timed && d.msg.taken >= l.since {
+		s.relay.delivery.add(now-d.msg.taken, 1)
+	}
+	return true
 }
 
 // unfitLocked says why d, taken from the queue, is not to be sent at all.

@@ -23,6 +23,7 @@ type Message struct {
 	// expires is when the message's expiry interval has passed, as time
 	// since the relay started; 0 means never. [MQTT-3.3.2-5]
 	expires time.Duration
+	taken   time.Duration // when it was taken on, as expires; 0 if that is not measured
 
 	level    Level         // what is promised for it
 	gate     *gate         // holds it back until it is stored; nil for most
@@ -75,6 +76,7 @@ type delivery struct {
 	qos    byte     // lower of publication's and subscription's [MQTT-3.8.4-8]
 	retain bool     // RETAIN flag to send
 	kept   bool     // recorded in the store
+	timed  bool     // sent because the message was published just now: how long that takes is measured
 }
 
 // live0 reports whether d is QoS 0 that a client need not get when it does not

@@ -98,7 +98,7 @@ func (p *Port) Attach(link Link) {
 	if n := int(p.connect.ReceiveMaximum); n > 0 && n < window {
 		window = n // [MQTT-3.3.4-9]
 	}
-	l := &live{port: p, link: link, version: p.version, maxPacket: int(min(p.connect.MaxPacket, 1<<28)), window: window}
+	l := &live{port: p, link: link, version: p.version, maxPacket: int(min(p.connect.MaxPacket, 1<<28)), window: window, since: r.now()}
 	if n := min(p.connect.TopicAliasMaximum, p.told.MaxTopicAlias); n > 0 && p.version == wire.V5 {
 		l.aliases = &aliases{limit: int(n)}
 	}

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"bytes"
+	"time"
 
 	"github.com/synthetism/edgebroker/events"
 	"github.com/synthetism/edgebroker/wire"
@@ -27,6 +28,10 @@ type publisher struct {
 
 	unflushed int // bytes that these have got so far, of QoS 0
 
+	unmeasured int    // flushes until a message is measured
+	weight     int    // bytes of the last payload
+	weights    uint64 // payloads of that size which are yet to be counted
+
 	need  Level      // of what has been recorded since the last commit
 	gate  *gate      // for messages that are held back until then; nil if there are none
 	gates []*gate    // what that commit will lift, gate included
@@ -42,11 +47,13 @@ type recent struct {
 // run is consecutive messages with one route.
 type run struct {
 	rt     *route
-	frames []byte // QoS 0 frames in the publisher's protocol version
-	other  []byte // the same for the other protocol versions, made when needed
-	n      int    // messages in frames
-	bytes  int    // their payload bytes
-	widest int    // largest of frames
+	frames []byte        // QoS 0 frames in the publisher's protocol version
+	other  []byte        // the same for the other protocol versions, made when needed
+	n      int           // messages in frames
+	bytes  int           // their payload bytes
+	widest int           // largest of frames
+	taken  time.Duration // when the first of frames was taken on; 0 if that is not measured
+	links  int           // that have got frames since the clock was read; counted if taken is not 0
 	msgs   []*Message
 }
 
@@ -83,11 +90,15 @@ func (p *publisher) publish(rt *route, pub *wire.Publish, raw []byte) (*route, *
 	if r.bus.Wants(events.Message) {
 		p.reportMessage(rt.topic, pub)
 	}
+	if p.session != nil {
+		p.weigh(len(pub.Payload))
+	}
 	if pub.QoS == 0 && !pub.Retain && len(pub.Payload) < sharedBodyMin {
 		p.gather(rt, pub, raw)
 		return rt, nil
 	}
 	m := p.message(rt, pub)
+	m.taken = p.takenOn()
 	if m.level > Memory && (m.Retain || m.QoS == 2) {
 		m.gate = p.held()
 	}
@@ -125,6 +136,9 @@ func (p *publisher) gather(rt *route, pub *wire.Publish, raw []byte) {
 		p.run.rt = rt
 	}
 	run, before := &p.run, len(p.run.frames)
+	if run.n == 0 {
+		run.taken = p.takenOn()
+	}
 	if raw != nil {
 		run.frames = append(run.frames, raw...)
 	} else {
@@ -194,11 +208,14 @@ func (p *publisher) finishFrames() {
 			p.sendFrames(t.session, l)
 		}
 	}
+	if run.links > 0 {
+		p.readHanded()
+	}
 	if len(p.slow) > 0 || len(run.rt.groups) > 0 {
 		p.slowFrames()
 	}
 	run.frames, run.other = run.frames[:0], run.other[:0]
-	run.n, run.bytes, run.widest = 0, 0, 0
+	run.n, run.bytes, run.widest, run.taken = 0, 0, 0, 0
 	if cap(run.frames) > 2*maxRun {
 		run.frames, run.other = nil, nil
 	}
@@ -229,6 +246,9 @@ func (p *publisher) sendFrames(s *Session, l *live) {
 	s.sent.add(0, run.n, run.bytes)
 	p.touch(s)
 	p.fan(len(frames))
+	if run.taken != 0 {
+		p.handed()
+	}
 }
 
 // convert writes the QoS 0 frames in the other family of protocol versions.
@@ -260,6 +280,9 @@ func (p *publisher) slowFrames() {
 			msgs = append(msgs, p.message(rt, &pub))
 		}
 		rest = rest[n:]
+	}
+	if len(msgs) > 0 {
+		msgs[0].taken = p.run.taken
 	}
 	for _, t := range p.slow {
 		p.deliver(t, msgs)
@@ -295,7 +318,7 @@ func (p *publisher) deliver(t *target, msgs []*Message) {
 	}
 	p.batch = p.batch[:0]
 	for _, m := range msgs {
-		p.batch = append(p.batch, delivery{msg: m, ids: own.ids, qos: min(m.QoS, own.qos), retain: m.Retain && own.retain})
+		p.batch = append(p.batch, delivery{msg: m, ids: own.ids, qos: min(m.QoS, own.qos), retain: m.Retain && own.retain, timed: m.taken != 0})
 	}
 	p.hand(own.session, p.batch)
 }
@@ -310,6 +333,7 @@ func (p *publisher) deliverGroups(rt *route, msgs []*Message) {
 					break
 				}
 				p.batch = append(p.batch[:0], s.share(m))
+				p.batch[0].timed = m.taken != 0
 				taken = p.hand(s.session, p.batch)
 			}
 		}
@@ -354,10 +378,14 @@ func (p *publisher) touch(s *Session) {
 
 // flush writes out what the messages since the last flush have caused.
 func (p *publisher) flush() {
+	p.weighed() // who gets the message finds it counted
 	for i, s := range p.touched {
 		s.dirty.Store(false)
 		s.flush()
 		p.touched[i] = nil
 	}
 	p.touched, p.unflushed = p.touched[:0], 0
+	if p.unmeasured > 0 {
+		p.unmeasured--
+	}
 }

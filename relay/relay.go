@@ -27,6 +27,8 @@ type Relay struct {
 	system   retained // what the broker says of itself, without bounds: see Tell
 
 	own         traffic // published by the broker itself, wills included
+	delivery    deliveryTimes
+	sizes       sizes
 	dropped     [dropReasons]atomic.Uint64
 	losses      ledger
 	refused     atomic.Uint64

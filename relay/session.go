@@ -73,10 +73,11 @@ type live struct {
 	port      *Port
 	link      Link
 	version   wire.Version
-	maxPacket int      // 0: no limit
-	window    int      // the client's Receive Maximum, capped
-	aliases   *aliases // nil if the client takes none
-	taker     Taker    // link, if it is one
+	maxPacket int           // 0: no limit
+	window    int           // the client's Receive Maximum, capped
+	since     time.Duration // when it was attached
+	aliases   *aliases      // nil if the client takes none
+	taker     Taker         // link, if it is one
 }
 
 // never is the session expiry interval that does not expire. [MQTT-3.1.2-11.2]

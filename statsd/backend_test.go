@@ -143,7 +143,7 @@ func (f *fakeBackend) listeners() int { return len(f.bus.Stats()) }
 func exampleSnapshot() statsd.Snapshot {
 	return statsd.Snapshot{
 		Version: "1.2.3", StartedAt: time.Date(2026, 3, 1, 12, 0, 0, 5000, time.UTC), Uptime: 273906.5,
-		Listeners:   []statsd.Listener{{Name: "local", Type: "tcp", Address: "127.0.0.1:1883"}, {Name: "evil\x1b[2J", Type: "unix", Address: "/run/mqtt.sock"}},
+		Listeners:   []statsd.Listener{{Name: "local", Type: "tcp", Address: "127.0.0.1:1883", Sockets: 208}, {Name: "evil\x1b[2J", Type: "unix", Address: "/run/mqtt.sock", Sockets: 3}},
 		ClientCount: 198, MessageCount: 1234567,
 		Connections:   statsd.Connections{Current: 199, Maximum: 200, Total: 4321, Refused: 17, Sockets: 211, Opened: 4400},
 		Sessions:      statsd.Sessions{Total: 210, Connected: 198, Kept: 12, Expired: 5},
@@ -152,6 +152,8 @@ func exampleSnapshot() statsd.Snapshot {
 		Received:      statsd.Traffic{Messages: 1234567, QoS0: 1000000, QoS1: 234000, QoS2: 567, PayloadBytes: 123456789, Packets: 1500000, Bytes: 150000000},
 		Sent:          statsd.Traffic{Messages: 7654321, QoS0: 7000000, QoS1: 654000, QoS2: 321, PayloadBytes: 987654321, Packets: 8000000, Bytes: 1100000000},
 		Dropped:       statsd.Dropped{Total: 42, ByReason: map[string]uint64{"queue_full": 40, "expired": 2, "no_local": 0}},
+		Delivery:      statsd.Delivery{Measured: 5000, Seconds: 1.5, P50: 0.000128, P99: 0.004096, Times: exampleTimes()},
+		PayloadSizes:  []uint64{200000, 1000000, 30000, 4000, 500, 60, 7, 0, 0, 0, 0, 0, 0},
 		Queued:        statsd.Queued{Messages: 31, Bytes: 5120, Inflight: 9},
 		Outbound:      statsd.Outbound{Packets: 61, Bytes: 70001},
 		Push:          statsd.PushStats{Datagrams: 71, Dropped: 6},
@@ -171,6 +173,13 @@ func exampleSnapshot() statsd.Snapshot {
 			{Listener: "web", Role: "crl", Subject: "CN=web", Path: "/etc/edgebroker/web.crl", NotAfter: time.Date(2026, 3, 4, 0, 0, 0, 0, time.UTC), State: statsd.CertificateExpired},
 		},
 	}
+}
+
+// exampleTimes has 5,000 deliveries.
+func exampleTimes() []uint64 {
+	times := make([]uint64, 26)
+	times[0], times[2], times[7], times[8], times[12], times[24], times[25] = 10, 990, 2000, 1900, 90, 9, 1
+	return times
 }
 
 // running is a server that answers, with the parts around it.

@@ -62,11 +62,28 @@ type MetricRow struct {
 	Counter    bool
 }
 
-// MetricRows lists all metrics but the histogram.
+// MetricRows lists all metrics but the histograms.
 func MetricRows() []MetricRow {
 	var out []MetricRow
 	for _, m := range allMetrics() {
 		out = append(out, MetricRow{"edgebroker_" + m.desc.name, m.desc.help, m.desc.labels, isCounter(m)})
+	}
+	return out
+}
+
+// HistogramRow is a histogram as a document describes it.
+type HistogramRow struct {
+	Name, Help  string
+	First, Last float64 // of the bounds
+	Step        float64 // between them
+}
+
+// HistogramRows lists all histograms.
+func HistogramRows() []HistogramRow {
+	var out []HistogramRow
+	for _, h := range histogramTable() {
+		b := h.bounds
+		out = append(out, HistogramRow{"edgebroker_" + h.desc.name, h.desc.help, b.of(b.first), b.of(b.last), b.of(b.first+1) / b.of(b.first)})
 	}
 	return out
 }

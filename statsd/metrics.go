@@ -139,6 +139,16 @@ func metricTable() []metric {
 		gauge("outbound_bytes", "Bytes sent on connections that the network has not taken yet.", func(s *Snapshot) float64 { return float64(s.Outbound.Bytes) }),
 		counter("sessions_expired_total", "MQTT sessions that ended because their client did not come back in time.", func(s *Snapshot) uint64 { return s.Sessions.Expired }),
 		gauge("sockets_open", "Sockets of clients that are open, those included that have not finished CONNECT.", func(s *Snapshot) float64 { return float64(s.Connections.Sockets) }),
+		{describe("listener_sockets_open", "Sockets of clients that are open, by the listener that they came by; without a sample where no listener is bound.", "listener", "type"), prometheus.GaugeValue,
+			func(s *Snapshot, emit func(float64, ...string)) {
+				open := make(map[[2]string]int64) // names that are long may be equal when they are cut
+				for _, l := range s.Listeners {
+					open[[2]string{SafeText(l.Name, maxText), SafeText(l.Type, maxText)}] += l.Sockets
+				}
+				for labels, n := range open {
+					emit(float64(n), labels[:]...)
+				}
+			}},
 		counter("sockets_opened_total", "Sockets of clients that were taken.", func(s *Snapshot) uint64 { return s.Connections.Opened }),
 
 		counter("push_datagrams_total", "Datagrams handed to the network for a StatsD server.", func(s *Snapshot) uint64 { return s.Push.Datagrams }),
@@ -151,15 +161,15 @@ func metricTable() []metric {
 }
 
 // allMetrics lists what Prometheus scrapes and what is pushed to StatsD, but for
-// the histogram.
+// the histograms.
 func allMetrics() []metric { return slices.Concat(metricTable(), storageTable(), bridgeTable()) }
 
 // collector collects the broker's metrics. Each scrape reads one Snapshot, so
 // that its numbers belong together; between scrapes it costs nothing.
 type collector struct {
-	read  func() Snapshot
-	table []metric
-	syncs *prometheus.Desc // of the histogram
+	read       func() Snapshot
+	table      []metric
+	histograms []histogram
 }
 
 // Describe implements prometheus.Collector.
@@ -167,7 +177,9 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, m := range c.table {
 		ch <- m.desc.Desc
 	}
-	ch <- c.syncs
+	for _, h := range c.histograms {
+		ch <- h.desc.Desc
+	}
 }
 
 // Collect implements prometheus.Collector.
@@ -178,26 +190,32 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstMetric(m.desc.Desc, m.kind, value, labels...)
 		})
 	}
-	if h := syncTimes(c.syncs, &s); h != nil {
-		ch <- h
+	for _, h := range c.histograms {
+		if m := h.collect(&s); m != nil {
+			ch <- m
+		}
 	}
 }
 
 // newMetrics registers the broker's metrics, and those of the Go runtime and
-// the process, with reg. read is called once per scrape, by any goroutine.
-func newMetrics(reg prometheus.Registerer, read func() Snapshot) {
+// the process, with reg. read is called once per scrape, by any goroutine, and so
+// is sys, which may be nil.
+func newMetrics(reg prometheus.Registerer, read func() Snapshot, sys func() []SysValue) {
 	reg.MustRegister(
-		&collector{read: read, table: allMetrics(), syncs: syncHistogram()},
+		&collector{read: read, table: allMetrics(), histograms: histogramTable()},
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
+	if sys != nil {
+		reg.MustRegister(mosquittoMetrics{sys})
+	}
 }
 
 // metricsHandler serves the metrics from a registry of its own: the global one
 // holds whatever a program that embeds edgebroker put there.
-func metricsHandler(read func() Snapshot, log *slog.Logger) http.Handler {
+func metricsHandler(read func() Snapshot, sys func() []SysValue, log *slog.Logger) http.Handler {
 	reg := prometheus.NewRegistry()
-	newMetrics(reg, read)
+	newMetrics(reg, read, sys)
 	return promhttp.HandlerFor(reg, promhttp.HandlerOpts{
 		ErrorLog:      slog.NewLogLogger(log.Handler(), slog.LevelError),
 		ErrorHandling: promhttp.HTTPErrorOnError,

@@ -1,17 +1,6 @@
 package statsd
 
-import (
-	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
-)
-
-// The buckets of the histogram of sync times: SyncTimes[i] for i from the first
-// to the last of these. Shorter ones are not worth a bucket of their own.
-const (
-	firstSyncBucket = 6  // less than 64 microseconds
-	lastSyncBucket  = 22 // less than 4.2 seconds
-)
+import "github.com/prometheus/client_golang/prometheus"
 
 // stored wraps the samples of a metric that exists only if there is a store.
 func stored(m metric) metric {
@@ -24,7 +13,7 @@ func stored(m metric) metric {
 	return m
 }
 
-// storageTable lists the metrics of the store, but for syncHistogram.
+// storageTable lists the metrics of the store, but for its histogram.
 func storageTable() []metric {
 	storage := func(name, help string, value func(s *Storage) int64) metric {
 		return stored(gauge(name, help, func(s *Snapshot) float64 { return float64(value(&s.Storage)) }))
@@ -66,26 +55,4 @@ func storageTable() []metric {
 		storage("journal_damaged_places", "Places of the store found damaged at the start.", func(s *Storage) int64 { return int64(s.Recovered.Damage) }),
 		storage("journal_lost_messages", "Stored messages that could not be read at the start.", func(s *Storage) int64 { return int64(s.Recovered.LostMessages) }),
 	}
-}
-
-// syncHistogram describes how long syncs take.
-func syncHistogram() *prometheus.Desc {
-	return describe("journal_sync_seconds", "How long the disk takes to make a write stable.").Desc
-}
-
-// syncTimes is the histogram of s, and nil without a store.
-func syncTimes(desc *prometheus.Desc, s *Snapshot) prometheus.Metric {
-	st := &s.Storage
-	if st.State == "" || st.State == StorageNone {
-		return nil
-	}
-	var seen uint64
-	buckets := make(map[float64]uint64)
-	for i, n := range st.SyncTimes {
-		seen += n
-		if i >= firstSyncBucket && i <= lastSyncBucket {
-			buckets[float64(syncBound(i))/float64(time.Second)] = seen
-		}
-	}
-	return prometheus.MustNewConstHistogram(desc, seen, st.SyncSeconds, buckets)
 }

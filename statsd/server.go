@@ -32,6 +32,10 @@ type Options struct {
 	// CheckFilter says why a topic filter is invalid, so that a request with a
 	// bad one is answered with an error. Nil lets every filter pass.
 	CheckFilter func(filter string) error
+	// Sys, if it is not nil, returns all values of $SYS/broker, for /metrics to
+	// show under the names that exporters for mosquitto give them. It is called
+	// from any goroutine.
+	Sys func() []SysValue
 }
 
 // timing holds the spans that tests shorten.
@@ -71,7 +75,7 @@ func NewServer(b Backend, opts Options) *Server {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	s.metrics = metricsHandler(b.Snapshot, s.log)
+	s.metrics = metricsHandler(b.Snapshot, opts.Sys, s.log)
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.http = &http.Server{
 		Handler:           s.handler(),

@@ -34,6 +34,7 @@ type Snapshot struct {
 	Received      Traffic       `json:"received"` // from clients
 	Sent          Traffic       `json:"sent"`     // to clients
 	Dropped       Dropped       `json:"dropped"`
+	Delivery      Delivery      `json:"delivery"`
 	Queued        Queued        `json:"queued"`
 	Outbound      Outbound      `json:"outbound"`
 	Rates         Rates         `json:"rates"`
@@ -57,6 +58,10 @@ type Snapshot struct {
 
 	// Certificates are those that listeners use, in the order of the configuration.
 	Certificates []Certificate `json:"certificates,omitempty"`
+
+	// PayloadSizes counts Received by payload: entry i messages of at most 16*4^i
+	// bytes and, but for the first, more than a quarter of that.
+	PayloadSizes []uint64 `json:"payloadSizes,omitempty"`
 }
 
 // Listener is one place where MQTT clients connect.
@@ -64,6 +69,7 @@ type Listener struct {
 	Name    string `json:"name"`    // as configured
 	Type    string `json:"type"`    // "tcp" or "unix"
 	Address string `json:"address"` // as bound: where the configured port is 0, the port that was free
+	Sockets int64  `json:"sockets"` // of clients that are open, as Connections.Sockets
 }
 
 // Connections counts network connections of clients.

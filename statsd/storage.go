@@ -43,6 +43,8 @@ type Storage struct {
 	// SyncTimes counts syncs by duration: entry i those of less than 2^i
 	// microseconds and no less than half of that, the last all that took longer.
 	SyncTimes []uint64 `json:"syncTimes,omitempty"`
+	SyncP50   float64  `json:"syncP50"` // seconds: half of the syncs took less; see Times
+	SyncP99   float64  `json:"syncP99"` // and 99 of 100
 
 	Checkpoints uint64 `json:"checkpoints"`
 	Failures    uint64 `json:"failures"` // of the disk
@@ -88,27 +90,6 @@ func (s Storage) MeanSync() time.Duration {
 	return seconds(s.SyncSeconds / float64(s.Syncs))
 }
 
-// SlowSync is a bound that 99 of 100 syncs keep, as exactly as SyncTimes tells.
-// It is negative if there is none.
-func (s Storage) SlowSync() time.Duration {
-	var total, seen uint64
-	for _, n := range s.SyncTimes {
-		total += n
-	}
-	for i, n := range s.SyncTimes {
-		if seen += n; float64(seen) >= 0.99*float64(total) {
-			if i == len(s.SyncTimes)-1 {
-				break
-			}
-			return syncBound(i)
-		}
-	}
-	return -1
-}
-
-// syncBound is what the syncs of SyncTimes[i] took less than.
-func syncBound(i int) time.Duration { return time.Microsecond << i }
-
 func (s Snapshot) storageGroup() group {
 	st := s.Storage
 	if st.State == "" || st.State == StorageNone {
@@ -143,11 +124,7 @@ func (s Snapshot) storageGroup() group {
 		}
 		row("today", "%s of %s%s", size(b.UsedBytes), size(b.DailyBytes), over)
 	}
-	slow := "some longer than " + shortSpan(syncBound(max(0, len(st.SyncTimes)-2)))
-	if d := st.SlowSync(); d >= 0 {
-		slow = "99% under " + shortSpan(d)
-	}
-	row("syncs", "%s, %s on average, %s", count(st.Syncs), shortSpan(st.MeanSync()), slow)
+	row("syncs", "%s, %s on average, %s", count(st.Syncs), shortSpan(st.MeanSync()), times(st.SyncTimes).text())
 	if st.BacklogBytes > 0 {
 		row("not yet written", "%s", size(st.BacklogBytes))
 	}

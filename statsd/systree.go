@@ -19,6 +19,7 @@ type SysTree struct {
 	topics  []sysTopic
 	loads   []sysLoad
 	meters  []*Meter
+	names   []string // of all topics, with sysPrefix
 	last    []string // by place
 	maxHeap uint64
 }
@@ -44,7 +45,15 @@ func NewSysTree(s *Snapshot, now time.Time) *SysTree {
 	for _, l := range t.loads {
 		t.meters = append(t.meters, NewMeter(l.total(s), now))
 	}
-	t.last = make([]string, len(t.topics)+3*len(t.loads))
+	for _, topic := range t.topics {
+		t.names = append(t.names, sysPrefix+topic.name)
+	}
+	for _, l := range t.loads {
+		for _, span := range []string{"1min", "5min", "15min"} {
+			t.names = append(t.names, sysPrefix+"load/"+l.name+"/"+span)
+		}
+	}
+	t.last = make([]string, len(t.names))
 	return t
 }
 
@@ -54,27 +63,33 @@ func (t *SysTree) Update(s *Snapshot, now time.Time) []SysValue {
 	t.maxHeap = max(t.maxHeap, s.Memory.Heap)
 	var changed []SysValue
 	at := 0
-	set := func(name, value string) {
+	set := func(value string) {
 		if t.last[at] != value {
 			t.last[at] = value
-			changed = append(changed, SysValue{sysPrefix + name, value})
+			changed = append(changed, SysValue{t.names[at], value})
 		}
 		at++
 	}
 	for _, topic := range t.topics {
-		set(topic.name, topic.value(t, s))
+		set(topic.value(t, s))
 	}
 	for i, l := range t.loads {
 		t.meters[i].Update(l.total(s), now)
 		r := t.meters[i].Rate()
-		for _, average := range []struct {
-			span  string
-			value float64
-		}{{"1min", r.Min1}, {"5min", r.Min5}, {"15min", r.Min15}} {
-			set("load/"+l.name+"/"+average.span, strconv.FormatFloat(60*average.value, 'f', 2, 64))
+		for _, average := range []float64{r.Min1, r.Min5, r.Min15} {
+			set(strconv.FormatFloat(60*average, 'f', 2, 64))
 		}
 	}
 	return changed
+}
+
+// Values are all values as of the last Update.
+func (t *SysTree) Values() []SysValue {
+	all := make([]SysValue, len(t.names))
+	for i, name := range t.names {
+		all[i] = SysValue{name, t.last[i]}
+	}
+	return all
 }
 
 // lost are the messages that did not reach a client which should have had them.

@@ -200,6 +200,16 @@ func TestMonitoringDocument(t *testing.T) {
 		fmt.Fprintf(&b, "| `%s` | `%s` | %s | %s | %s |\n", m.Name, head, kind, strings.Join(m.Labels, ", "), m.Help)
 	}
 	block(t, "metrics", b.String()+"\n")
+
+	b.Reset()
+	b.WriteString("\n| Prometheus | buckets up to | each times | meaning |\n|---|---|---|---|\n")
+	for _, h := range statsd.HistogramRows() {
+		if _, unit, _ := strings.Cut(strings.TrimPrefix(h.Name, "edgebroker_"), "_"); !strings.HasSuffix(unit, "seconds") && !strings.HasSuffix(unit, "bytes") {
+			t.Errorf("%s has no unit", h.Name)
+		}
+		fmt.Fprintf(&b, "| `%s` | %v ... %v | %v | %s |\n", h.Name, h.First, h.Last, math.Round(h.Step), h.Help)
+	}
+	block(t, "histograms", b.String()+"\n")
 }
 
 func sysMeanings() map[string]string {

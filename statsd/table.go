@@ -25,6 +25,9 @@ func (s Snapshot) WriteTable(w io.Writer) error {
 	}
 	s.clientsGroup().write(&b)
 	s.trafficGrid().write(&b)
+	if g := s.deliveryGroup(); len(g.rows) > 0 {
+		g.write(&b)
+	}
 	reasons("dropped", s.Dropped.Total, s.Dropped.ByReason).write(&b)
 	s.storeGroup().write(&b)
 	s.storageGroup().write(&b)
