@@ -19,8 +19,9 @@ type SysTree struct {
 	topics  []sysTopic
 	loads   []sysLoad
 	meters  []*Meter
-	names   []string // of all topics, with sysPrefix
-	last    []string // by place
+	names   []string          // of all topics, with sysPrefix
+	last    []string          // by place
+	bridges map[string]string // by topic
 	maxHeap uint64
 }
 
@@ -80,10 +81,34 @@ func (t *SysTree) Update(s *Snapshot, now time.Time) []SysValue {
 			set(strconv.FormatFloat(60*average, 'f', 2, 64))
 		}
 	}
+	return append(changed, t.connections(s)...)
+}
+
+// connections are the states of uplinks that have changed: "1" when the far side
+// answers, "0" when it does not, and "" of one that is gone.
+func (t *SysTree) connections(s *Snapshot) (changed []SysValue) {
+	now := make(map[string]string)
+	for i := range s.Bridges {
+		b := &s.Bridges[i]
+		topic := sysPrefix + "connection/" + b.ClientID + "/state"
+		now[topic] = "0"
+		if b.State == "up" {
+			now[topic] = "1"
+		}
+		if t.bridges[topic] != now[topic] {
+			changed = append(changed, SysValue{topic, now[topic]})
+		}
+	}
+	for topic := range t.bridges {
+		if _, there := now[topic]; !there {
+			changed = append(changed, SysValue{topic, ""})
+		}
+	}
+	t.bridges = now
 	return changed
 }
 
-// Values are all values as of the last Update.
+// Values are all values as of the last Update, but for the states of uplinks.
 func (t *SysTree) Values() []SysValue {
 	all := make([]SysValue, len(t.names))
 	for i, name := range t.names {

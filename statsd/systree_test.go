@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -239,4 +240,29 @@ func sysMeanings() map[string]string {
 		about["load/"+name+"/{1min,5min,15min}"] = what + " per minute"
 	}
 	return about
+}
+
+// The state of each uplink, as mosquitto has it, and nothing of one that is gone.
+func TestSysTreeConnections(t *testing.T) {
+	tree := statsd.NewSysTree(&statsd.Snapshot{}, time.Now())
+	say := func(bridges ...statsd.Bridge) string {
+		var words []string
+		for _, v := range tree.Update(&statsd.Snapshot{Bridges: bridges}, time.Now()) {
+			if name, ok := strings.CutPrefix(v.Topic, "$SYS/broker/connection/"); ok {
+				words = append(words, name+"="+v.Value)
+			}
+		}
+		slices.Sort(words)
+		return strings.Join(words, " ")
+	}
+	cloud, plant := statsd.Bridge{ClientID: "gw-cloud", State: "up"}, statsd.Bridge{ClientID: "gw-plant", State: "down"}
+	for i, want := range []string{"gw-cloud/state=1 gw-plant/state=0", ""} {
+		if got := say(cloud, plant); got != want {
+			t.Errorf("time %d: got %q, want %q", i, got, want)
+		}
+	}
+	cloud.State = "stalled"
+	if got := say(cloud); got != "gw-cloud/state=0 gw-plant/state=" {
+		t.Errorf("got %q", got)
+	}
 }
