@@ -58,6 +58,7 @@ func arrows() map[string][]string {
 		"internal/conformance": {},                        // reads the source of all others
 		"internal/torture":     {"wire", "internal/dial"}, // sees the broker as its clients do
 		"internal/flood":       {"wire", "internal/dial"}, // likewise
+		"internal/outage":      {"wire", "internal/dial"}, // likewise
 	}
 }
 

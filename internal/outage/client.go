@@ -1,0 +1,336 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/synthetism/edgebroker/internal/dial"
+	"github.com/synthetism/edgebroker/wire"
+)
+
+// patience is how long nothing may happen.
+const patience = 2 * time.Minute
+
+// link is a connection of a client whose session is kept.
+type link struct {
+	net.Conn
+	in *bufio.Reader
+}
+
+func open(ctx context.Context, address, id string) (*link, error) {
+	nc, err := dial.Broker(ctx, address, 5*time.Second)
+	if err != nil {
+		return nil, err
+	}
+	l := &link{nc, bufio.NewReaderSize(nc, 64<<10)}
+	c := wire.Connect{Version: wire.V5, ClientID: id, SessionExpiry: 86400}
+	if _, err := nc.Write(wire.AppendConnect(nil, &c)); err != nil {
+		nc.Close()
+		return nil, err
+	}
+	f, err := l.read()
+	if err == nil && f.Type != wire.CONNACK {
+		err = fmt.Errorf("got %v instead of CONNACK", f.Type)
+	}
+	if err != nil {
+		nc.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// read reads one frame, which is valid until the next call.
+func (l *link) read() (wire.Frame, error) {
+	_ = l.SetReadDeadline(time.Now().Add(patience))
+	for n := 2; ; n++ {
+		head, err := l.in.Peek(n)
+		if err != nil {
+			return wire.Frame{}, err
+		}
+		size, whole := wire.FrameSize(head)
+		if !whole {
+			continue
+		}
+		raw := make([]byte, size)
+		for got := 0; got < size; {
+			n, err := l.in.Read(raw[got:])
+			if err != nil {
+				return wire.Frame{}, err
+			}
+			got += n
+		}
+		f, _, err := wire.Scan(raw, 0)
+		return f, err
+	}
+}
+
+// publisher publishes numbers in order, and keeps its side of the session.
+type publisher struct {
+	id      int
+	address string
+	total   int
+
+	mu     sync.Mutex
+	acked  int          // numbers below this are done with
+	done   map[int]bool // further ones
+	halved map[int]bool // at QoS 2: those whose PUBREC came
+}
+
+func (p *publisher) qos() byte {
+	if p.id%2 == 0 {
+		return 2
+	}
+	return 1
+}
+
+// packetID of a number; it is another one only after 60,000 others.
+func packetID(n int) uint16 { return uint16(n%60_000) + 1 }
+
+// publishAll publishes everything, over as many connections as it takes, and
+// kills the gateway when so many messages have been taken.
+func publishAll(ctx context.Context, list []*publisher, gateway *broker, killAt int) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	for _, p := range list {
+		p.done, p.halved = make(map[int]bool), make(map[int]bool)
+		wg.Go(func() {
+			for failures := 0; p.count() < p.total; failures++ {
+				if err := p.once(ctx); err != nil && (failures > 200 || ctx.Err() != nil) {
+					cancel(fmt.Errorf("publisher %d: %w", p.id, err))
+					return
+				}
+				select {
+				case <-ctx.Done():
+					return
+				case <-time.After(50 * time.Millisecond):
+				}
+			}
+		})
+	}
+	sum := func() (n int) {
+		for _, p := range list {
+			n += p.count()
+		}
+		return n
+	}
+	for sum() < killAt && ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	gateway.kill()
+	if err := gateway.start(ctx); err != nil {
+		cancel(err)
+	}
+	wg.Wait()
+	return context.Cause(ctx)
+}
+
+func (p *publisher) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.acked
+}
+
+// once publishes over one connection until all is done or it breaks.
+func (p *publisher) once(ctx context.Context) error {
+	l, err := open(ctx, p.address, fmt.Sprint("pub", p.id))
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	next := p.resend(l)
+	for p.count() < p.total {
+		var out []byte
+		for ; next < p.total && next < p.count()+window; next++ {
+			out = append(out, p.frame(next, false)...)
+		}
+		if _, err := l.Write(out); err != nil {
+			return err
+		}
+		f, err := l.read()
+		if err != nil {
+			return err
+		}
+		id, reason, err := wire.DecodeAck(f, wire.V5)
+		if err != nil {
+			return err
+		}
+		if f.Type != wire.PUBCOMP && reason >= wire.UnspecifiedError { // PUBCOMP may not know an exchange that was over before
+			return fmt.Errorf("got %v with %v", f.Type, reason)
+		}
+		if f.Type == wire.PUBREC {
+			p.mark(p.halved, id, false)
+			if _, err := l.Write(wire.AppendAck(nil, wire.PUBREL, wire.V5, id, 0)); err != nil {
+				return err
+			}
+			continue
+		}
+		p.mark(p.done, id, true)
+	}
+	return nil
+}
+
+// resend sends again what was under way, and returns what comes after it.
+func (p *publisher) resend(l *link) (next int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []byte
+	last := p.acked + window
+	for next = p.acked; next < min(last, p.total); next++ {
+		switch {
+		case p.done[next]:
+		case p.halved[next]:
+			out = wire.AppendAck(out, wire.PUBREL, wire.V5, packetID(next), 0)
+		default:
+			out = append(out, p.frame(next, true)...)
+		}
+	}
+	_, _ = l.Write(out) // a broken connection shows when it is read
+	return next
+}
+
+func (p *publisher) frame(n int, dup bool) []byte {
+	return wire.AppendPublish(nil, &wire.Out{Version: wire.V5, QoS: p.qos(), Dup: dup, Topic: fmt.Appendf(nil, "out/%d", p.id), Payload: fmt.Appendf(nil, "%d %d", p.id, n)}, packetID(n))
+}
+
+// mark notes what came for a packet identifier, and moves on.
+func (p *publisher) mark(set map[int]bool, id uint16, advance bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := p.acked/60_000*60_000 + int(id) - 1
+	if n < p.acked {
+		n += 60_000
+	}
+	if n >= p.acked+60_000-window { // of one that is done with
+		return
+	}
+	set[n] = true
+	for advance && p.done[p.acked] {
+		delete(p.done, p.acked)
+		delete(p.halved, p.acked)
+		p.acked++
+	}
+}
+
+// subscriber checks what comes out at the far side.
+type subscriber struct {
+	address string
+	total   int
+	next    []int // number that each publisher's next message has
+	got     int   // different messages
+	again   int   // repeated at QoS 1
+	l       *link
+	unread  map[uint16]bool // QoS 2 received and not released
+}
+
+func (s *subscriber) connect(ctx context.Context) (err error) {
+	if s.l, err = open(ctx, s.address, "sub"); err != nil {
+		return err
+	}
+	if s.unread != nil {
+		return nil
+	}
+	s.unread = make(map[uint16]bool)
+	sub := wire.Subscribe{PacketID: 1, Filters: []wire.Filter{{Filter: "out/#", QoS: 2}}}
+	if _, err := s.l.Write(wire.AppendSubscribe(nil, wire.V5, &sub)); err != nil {
+		return err
+	}
+	f, err := s.l.read()
+	if err == nil && f.Type != wire.SUBACK {
+		err = fmt.Errorf("got %v instead of SUBACK", f.Type)
+	}
+	return err
+}
+
+func (s *subscriber) close() {
+	if s.l != nil {
+		s.l.Close()
+		s.l = nil
+	}
+}
+
+// receive reads until so many different messages have come.
+func (s *subscriber) receive(ctx context.Context, until int) error {
+	for failures := 0; s.got < until; {
+		if s.l == nil {
+			if err := s.connect(ctx); err != nil {
+				if failures++; failures > 500 || ctx.Err() != nil {
+					return err
+				}
+				select {
+				case <-ctx.Done():
+				case <-time.After(20 * time.Millisecond):
+				}
+				continue
+			}
+		}
+		f, err := s.l.read()
+		if err != nil {
+			var wait net.Error
+			if errors.As(err, &wait) && wait.Timeout() {
+				return fmt.Errorf("nothing comes any more after %d of %d messages (%v)", s.got, s.total, s.next)
+			}
+			s.close()
+			continue
+		}
+		if err := s.take(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *subscriber) take(f wire.Frame) error {
+	switch f.Type {
+	case wire.PUBREL:
+		id, _, err := wire.DecodeAck(f, wire.V5)
+		delete(s.unread, id)
+		_, _ = s.l.Write(wire.AppendAck(nil, wire.PUBCOMP, wire.V5, id, 0))
+		return err
+	case wire.PUBLISH:
+	default:
+		return nil
+	}
+	p, err := wire.DecodeDelivery(f, wire.V5)
+	if err != nil {
+		return err
+	}
+	switch p.QoS {
+	case 1:
+		_, _ = s.l.Write(wire.AppendAck(nil, wire.PUBACK, wire.V5, p.PacketID, 0))
+	case 2:
+		_, _ = s.l.Write(wire.AppendAck(nil, wire.PUBREC, wire.V5, p.PacketID, 0))
+		if s.unread[p.PacketID] {
+			return nil // [MQTT-4.3.3-10]
+		}
+		s.unread[p.PacketID] = true
+	}
+	from, number, _ := strings.Cut(string(p.Payload), " ")
+	id, err1 := strconv.Atoi(from)
+	n, err2 := strconv.Atoi(number)
+	if err1 != nil || err2 != nil || id >= len(s.next) {
+		return fmt.Errorf("got %q", p.Payload)
+	}
+	switch want := s.next[id]; {
+	case n == want:
+		s.next[id]++
+		s.got++
+	case n > want:
+		return fmt.Errorf("publisher %d: got message %d, and %d is missing or comes later", id, n, want)
+	case p.QoS == 2:
+		return fmt.Errorf("publisher %d: got message %d again at QoS 2", id, n)
+	default:
+		s.again++
+	}
+	return nil
+}
