@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -155,6 +156,23 @@ func (b *broker) memory() string {
 		}
 	}
 	return "unknown"
+}
+
+// cpu is the processor time that the process has used.
+func (b *broker) cpu() time.Duration {
+	if b.cmd == nil {
+		return 0
+	}
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", b.cmd.Process.Pid))
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	var sum time.Duration
+	for _, i := range []int{11, 12} { // utime, stime, in hundredths of a second
+		if i < len(fields) {
+			n, _ := strconv.Atoi(fields[i])
+			sum += time.Duration(n) * 10 * time.Millisecond
+		}
+	}
+	return sum
 }
 
 // size is how large the files in a folder are.
