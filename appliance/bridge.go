@@ -148,7 +148,7 @@ func (b *Broker) Uplinks() []bridge.Status {
 func (b *Broker) giveUpLeftovers(c Config) {
 	for _, s := range b.relay.Sessions() {
 		name, ok := strings.CutPrefix(s.ClientID, bridge.SessionPrefix)
-		if ok && !slices.ContainsFunc(c.Bridges, func(want BridgeConfig) bool { return want.Name == name }) {
+		if ok && !strings.HasSuffix(name, bridge.DeadSuffix) && !slices.ContainsFunc(c.Bridges, func(want BridgeConfig) bool { return want.Name == name }) {
 			b.giveUp(name, func() {})
 		}
 	}
@@ -159,6 +159,7 @@ func (b *Broker) giveUp(name string, stop func()) {
 	stop()
 	info, _, _ := b.relay.Session(bridge.SessionPrefix + name)
 	b.relay.Discard(bridge.SessionPrefix + name)
+	b.relay.Discard(bridge.SessionPrefix + name + bridge.DeadSuffix)
 	waiting := info.Queued + info.Inflight
 	b.log.Warn("uplink is gone from the configuration", "bridge", name, "messages_dropped", waiting)
 	b.system("bridge_removed", fmt.Sprintf("bridge %s, with %d messages that waited for it", name, waiting))
@@ -172,25 +173,59 @@ func (b *Broker) bridgeStats() []statsd.Bridge {
 			LastError: u.LastError, LastErrorAt: u.LastErrorAt, LastHeard: u.LastHeard, Attempts: u.Attempts, Connects: u.Connects,
 			Queued: statsd.Store{Messages: int64(u.Queued), Bytes: u.QueuedBytes}, Inflight: int64(u.InFlight), Unanswered: u.Unanswered.Seconds(),
 			Sent: statsd.Count{Messages: u.Sent, PayloadBytes: u.SentBytes}, Acked: u.Acked, Retried: u.Retried,
-			Received: statsd.Count{Messages: u.Received, PayloadBytes: u.ReceivedSize}, Refused: u.Refused, Loops: u.Loops, Dropped: u.Dropped,
+			Received: statsd.Count{Messages: u.Received, PayloadBytes: u.ReceivedSize}, Dead: u.Dead, Refused: u.Refused, Loops: u.Loops, Dropped: u.Dropped,
 			Persistent: b.store != nil})
 	}
 	return out
+}
+
+// link is the uplink of that name.
+func (b *Broker) link(name string) (*uplink, error) {
+	list := b.links()
+	i := slices.IndexFunc(list, func(u *uplink) bool { return u.cfg.Name == name })
+	if i < 0 || !b.runs() {
+		return nil, fmt.Errorf("%w: %q", statsd.ErrNoBridge, name)
+	}
+	return list[i], nil
+}
+
+func (b *Broker) deadLetters(name string) (statsd.DeadLetters, error) {
+	out := statsd.DeadLetters{Letters: []statsd.DeadLetter{}}
+	u, err := b.link(name)
+	if err != nil {
+		return out, err
+	}
+	list, total, err := u.DeadLetters()
+	out.Total = total
+	for _, l := range list {
+		out.Letters = append(out.Letters, statsd.DeadLetter{Topic: l.Topic, Why: l.Why, Time: l.Time, Size: l.Size, Payload: l.Payload})
+	}
+	return out, err
+}
+
+func (b *Broker) endDeadLetters(name string, replay bool) (int, error) {
+	u, err := b.link(name)
+	if err != nil {
+		return 0, err
+	}
+	if replay {
+		return u.Replay()
+	}
+	return u.Discard()
 }
 
 // pauseUplink disconnects an uplink, or lets it connect again.
 func (b *Broker) pauseUplink(name string, pause bool) error {
 	b.reloading.Lock() // which would start it again
 	defer b.reloading.Unlock()
-	list := b.links()
-	i := slices.IndexFunc(list, func(u *uplink) bool { return u.cfg.Name == name })
+	u, err := b.link(name)
 	switch {
-	case i < 0 || !b.runs():
-		return fmt.Errorf("%w: %q", statsd.ErrNoBridge, name)
+	case err != nil:
+		return err
 	case pause:
-		list[i].Pause()
+		u.Pause()
 	default:
-		list[i].Resume()
+		u.Resume()
 	}
 	return nil
 }

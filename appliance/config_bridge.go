@@ -71,6 +71,9 @@ const (
 	bridgeMessages      = 1_000_000
 	bridgeBytes         = 256 * MiB
 	bridgeHops          = 8
+
+	deadLetters = 10_000
+	deadBytes   = 16 * MiB
 )
 
 // ClientName is ClientID or, when that is empty, the host's name and the

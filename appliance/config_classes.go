@@ -47,6 +47,7 @@ func (c Config) queueRules() (relay.QueueRules, func(clientID, username string) 
 	uplinks := make(map[string]*relay.QueueRules)
 	for _, b := range c.Bridges {
 		uplinks[bridge.SessionPrefix+b.Name] = b.queue()
+		uplinks[bridge.SessionPrefix+b.Name+bridge.DeadSuffix] = &relay.QueueRules{MaxQueued: deadLetters, MaxQueuedBytes: int64(deadBytes), WhenFull: relay.DropOldest}
 	}
 	type class struct {
 		client, user func(string) bool

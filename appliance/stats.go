@@ -205,7 +205,13 @@ func (k backend) Reload(ctx context.Context, try bool) (statsd.Reloaded, error) 
 
 func (k backend) Bridges() []statsd.Bridge                  { return k.b.bridgeStats() }
 func (k backend) PauseBridge(name string, pause bool) error { return k.b.pauseUplink(name, pause) }
-func (k backend) Losses() []statsd.Loss                     { return k.b.Losses() }
+func (k backend) DeadLetters(name string) (statsd.DeadLetters, error) {
+	return k.b.deadLetters(name)
+}
+func (k backend) EndDeadLetters(name string, replay bool) (int, error) {
+	return k.b.endDeadLetters(name, replay)
+}
+func (k backend) Losses() []statsd.Loss { return k.b.Losses() }
 
 func (k backend) History(ctx context.Context, q recorder.Query, f events.Filter, fn func(events.Event) error) error {
 	return k.b.History(ctx, q, f, fn)

@@ -24,17 +24,23 @@ type outbox struct {
 	mu      sync.Mutex
 	buf     []byte // frames to be written
 	spare   []byte
-	writing int              // bytes of the frames that are being written
-	over    bool             // the connection has ended
-	held    bool             // nothing more is sent, since something was refused for now
-	flying  map[uint16]int64 // sent and not acknowledged, by packet identifier: when, in nanoseconds of the clock
-	order   []sent           // of these, as they were sent; some may be acknowledged
-	lowered map[uint16]byte  // sent at a lower QoS than they have here, by packet identifier
-	again   map[uint16]bool  // refused on this connection, and not to be called a duplicate
-	verdict []frame          // what this side says of messages that cannot go; see judge
+	writing int               // bytes of the frames that are being written
+	over    bool              // the connection has ended
+	held    bool              // nothing more is sent, since something was refused for now
+	flying  map[uint16]flight // sent and not acknowledged, by packet identifier
+	order   []sent            // of these, as they were sent; some may be acknowledged
+	lowered map[uint16]byte   // sent at a lower QoS than they have here, by packet identifier
+	again   map[uint16]bool   // refused on this connection, and not to be called a duplicate
+	verdict []frame           // what this side says of messages that cannot go; see judge
 
 	wake chan struct{} // there may be something to write, or to judge
 	gone chan struct{} // closed when the connection has ended
+}
+
+// flight is a message that the far side is to answer about.
+type flight struct {
+	at int64          // in nanoseconds of the clock
+	m  *relay.Message // nil after PUBREC
 }
 
 type sent struct {
@@ -47,23 +53,25 @@ type frame struct {
 	kind   wire.Type
 	id     uint16
 	reason wire.Reason
+	dead   *relay.Message // to be kept as a dead letter before; nil: none
+	why    string
 }
 
 func newOutbox(up *Uplink, a accepts, again map[uint16]bool) *outbox {
-	return &outbox{up: up, accepts: a, flying: make(map[uint16]int64), lowered: make(map[uint16]byte), again: again, wake: make(chan struct{}, 1), gone: make(chan struct{})}
+	return &outbox{up: up, accepts: a, flying: make(map[uint16]flight), lowered: make(map[uint16]byte), again: again, wake: make(chan struct{}, 1), gone: make(chan struct{})}
 }
 
 // Take implements relay.Taker.
 func (o *outbox) Take(d relay.Delivery) {
 	u := o.up
-	topic, rule := u.rules().out(d.Message.Topic)
+	topic, rule := u.out(d.Message.Topic)
 	switch {
 	case rule == nil: // the rules have changed since it was queued
 		o.judge(d, "no rule lets it pass any more")
 		return
 	case u.cfg.seen(d.Message.Props):
 		u.counts.loops.Add(1)
-		o.settle(d, wire.Success)
+		o.settle(d)
 		return
 	}
 	out := wire.Out{Version: wire.V5, QoS: min(d.QoS, o.accepts.maxQoS), Dup: d.Dup, Retain: d.Retain && rule.Retain && o.accepts.retain,
@@ -94,16 +102,16 @@ func (o *outbox) Take(d relay.Delivery) {
 		o.lowered[d.PacketID] = d.QoS
 	}
 	if out.QoS == 0 { // nobody will acknowledge it
-		o.verdict = append(o.verdict, frame{ackOf(d.QoS), d.PacketID, wire.Success})
+		o.verdict = append(o.verdict, frame{kind: ackOf(d.QoS), id: d.PacketID})
 		return
 	}
-	o.flewLocked(d.PacketID)
+	o.flewLocked(d.PacketID, d.Message)
 }
 
 // flewLocked notes that the far side is to answer about a message.
-func (o *outbox) flewLocked(id uint16) {
+func (o *outbox) flewLocked(id uint16, m *relay.Message) {
 	now := o.up.now()
-	o.flying[id] = now
+	o.flying[id] = flight{now, m}
 	o.order = append(o.order, sent{id, now})
 }
 
@@ -116,13 +124,13 @@ func ackOf(qos byte) wire.Type {
 }
 
 // settle says to the session here that d is done with.
-func (o *outbox) settle(d relay.Delivery, r wire.Reason) {
+func (o *outbox) settle(d relay.Delivery) {
 	if d.QoS == 0 {
 		return
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.verdict = append(o.verdict, frame{ackOf(d.QoS), d.PacketID, r})
+	o.verdict = append(o.verdict, frame{kind: ackOf(d.QoS), id: d.PacketID})
 	if d.QoS == 2 {
 		o.lowered[d.PacketID] = 2 // PUBREL, if one comes, is ours to answer
 	}
@@ -131,7 +139,26 @@ func (o *outbox) settle(d relay.Delivery, r wire.Reason) {
 // judge gives up d, which can never go. The session counts it as refused.
 func (o *outbox) judge(d relay.Delivery, why string) {
 	o.up.poison(d, why)
-	o.settle(d, wire.ImplementationError)
+	if d.QoS == 0 {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.verdict = append(o.verdict, frame{ackOf(d.QoS), d.PacketID, wire.ImplementationError, d.Message, why})
+}
+
+// buried goes on with f when its dead letter is stored. If it cannot be, the
+// message comes again on the next connection.
+func (o *outbox) buried(f frame, err error) {
+	if err != nil {
+		o.up.log.Error("uplink: a dead letter cannot be stored", "bridge", o.up.cfg.Name, "error", err)
+		return
+	}
+	f.dead = nil
+	o.mu.Lock()
+	o.verdict = append(o.verdict, f)
+	o.mu.Unlock()
+	o.Flush()
 }
 
 // Send implements relay.Link: what comes as frames answers the far side.
@@ -153,12 +180,12 @@ func (o *outbox) SendShared(head, body []byte) int {
 		rest = rest[n:]
 		if id, _, err := wire.DecodeAck(f, wire.V5); err == nil && f.Type == wire.PUBREL && o.lowered[id] > 0 {
 			delete(o.lowered, id)
-			o.verdict = append(o.verdict, frame{wire.PUBCOMP, id, wire.Success})
+			o.verdict = append(o.verdict, frame{kind: wire.PUBCOMP, id: id})
 			continue
 		}
 		if f.Type == wire.PUBREL { // PUBCOMP is due
 			id, _, _ := wire.DecodeAck(f, wire.V5)
-			o.flewLocked(id)
+			o.flewLocked(id, nil)
 		}
 		o.buf = append(o.buf, f.Raw...)
 	}
@@ -226,6 +253,10 @@ func (o *outbox) run(w func([]byte) error) {
 				break
 			}
 			for _, f := range verdict {
+				if f.dead != nil {
+					o.up.dead.bury(f.dead, f.why, func(err error) { o.buried(f, err) })
+					continue
+				}
 				if err := o.up.near.receive(wire.AppendAck(nil, f.kind, wire.V5, f.id, f.reason)); err != nil {
 					o.up.fault(err.Error())
 				}
@@ -276,7 +307,7 @@ func (o *outbox) written(b []byte) {
 func (o *outbox) acked(f frame) (tell []frame) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	_, known := o.flying[f.id]
+	flown, known := o.flying[f.id]
 	delete(o.flying, f.id) // after PUBREC it is there again with PUBREL
 	if f.reason >= wire.UnspecifiedError && known && transient(f.reason) {
 		o.again[f.id] = true
@@ -284,7 +315,13 @@ func (o *outbox) acked(f frame) (tell []frame) {
 		return nil
 	}
 	if f.kind == wire.PUBACK && o.lowered[f.id] == 2 {
-		return []frame{{wire.PUBREC, f.id, f.reason}}
+		f.kind = wire.PUBREC
+	}
+	if f.reason >= wire.UnspecifiedError && f.kind != wire.PUBCOMP && flown.m != nil {
+		f.dead, f.why = flown.m, "the far side refuses it: "+f.reason.String()
+		o.verdict = append(o.verdict, f)
+		o.up.refused(f)
+		return nil
 	}
 	return []frame{f}
 }
@@ -320,7 +357,7 @@ func (o *outbox) freeID(free func(uint16) bool) (uint16, bool) {
 func (o *outbox) oldest() (age time.Duration, n int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for len(o.order) > 0 && o.flying[o.order[0].id] != o.order[0].at {
+	for len(o.order) > 0 && o.flying[o.order[0].id].at != o.order[0].at {
 		o.order = o.order[1:]
 	}
 	if len(o.order) > 0 {

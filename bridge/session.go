@@ -133,11 +133,11 @@ func (x *exchange) PacketReceived(p *packets.ControlPacket, _ chan<- *packets.Pu
 func (x *exchange) take(p *packets.ControlPacket) error {
 	switch c := p.Content.(type) {
 	case *packets.Puback:
-		return x.acked(frame{wire.PUBACK, c.PacketID, wire.Reason(c.ReasonCode)})
+		return x.acked(frame{kind: wire.PUBACK, id: c.PacketID, reason: wire.Reason(c.ReasonCode)})
 	case *packets.Pubrec:
-		return x.acked(frame{wire.PUBREC, c.PacketID, wire.Reason(c.ReasonCode)})
+		return x.acked(frame{kind: wire.PUBREC, id: c.PacketID, reason: wire.Reason(c.ReasonCode)})
 	case *packets.Pubcomp:
-		return x.acked(frame{wire.PUBCOMP, c.PacketID, wire.Reason(c.ReasonCode)})
+		return x.acked(frame{kind: wire.PUBCOMP, id: c.PacketID, reason: wire.Reason(c.ReasonCode)})
 	case *packets.Pubrel:
 		return x.up.near.receive(wire.AppendAck(nil, wire.PUBREL, wire.V5, c.PacketID, wire.Reason(c.ReasonCode)))
 	case *packets.Publish:
@@ -166,18 +166,14 @@ func (x *exchange) acked(f frame) error {
 		return nil // it will be said again
 	}
 	for _, f := range box.acked(f) {
-		if f.reason >= wire.UnspecifiedError && f.kind != wire.PUBCOMP {
-			x.up.refused(f)
-		} else if f.kind != wire.PUBREC {
+		if f.kind != wire.PUBREC && f.reason < wire.UnspecifiedError {
 			x.up.counts.acked.Add(1)
 		}
 		if err := x.up.near.receive(wire.AppendAck(nil, f.kind, wire.V5, f.id, f.reason)); err != nil {
 			return err
 		}
 	}
-	if _, yes := box.drained(); yes {
-		box.Flush()
-	}
+	box.Flush() // there may be a dead letter to bury
 	return nil
 }
 

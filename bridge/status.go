@@ -40,15 +40,16 @@ type Status struct {
 	Retried      uint64 // of Sent, those that may have been sent before
 	Received     uint64
 	ReceivedSize uint64 // bytes of payloads
+	Dead         int    // dead letters that wait for somebody to decide
 	Refused      uint64 // that the far side does not want, or that cannot be sent to it
 	Loops        uint64 // that had passed this broker before
 	Dropped      uint64 // by the limits of its queue, expiry and the like
 }
 
 type counts struct {
-	attempts, connects                         atomic.Uint64
-	sent, sentBytes, acked, retried, refused   atomic.Uint64
-	received, receivedBytes, loops, quarantine atomic.Uint64
+	attempts, connects                       atomic.Uint64
+	sent, sentBytes, acked, retried, refused atomic.Uint64
+	received, receivedBytes, loops           atomic.Uint64
 }
 
 // condition is what changes with the state. Uplink's mu guards it.
@@ -92,6 +93,7 @@ func (u *Uplink) Status() Status {
 	if at := u.heardAt.Load(); at != 0 {
 		st.LastHeard = u.started.Add(time.Duration(at))
 	}
+	st.Dead = u.dead.count()
 	if info, _, ok := u.near.relay.Session(u.near.id); ok {
 		st.Queued, st.QueuedBytes, st.Dropped = info.Queued, info.QueuedBytes, info.Dropped
 		st.InFlight = info.Inflight

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,7 @@ type Uplink struct {
 	cfg      Config
 	near     near
 	exchange exchange
+	dead     *dead // what the far side has not taken
 	pacer    pacer // of attempts to connect
 	calm     pacer // of attempts to send what was refused
 	counts   counts
@@ -45,7 +47,8 @@ func New(cfg Config, r *relay.Relay, bus *events.Bus, log *slog.Logger) (*Uplink
 	u.near = near{relay: r, id: SessionPrefix + cfg.Name, rules: cfg.Rules}
 	u.exchange = exchange{up: u, asked: make(map[uint16]chan<- packets.ControlPacket)}
 	u.is = condition{state: Connecting, since: time.Now()}
-	if err := u.near.open(); err != nil {
+	u.dead = newDead(r, u.near.id)
+	if err := errors.Join(u.dead.open(), u.near.open()); err != nil {
 		return nil, fmt.Errorf("uplink %q: %w", cfg.Name, err)
 	}
 	return u, nil
@@ -55,6 +58,15 @@ func New(cfg Config, r *relay.Relay, bus *events.Bus, log *slog.Logger) (*Uplink
 func (u *Uplink) Name() string { return u.cfg.Name }
 
 func (u *Uplink) rules() Rules { return u.cfg.Rules }
+
+// out finds the rule for a topic of this broker, or for one that is replayed,
+// and what it is called on the far side.
+func (u *Uplink) out(topic string) (remote string, r *Rule) {
+	if rest, again := strings.CutPrefix(topic, u.dead.again); again {
+		topic = rest
+	}
+	return u.rules().out(topic)
+}
 
 // now is a clock that nobody sets.
 func (u *Uplink) now() int64 { return int64(time.Since(u.started)) + 1 }

@@ -34,6 +34,11 @@ type Backend interface {
 	// PauseBridge disconnects an uplink, or lets it connect again. It fails with
 	// ErrNoBridge if there is none of that name.
 	PauseBridge(name string, pause bool) error
+	// DeadLetters lists what the far side of an uplink has not taken, and
+	// EndDeadLetters sends all of it again, or discards it, and says how many.
+	// The error may be ErrNoBridge.
+	DeadLetters(name string) (DeadLetters, error)
+	EndDeadLetters(name string, replay bool) (int, error)
 	// History calls fn for recorded events, the oldest first, as q and f ask for,
 	// until fn returns an error, which it returns, or ctx ends.
 	History(ctx context.Context, q recorder.Query, f events.Filter, fn func(events.Event) error) error

@@ -101,6 +101,23 @@ func (f *fakeBackend) Bridges() []statsd.Bridge {
 	return []statsd.Bridge{{Name: "cloud", Address: "mqtts://cloud:8883", State: "up"}, {Name: "plant", Address: "mqtt://plant:1883", State: "down", Why: "connection refused"}}
 }
 
+func (f *fakeBackend) DeadLetters(name string) (statsd.DeadLetters, error) {
+	if name != "cloud" {
+		return statsd.DeadLetters{}, fmt.Errorf("%w: %q", statsd.ErrNoBridge, name)
+	}
+	return statsd.DeadLetters{Total: 300, Letters: []statsd.DeadLetter{{Topic: "t", Why: "too large", Payload: []byte("x"), Size: 1}}}, nil
+}
+
+func (f *fakeBackend) EndDeadLetters(name string, replay bool) (int, error) {
+	switch {
+	case name != "cloud":
+		return 0, fmt.Errorf("%w: %q", statsd.ErrNoBridge, name)
+	case replay:
+		return 300, nil
+	}
+	return 299, errors.New("disk on fire")
+}
+
 func (f *fakeBackend) PauseBridge(name string, pause bool) error {
 	if name != "cloud" {
 		return fmt.Errorf("%w: %q", statsd.ErrNoBridge, name)

@@ -29,14 +29,36 @@ type Bridge struct {
 	Inflight   int64   `json:"inflight"`   // sent, and not acknowledged
 	Unanswered float64 `json:"unanswered"` // seconds since the oldest of these was sent
 
-	Sent       Count  `json:"sent"`       // to the far side, those that were sent again included
-	Acked      uint64 `json:"acked"`      // messages that the far side has taken over
-	Retried    uint64 `json:"retried"`    // of Sent, those that may have been sent before
-	Received   Count  `json:"received"`   // from the far side
-	Refused    uint64 `json:"refused"`    // messages that the far side never takes
-	Loops      uint64 `json:"loops"`      // messages that went no further because they had been here
-	Dropped    uint64 `json:"dropped"`    // messages lost by the limits of the queue, expiry or refusal
-	Persistent bool   `json:"persistent"` // what waits survives a restart
+	Sent       Count  `json:"sent"`        // to the far side, those that were sent again included
+	Acked      uint64 `json:"acked"`       // messages that the far side has taken over
+	Retried    uint64 `json:"retried"`     // of Sent, those that may have been sent before
+	Received   Count  `json:"received"`    // from the far side
+	Dead       int    `json:"deadLetters"` // of Refused, those that wait for somebody to decide
+	Refused    uint64 `json:"refused"`     // messages that the far side never takes
+	Loops      uint64 `json:"loops"`       // messages that went no further because they had been here
+	Dropped    uint64 `json:"dropped"`     // messages lost by the limits of the queue, expiry or refusal
+	Persistent bool   `json:"persistent"`  // what waits survives a restart
+}
+
+// DeadLetters are messages that the far side of an uplink never takes.
+type DeadLetters struct {
+	Total   int          `json:"total"`
+	Letters []DeadLetter `json:"letters"` // the oldest, at most 100
+}
+
+// DeadLetter is one of them.
+type DeadLetter struct {
+	Topic   string    `json:"topic"` // as it was here
+	Why     string    `json:"why"`
+	Time    time.Time `json:"time,omitzero"` // when it was given up
+	Size    int       `json:"size"`          // bytes of payload
+	Payload []byte    `json:"payload"`       // base64 in JSON
+}
+
+// DeadLettersDone says what became of dead letters.
+type DeadLettersDone struct {
+	Bridge string `json:"bridge"`
+	Count  int    `json:"count"`
 }
 
 // ErrNoBridge is returned by Backend.PauseBridge.
@@ -52,7 +74,7 @@ func (s *Server) postResume(w http.ResponseWriter, r *http.Request) { s.pauseBri
 func (s *Server) pauseBridge(w http.ResponseWriter, r *http.Request, pause bool) {
 	name := r.PathValue("name")
 	if err := s.backend.PauseBridge(name, pause); err != nil {
-		writeError(w, http.StatusNotFound, err.Error(), "/v1/bridges lists them")
+		bridgeError(w, err)
 		return
 	}
 	writeJSON(w, http.StatusOK, paused{name, pause})
@@ -62,6 +84,49 @@ func (s *Server) pauseBridge(w http.ResponseWriter, r *http.Request, pause bool)
 type paused struct {
 	Bridge string `json:"bridge"`
 	Paused bool   `json:"paused"`
+}
+
+func (s *Server) getDeadLetters(w http.ResponseWriter, r *http.Request) {
+	list, err := s.backend.DeadLetters(r.PathValue("name"))
+	if err != nil {
+		bridgeError(w, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, list)
+}
+
+func (s *Server) postReplay(w http.ResponseWriter, r *http.Request)  { s.endDeadLetters(w, r, true) }
+func (s *Server) postDiscard(w http.ResponseWriter, r *http.Request) { s.endDeadLetters(w, r, false) }
+
+func (s *Server) endDeadLetters(w http.ResponseWriter, r *http.Request, replay bool) {
+	name := r.PathValue("name")
+	n, err := s.backend.EndDeadLetters(name, replay)
+	if err != nil {
+		bridgeError(w, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, DeadLettersDone{name, n})
+}
+
+func bridgeError(w http.ResponseWriter, err error) {
+	if errors.Is(err, ErrNoBridge) {
+		writeError(w, http.StatusNotFound, err.Error(), "/v1/bridges lists them")
+		return
+	}
+	writeError(w, http.StatusConflict, err.Error(), "those that are left wait for another try")
+}
+
+// DeadLetters lists what the far side of an uplink has not taken.
+func (c *ControlClient) DeadLetters(ctx context.Context, name string) (DeadLetters, error) {
+	return get[DeadLetters](ctx, c, "/v1/bridges/"+escapeSegment(name)+"/dead-letters", nil)
+}
+
+// EndDeadLetters sends the dead letters of an uplink again, or discards them, and
+// says how many.
+func (c *ControlClient) EndDeadLetters(ctx context.Context, name string, replay bool) (int, error) {
+	verb := map[bool]string{true: "replay", false: "discard"}[replay]
+	done, err := read[DeadLettersDone](ctx, c, http.MethodPost, "/v1/bridges/"+escapeSegment(name)+"/dead-letters/"+verb, nil)
+	return done.Count, err
 }
 
 // Bridges lists the uplinks, in the order of the configuration.
@@ -106,6 +171,7 @@ func bridgeTable() []metric {
 		each(c, "bridge_retried_total", "Messages that were sent again.", func(b *Bridge) float64 { return float64(b.Retried) }),
 		each(c, "bridge_received_total", "Messages that came in by an uplink.", func(b *Bridge) float64 { return float64(b.Received.Messages) }),
 		each(c, "bridge_refused_total", "Messages that the far side never takes.", func(b *Bridge) float64 { return float64(b.Refused) }),
+		each(g, "bridge_dead_letters", "Messages that the far side never takes, and that wait for somebody to decide.", func(b *Bridge) float64 { return float64(b.Dead) }),
 		each(c, "bridge_dropped_total", "Messages lost on the way to the far side.", func(b *Bridge) float64 { return float64(b.Dropped) }),
 		each(c, "bridge_attempts_total", "Attempts to connect to the far side.", func(b *Bridge) float64 { return float64(b.Attempts) }),
 		each(c, "bridge_connects_total", "Attempts to connect to the far side that succeeded.", func(b *Bridge) float64 { return float64(b.Connects) }),

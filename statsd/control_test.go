@@ -61,6 +61,18 @@ func TestControlClient(t *testing.T) {
 	if got, err := r.control.Bridges(ctx); err != nil || len(got) != 2 || got[1].Why != "connection refused" {
 		t.Errorf("bridges %+v, %v", got, err)
 	}
+	if got, err := r.control.DeadLetters(ctx, "cloud"); err != nil || got.Total != 300 || string(got.Letters[0].Payload) != "x" {
+		t.Errorf("dead letters %+v, %v", got, err)
+	}
+	if n, err := r.control.EndDeadLetters(ctx, "cloud", true); n != 300 || err != nil {
+		t.Errorf("replayed %d, %v", n, err)
+	}
+	if _, err := r.control.EndDeadLetters(ctx, "cloud", false); err == nil || err.Error() != "disk on fire" {
+		t.Errorf("discard: %v", err)
+	}
+	if _, err := r.control.DeadLetters(ctx, "plant"); !errors.Is(err, statsd.ErrNotFound) {
+		t.Errorf("dead letters of an unknown one: %v", err)
+	}
 	for _, pause := range []bool{true, false} {
 		if err := r.control.PauseBridge(ctx, "cloud", pause); err != nil {
 			t.Errorf("pause %v: %v", pause, err)

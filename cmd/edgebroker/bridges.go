@@ -53,6 +53,7 @@ down or connecting when it cannot be reached, and paused. docs/BRIDGES.md says m
 				Flags:     controlFlags(),
 				Action:    func(c *cli.Context) error { return pauseBridges(e, c, false) },
 			},
+			deadLettersCommand(e),
 		},
 	}
 }
@@ -177,6 +178,7 @@ func writeBridge(w io.Writer, b *statsd.Bridge, now time.Time) error {
 	line("taken over", "%s", messages(b.Acked))
 	line("received", "%s, %s payload", messages(b.Received.Messages), size(b.Received.PayloadBytes))
 	line("refused", "%s, by the far side or because they do not fit", messages(b.Refused))
+	line("dead letters", "%s, see `edgebroker bridges dead-letters`", messages(int64(b.Dead)))
 	line("dropped", "%s in all", messages(b.Dropped))
 	line("in a circle", "%s", messages(b.Loops))
 	return tw.Flush()

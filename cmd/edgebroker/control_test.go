@@ -39,9 +39,13 @@ func (f *fakeBroker) Reload(_ context.Context, try bool) (statsd.Reloaded, error
 	return statsd.Reloaded{DryRun: try, Users: 2, Rules: 7, Disconnected: 1}, nil
 }
 
-func (f *fakeBroker) Losses() []statsd.Loss          { return f.losses }
-func (f *fakeBroker) Bridges() []statsd.Bridge       { return f.snapshot.Bridges }
-func (f *fakeBroker) PauseBridge(string, bool) error { return statsd.ErrNoBridge }
+func (f *fakeBroker) Losses() []statsd.Loss    { return f.losses }
+func (f *fakeBroker) Bridges() []statsd.Bridge { return f.snapshot.Bridges }
+func (f *fakeBroker) DeadLetters(string) (statsd.DeadLetters, error) {
+	return statsd.DeadLetters{}, statsd.ErrNoBridge
+}
+func (f *fakeBroker) EndDeadLetters(string, bool) (int, error) { return 0, statsd.ErrNoBridge }
+func (f *fakeBroker) PauseBridge(string, bool) error           { return statsd.ErrNoBridge }
 
 func (f *fakeBroker) History(_ context.Context, q recorder.Query, filter events.Filter, fn func(events.Event) error) error {
 	keep := filter.Matcher(func(string, string) bool { return false })

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/synthetism/edgebroker/statsd"
+)
+
+func deadLettersCommand(e *env) *cli.Command {
+	return &cli.Command{
+		Name:  "dead-letters",
+		Usage: "list messages that the far side of an uplink never takes; send them again or discard them",
+		UsageText: `edgebroker bridges dead-letters cloud
+edgebroker bridges dead-letters --replay cloud     after what was wrong has been mended
+edgebroker bridges dead-letters --discard cloud`,
+		Description: `The far side has refused them for good (not authorized, invalid topic), or they are larger
+than it takes. They are kept as long as there is room, and stand in nobody's way.`,
+		ArgsUsage: "NAME",
+		Flags: append([]cli.Flag{
+			outputFlag("table", "json", "jsonl"),
+			&cli.BoolFlag{Name: "replay", Usage: "put them at the end of what waits for the far side"},
+			&cli.BoolFlag{Name: "discard", Usage: "forget them"},
+		}, controlFlags()...),
+		Action: func(c *cli.Context) error { return deadLetters(e, c) },
+	}
+}
+
+func deadLetters(e *env, c *cli.Context) error {
+	args, err := e.positionals(c, 1, 1, "the name of the uplink")
+	if err != nil {
+		return err
+	}
+	format, err := outputFormat(c, "table", "json", "jsonl")
+	if err != nil {
+		return err
+	}
+	replay, discard := c.Bool("replay"), c.Bool("discard")
+	if replay && discard {
+		return usageError("bridges dead-letters", "--replay and --discard exclude each other")
+	}
+	daemon, err := openControl(c)
+	if err != nil {
+		return err
+	}
+	var list statsd.DeadLetters
+	n := 0
+	err = daemon.ask(c.Context, func(ctx context.Context) (err error) {
+		if replay || discard {
+			n, err = daemon.client.EndDeadLetters(ctx, args[0], replay)
+		} else {
+			list, err = daemon.client.DeadLetters(ctx, args[0])
+		}
+		return err
+	})
+	switch {
+	case errors.Is(err, statsd.ErrNotFound):
+		return unknownBridge(args[0])
+	case err != nil:
+		return err
+	case replay:
+		_, err = fmt.Fprintf(e.stdout, "%s sent again\n", messages(int64(n)))
+		return err
+	case discard:
+		_, err = fmt.Fprintf(e.stdout, "%s discarded\n", messages(int64(n)))
+		return err
+	case format == "jsonl":
+		return writeList(e.stdout, list.Letters, format)
+	case format == "json":
+		return writeJSON(e.stdout, list, true)
+	}
+	return writeDeadLetters(e.stdout, list)
+}
+
+func writeDeadLetters(w io.Writer, list statsd.DeadLetters) error {
+	if len(list.Letters) == 0 {
+		_, err := io.WriteString(w, "there are no dead letters\n")
+		return err
+	}
+	var out strings.Builder
+	table := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
+	_, err := fmt.Fprintln(table, "TIME\tTOPIC\tSIZE\tWHY")
+	for _, l := range list.Letters {
+		_, e := fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", l.Time.Local().Format("2006-01-02 15:04:05"), printable(l.Topic), size(l.Size), printable(l.Why))
+		err = errors.Join(err, e)
+	}
+	if err := errors.Join(err, table.Flush()); err != nil {
+		return err
+	}
+	if more := list.Total - len(list.Letters); more > 0 {
+		fmt.Fprintf(&out, "and %d more\n", more)
+	}
+	_, err = io.WriteString(w, out.String())
+	return err
+}
