@@ -33,7 +33,7 @@ type pair struct {
 
 func newPair(t testing.TB, qos byte, targets, payload int) *pair {
 	b := openBroker(t, nil, nil)
-	t.Cleanup(b.Close)
+	t.Cleanup(b.finish)
 	p := &pair{tb: t, sink: &sink{}, next: 1}
 	for i := range targets {
 		c := b.open(fmt.Sprint("sub", i))

@@ -39,13 +39,13 @@ func (s *Session) enqueue(ds []delivery) (flush, taken bool) {
 func (s *Session) pushLocked(d delivery) (any bool) {
 	l := s.live.Load()
 	if d.qos == 0 && l == nil {
-		s.drop(DropQoS0, d.msg.origin(0), 1)
+		s.dropLocked(DropQoS0, d.msg.origin(0), 1)
 		return false
 	}
 	size, r := d.msg.size(), s.relay
 	if d.live0() {
 		if limit, why := r.mayWait(); s.queue.live0+size > int64(limit) && (why != DropMemory || s.queue.live0 > 0) {
-			s.drop(why, d.msg.origin(0), 1)
+			s.dropLocked(why, d.msg.origin(0), 1)
 			return false
 		}
 	}
@@ -56,12 +56,12 @@ func (s *Session) pushLocked(d delivery) (any bool) {
 	whenFull := s.rules.Load().WhenFull
 	refuse := keep && whenFull == Refuse
 	if keep && !refuse && r.store.Room() == Full && !s.makeWayLocked(&d) {
-		s.drop(DropStoreFull, d.msg.origin(d.qos), 1)
+		s.dropLocked(DropStoreFull, d.msg.origin(d.qos), 1)
 		return any
 	}
 	for !refuse && !s.fitsLocked(size, keep) {
 		if whenFull == DropNewest || !s.dropOldestLocked(&d) {
-			s.drop(DropQueueFull, d.msg.origin(d.qos), 1)
+			s.dropLocked(DropQueueFull, d.msg.origin(d.qos), 1)
 			return any
 		}
 	}
@@ -117,7 +117,7 @@ func (s *Session) dropOldestLocked(d *delivery) bool {
 	if old.qos == 0 {
 		s.queued0.Add(-1)
 	}
-	s.drop(DropQueueFull, old.msg.origin(old.qos), 1)
+	s.dropLocked(DropQueueFull, old.msg.origin(old.qos), 1)
 	s.settledLocked(&old)
 	return true
 }
@@ -259,7 +259,7 @@ func (s *Session) resendLocked(w *writer, l *live) bool {
 // forgetResentLocked drops e, the first entry of the window that this
 // connection has not seen.
 func (s *Session) forgetResentLocked(e *sent, why DropReason) {
-	s.drop(why, e.msg.origin(e.qos), 1)
+	s.dropLocked(why, e.msg.origin(e.qos), 1)
 	s.relay.queuedBytes.Add(-e.size)
 	s.settledLocked(&e.delivery)
 	s.window.remove(s.window.current)
@@ -273,7 +273,7 @@ func (s *Session) sendNextLocked(w *writer, l *live) bool {
 	}
 	remaining, alive := d.msg.remaining(s.relay.now())
 	if reason, unfit := s.unfitLocked(l, &d, remaining, alive); unfit {
-		s.drop(reason, d.msg.origin(d.qos), 1)
+		s.dropLocked(reason, d.msg.origin(d.qos), 1)
 		s.settledLocked(&d)
 		return false
 	}
@@ -340,6 +340,9 @@ func (s *Session) encodeLocked(w *writer, l *live, d *delivery, id uint16, dup b
 		l.aliases.sent(&o, d.msg.Topic)
 	}
 	s.sent.add(d.qos, 1, len(o.Payload))
+	if d.qos == 0 {
+		s.books.sent++
+	}
 	return true
 }
 

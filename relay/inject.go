@@ -14,6 +14,7 @@ func (r *Relay) publishWill(client string, w *wire.Will, by access) {
 		Props: w.Props, AliasAt: -1, ExpiryAt: -1, HasExpiry: w.HasExpiry, Expiry: w.Expiry}
 	if reason := r.check(pub, r.routes.lookup(pub.Topic), by.publish(w.Topic)); reason != wire.Success {
 		r.refused.Add(1)
+		r.house.refuse(w.QoS)
 		r.reportRefusal(client, w.Topic, reason)
 		return
 	}
@@ -25,9 +26,12 @@ func (r *Relay) publishWill(client string, w *wire.Will, by access) {
 // be.
 func (r *Relay) inject(client string, pub *wire.Publish, done Done) {
 	p := publisher{relay: r, id: client, version: wire.V5}
-	rt, _ := p.route(pub.Topic)
-	p.publish(rt, pub, nil)
-	p.finish()
+	r.inHouse(&p, func() {
+		p.tally.arrived[pub.QoS]++
+		rt, _ := p.route(pub.Topic)
+		p.publish(rt, pub, nil)
+		p.finish()
+	})
 	switch {
 	case r.store != nil:
 		p.commitWith(&commit{relay: r, then: done})
@@ -81,12 +85,14 @@ func (r *Relay) redispatch(d delivery, from *Session) bool {
 		if sub == nil {
 			return false
 		}
-		flush, taken := sub.session.enqueue([]delivery{sub.share(d.msg)})
+		own := sub.share(d.msg)
+		flush, taken := sub.session.enqueue([]delivery{own})
 		if flush {
 			sub.session.flush()
 		}
 		sub.session.commitChunks()
 		if taken {
+			from.passedOn(d.qos, own.qos)
 			return true
 		}
 	}

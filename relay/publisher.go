@@ -24,6 +24,8 @@ type publisher struct {
 	recent  [4]recent // routes of the last topics, by hash
 	run     run
 	touched []*Session // have something to flush
+	turn    turn
+	tally   tally
 
 	unflushed int // bytes that these have got so far, of QoS 0
 
@@ -156,6 +158,9 @@ func (p *publisher) message(rt *route, pub *wire.Publish) *Message {
 // finish delivers the run.
 func (p *publisher) finish() {
 	run := &p.run
+	if run.rt != nil {
+		p.enter()
+	}
 	if run.n > 0 {
 		p.finishFrames()
 	}
@@ -174,6 +179,7 @@ func (p *publisher) count(rt *route, qos byte, n, bytes int) {
 		p.relay.own.add(qos, n, bytes)
 	}
 	if len(rt.targets) == 0 && len(rt.groups) == 0 {
+		p.tally.seldom().unheard[qos] += uint64(n)
 		p.relay.drop(DropNoSubscribers, origin{p.id, rt.topic, qos}, n)
 	}
 }
@@ -189,11 +195,12 @@ func (p *publisher) finishFrames() {
 		case !t.plain || t.session.queued0.Load() > 0 || (l != nil && !l.plain(run.widest)):
 			p.slow = append(p.slow, t)
 		case l == nil:
-			t.session.drop(DropQoS0, origin{p.id, run.rt.topic, 0}, run.n)
+			p.missed(t.session, DropQoS0)
 		default:
 			p.sendFrames(t.session, l)
 		}
 	}
+	p.tally.made[once] += uint64(run.n * (len(run.rt.targets) - len(p.slow)))
 	if len(p.slow) > 0 || len(run.rt.groups) > 0 {
 		p.slowFrames()
 	}
@@ -215,7 +222,7 @@ func (l *live) plain(size int) bool {
 func (p *publisher) sendFrames(s *Session, l *live) {
 	run := &p.run
 	if why, is := p.relay.swamped(l.link); is {
-		s.drop(why, origin{p.id, run.rt.topic, 0}, run.n)
+		p.missed(s, why)
 		return
 	}
 	frames := run.frames
@@ -227,6 +234,7 @@ func (p *publisher) sendFrames(s *Session, l *live) {
 	}
 	l.link.Send(frames)
 	s.sent.add(0, run.n, run.bytes)
+	p.tally.sent += uint64(run.n)
 	p.touch(s)
 	p.fan(len(frames))
 }
@@ -294,10 +302,19 @@ func (p *publisher) deliver(t *target, msgs []*Message) {
 		return
 	}
 	p.batch = p.batch[:0]
+	var made [classes]uint64
 	for _, m := range msgs {
-		p.batch = append(p.batch, delivery{msg: m, ids: own.ids, qos: min(m.QoS, own.qos), retain: m.Retain && own.retain})
+		d := delivery{msg: m, ids: own.ids, qos: min(m.QoS, own.qos), retain: m.Retain && own.retain}
+		p.batch = append(p.batch, d)
+		made[classOf(d.qos)]++
 	}
-	p.hand(own.session, p.batch)
+	taken := p.hand(own.session, p.batch)
+	for c, n := range made {
+		p.tally.made[c] += n
+		if !taken && n > 0 {
+			p.tally.seldom().late[c] += n
+		}
+	}
 }
 
 func (p *publisher) deliverGroups(rt *route, msgs []*Message) {
@@ -306,14 +323,27 @@ func (p *publisher) deliverGroups(rt *route, msgs []*Message) {
 			for taken := false; !taken; { // a member picked may have ended since
 				s := g.pick(m.Topic, m.QoS, nil)
 				if s == nil {
+					p.tally.made[classOf(m.QoS)]++
+					p.tally.seldom().lost[DropQoS0][classOf(m.QoS)]++
 					p.relay.drop(DropQoS0, m.origin(m.QoS), 1)
 					break
 				}
-				p.batch = append(p.batch[:0], s.share(m))
-				taken = p.hand(s.session, p.batch)
+				taken = p.handShare(s, m)
 			}
 		}
 	}
+}
+
+// handShare gives m to a member of a shared subscription. It reports false if
+// that has ended.
+func (p *publisher) handShare(sub *subscription, m *Message) bool {
+	d := sub.share(m)
+	p.batch = append(p.batch[:0], d)
+	taken := p.hand(sub.session, p.batch)
+	if taken {
+		p.tally.made[classOf(d.qos)]++
+	}
+	return taken
 }
 
 // share is the delivery of m to a member of a shared subscription.

@@ -26,6 +26,7 @@ type Relay struct {
 	retained retained
 	system   retained // what the broker says of itself, without bounds: see Tell
 
+	house       house
 	own         traffic // published by the broker itself, wills included
 	dropped     [dropReasons]atomic.Uint64
 	losses      ledger
@@ -52,12 +53,17 @@ type Relay struct {
 	mu       sync.Mutex // guards everything that follows
 	sessions map[string]*Session
 	ending   map[*Session]struct{} // have left sessions and are not in retired yet
+	ports    map[*Port]struct{}    // have not ended
 	retired  retiredTraffic
 	sweeper  *time.Timer
 }
 
 // retiredTraffic is the traffic of sessions that have ended.
-type retiredTraffic struct{ received, sent Traffic }
+type retiredTraffic struct {
+	received, sent Traffic
+	books          books
+	tally          tally // of connections
+}
 
 // sweepInterval is how often retained messages are looked through for expired
 // ones. They are not sent after their time in any case; this frees memory.
@@ -65,7 +71,7 @@ const sweepInterval = time.Minute
 
 // New returns a Relay that reports to bus. store may be nil; see Store.
 func New(cfg Config, store Store, bus *events.Bus, log *slog.Logger) *Relay {
-	r := &Relay{bus: bus, log: log, store: store, started: time.Now(), sessions: make(map[string]*Session), ending: make(map[*Session]struct{})}
+	r := &Relay{bus: bus, log: log, store: store, started: time.Now(), sessions: make(map[string]*Session), ports: make(map[*Port]struct{}), ending: make(map[*Session]struct{})}
 	r.cfg.Store(&cfg)
 	r.routes = routes{subs: &r.subs, limit: cfg.RouteCacheEntries, byName: make(map[string]*route)}
 	r.retained = retained{maxCount: cfg.MaxRetained, maxBytes: cfg.MaxRetainedBytes, now: r.now}
@@ -160,6 +166,7 @@ func (r *Relay) Open(c Connect) (*Port, error) {
 		r.sessions[c.ClientID] = s
 	}
 	p.session = s
+	r.ports[p] = struct{}{}
 	s.mu.Lock()
 	s.stopTimersLocked()
 	s.dropWillLocked() // [MQTT-3.1.3-9] the client is back before it was due
@@ -175,7 +182,7 @@ func (r *Relay) Open(c Connect) (*Port, error) {
 	s.rules.Store(r.rulesFor(c.ClientID, c.Username))
 	s.weighLocked()
 	s.expiry.Store(c.Expiry)
-	s.queued0.Store(s.queue.countQoS0())
+	s.queued0.Store(int32(s.queue.n0))
 	s.termsLocked(true)
 	catchUp := s.catchUpLocked()
 	s.mu.Unlock()
@@ -253,6 +260,18 @@ func (p *Port) End(e End) {
 	defer p.leave(e)
 	p.giveUpHeld()
 	p.concludeHolding()
+	p.closeBooks()
+}
+
+// closeBooks keeps the counts of a connection that has ended.
+func (p *Port) closeBooks() {
+	r := p.relay
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, open := r.ports[p]; open {
+		delete(r.ports, p)
+		r.retired.tally.add(&p.tally)
+	}
 }
 
 func (p *Port) leave(e End) {
@@ -366,4 +385,7 @@ func (r *Relay) retire(s *Session) {
 	delete(r.ending, s)
 	r.retired.received.accumulate(&s.received)
 	r.retired.sent.accumulate(&s.sent)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.retired.books.add(&s.books)
 }

@@ -43,11 +43,12 @@ type Session struct {
 	queue     queue
 	spill     spilled // waits behind queue
 	window    window
-	seq       uint64             // of the last QoS>0 message that was put in the queue
-	seen      uint64             // the greatest seq that has been sent, as recorded
-	unchecked uint64             // messages with a lower seq were let in under earlier rights; 0 if there are none
-	catching  *gate              // holds PUBRELs back at the beginning of a connection; nil if there are none
-	holding   bool               // pump stopped at a gate, whose lifting will resume it
+	seq       uint64 // of the last QoS>0 message that was put in the queue
+	seen      uint64 // the greatest seq that has been sent, as recorded
+	unchecked uint64 // messages with a lower seq were let in under earlier rights; 0 if there are none
+	catching  *gate  // holds PUBRELs back at the beginning of a connection; nil if there are none
+	holding   bool   // pump stopped at a gate, whose lifting will resume it
+	books     books
 	inbound   map[uint16]inbound // QoS 2 identifiers received and not released [MQTT-4.3.3-10]
 	detached  time.Duration      // when its last connection ended
 	expiring  *time.Timer        // ends the session
@@ -138,7 +139,7 @@ func (s *Session) end() {
 		case awaitPuback:
 			again = append(again, e.delivery)
 		case awaitPubrec:
-			s.drop(DropDiscarded, e.msg.origin(e.qos), 1)
+			s.dropUnlocked(DropDiscarded, e.msg.origin(e.qos), 1)
 			sent = append(sent, e.delivery)
 		}
 	}
@@ -173,7 +174,7 @@ func (s *Session) handOn(list []delivery) {
 	for i := range list {
 		d := &list[i]
 		if d.group == nil || d.qos == 0 || !s.relay.redispatch(*d, s) {
-			s.drop(DropDiscarded, d.msg.origin(d.qos), 1)
+			s.dropUnlocked(DropDiscarded, d.msg.origin(d.qos), 1)
 		}
 	}
 	s.giveUp(list)
@@ -215,7 +216,7 @@ func (s *Session) handOnChunk(c *chunk, subs map[string]*subscription) {
 		s.letGo(c)
 		s.mu.Unlock()
 		s.relay.releaseChunk(&c.Chunk)
-		s.drop(DropDiscarded, origin{qos: 1}, c.Entries)
+		s.dropUnlocked(DropDiscarded, origin{qos: 1}, c.Entries)
 		return
 	}
 	entries, err := s.readLocking(c)

@@ -180,7 +180,9 @@ func (p *Port) sendRetained(sub *Subscription) (visited int, owned bool) {
 		if !s.mayReceive(m.Topic) {
 			return
 		}
-		s.pushLocked(delivery{msg: m, ids: ids, qos: min(m.QoS, sub.QoS), retain: true})
+		d := delivery{msg: m, ids: ids, qos: min(m.QoS, sub.QoS), retain: true}
+		s.books.made[classOf(d.qos)]++
+		s.pushLocked(d)
 	}
 	visited = p.relay.retained.match(sub.Filter, send)
 	if strings.HasPrefix(sub.Filter, SystemRoot) {
