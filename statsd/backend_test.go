@@ -116,6 +116,8 @@ func (f *fakeBackend) Health() statsd.Health {
 
 func (f *fakeBackend) Backup(context.Context, io.Writer) error { return statsd.ErrNoStore }
 
+func (f *fakeBackend) Balance() statsd.Balance { return exampleBalance() }
+
 func (f *fakeBackend) setHealth(h statsd.Health) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -32,6 +32,7 @@ func routes() []route {
 		{http.MethodGet, "/v1/clients", readOnly, false, (*Server).getClients},
 		{http.MethodGet, "/v1/clients/{id}", readOnly, false, (*Server).getClient},
 		{http.MethodGet, "/v1/drops", readOnly, false, (*Server).getDrops},
+		{http.MethodGet, "/v1/balance", readOnly, false, (*Server).getBalance},
 		{http.MethodPost, "/v1/clients/{id}/kick", write, false, (*Server).postKick},
 		{http.MethodPost, "/v1/reload", write, false, (*Server).postReload},
 		{http.MethodGet, "/v1/events", readOnly, true, (*Server).streamEvents},

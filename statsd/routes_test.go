@@ -63,6 +63,7 @@ func TestAnswers(t *testing.T) {
 		"clients, sorted, cut": {"GET", "/v1/clients?sort=connected&top=1", 200, `[{"id":"dev1"`},
 		"client":               {"GET", "/v1/clients/dev2", 200, `{"id":"dev2"`},
 		"kick":                 {"POST", "/v1/clients/dev1/kick", 200, `{"kicked":"dev1"}`},
+		"balance":              {"GET", "/v1/balance", 200, `"balanced":false,"accounts":[{"name":"copies at QoS 0","in":[{"name":`},
 		"live":                 {"GET", "/healthz", 200, `{"live":true,"ready":true}`},
 		"ready":                {"GET", "/readyz", 200, `{"live":true,"ready":true}`},
 

@@ -42,6 +42,7 @@ func TestJSONContract(t *testing.T) {
 	for name, v := range map[string]any{
 		"snapshot.json": exampleSnapshot(),
 		"clients.json":  exampleClients(time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)),
+		"balance.json":  exampleBalance(),
 	} {
 		got, err := json.MarshalIndent(v, "", "  ")
 		if err != nil {

@@ -18,11 +18,14 @@ func statsCommand(e *env) *cli.Command {
 		UsageText: `edgebroker stats
 edgebroker stats --watch --interval 5s
 edgebroker stats -o json | jq .clientCount
-edgebroker stats -o prom > /var/lib/node_exporter/edgebroker.prom`,
+edgebroker stats -o prom > /var/lib/node_exporter/edgebroker.prom
+edgebroker stats --balance`,
 		Description: `Totals count from the daemon's start. With --watch, a table on a terminal is
-redrawn in place; everything else is appended.`,
+redrawn in place; everything else is appended. --balance shows what has become of
+every message since then, also under load; exit code 4 says that some are missing.`,
 		Flags: append([]cli.Flag{
 			outputFlag("table", "json", "jsonl", "prom"),
+			&cli.BoolFlag{Name: "balance", Usage: "account for every message: received, delivered, queued, dropped"},
 			&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "show them again and again, until interrupted"},
 			&cli.DurationFlag{Name: "interval", Value: 2 * time.Second, Usage: "with --watch, wait `DURATION` in between"},
 		}, controlFlags()...),
@@ -37,6 +40,9 @@ func runStats(e *env, c *cli.Context) error {
 	format, err := outputFormat(c, "table", "json", "jsonl", "prom")
 	if err != nil {
 		return err
+	}
+	if c.Bool("balance") {
+		return runBalance(e, c, format)
 	}
 	interval := c.Duration("interval")
 	switch {
