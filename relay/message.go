@@ -24,6 +24,8 @@ type Message struct {
 	// since the relay started; 0 means never. [MQTT-3.3.2-5]
 	expires time.Duration
 
+	recovered bool // from the store
+
 	level    Level         // what is promised for it
 	gate     *gate         // holds it back until it is stored; nil for most
 	ref      atomic.Uint64 // where its body lies in the store, a Ref
@@ -35,7 +37,7 @@ type Message struct {
 // store's clock, 0 for never.
 func Stored(topic string, payload, props []byte, publisher string, qos byte, retain bool, expires time.Duration, level Level, ref Ref) *Message {
 	m := &Message{Topic: topic, Payload: payload, Props: props, Publisher: publisher, QoS: qos, Retain: retain,
-		name: []byte(topic), expires: expires, level: level}
+		name: []byte(topic), expires: expires, recovered: true, level: level}
 	m.ref.Store(uint64(ref))
 	return m
 }

@@ -12,6 +12,7 @@ import (
 type Connect struct {
 	ClientID       string
 	Username       string
+	Remote         string // the peer's address, for who looks for a publisher
 	Version        wire.Version
 	CleanStart     bool
 	Expiry         uint32 // seconds; capped by Config.MaxSessionExpiry

@@ -18,6 +18,7 @@ type publisher struct {
 	relay   *Relay
 	session *Session // nil when the broker publishes
 	id      string   // client identifier, "" for the broker
+	source  *Source
 	version wire.Version
 	access  access
 
@@ -63,7 +64,7 @@ func (p *publisher) route(topic []byte) (*route, bool) {
 	}
 	c := &p.recent[h&3]
 	if c.rt != nil && c.rt.topic == string(topic) {
-		if c.rt.epoch != p.relay.subs.epoch.Load() {
+		if c.rt.epoch != p.relay.subs.epoch.Load() || c.rt.flow.gone.Load() {
 			c.rt = p.relay.routes.lookup(topic)
 			c.allowed = p.access.publish(c.rt.topic)
 		}
@@ -178,6 +179,7 @@ func (p *publisher) count(rt *route, qos byte, n, bytes int) {
 	} else {
 		p.relay.own.add(qos, n, bytes)
 	}
+	p.flowed(rt, qos, n, bytes)
 	if len(rt.targets) == 0 && len(rt.groups) == 0 {
 		p.tally.seldom().unheard[qos] += uint64(n)
 		p.relay.drop(DropNoSubscribers, origin{p.id, rt.topic, qos}, n)

@@ -23,6 +23,7 @@ type Relay struct {
 
 	subs     subscriptions
 	routes   routes
+	flows    *flows
 	retained retained
 	system   retained // what the broker says of itself, without bounds: see Tell
 
@@ -56,6 +57,7 @@ type Relay struct {
 	ports    map[*Port]struct{}    // have not ended
 	retired  retiredTraffic
 	sweeper  *time.Timer
+	ticker   *time.Timer
 }
 
 // retiredTraffic is the traffic of sessions that have ended.
@@ -73,7 +75,8 @@ const sweepInterval = time.Minute
 func New(cfg Config, store Store, bus *events.Bus, log *slog.Logger) *Relay {
 	r := &Relay{bus: bus, log: log, store: store, started: time.Now(), sessions: make(map[string]*Session), ports: make(map[*Port]struct{}), ending: make(map[*Session]struct{})}
 	r.cfg.Store(&cfg)
-	r.routes = routes{subs: &r.subs, limit: cfg.RouteCacheEntries, byName: make(map[string]*route)}
+	r.flows = newFlows(cfg.RouteCacheEntries)
+	r.routes = routes{subs: &r.subs, flows: r.flows, limit: cfg.RouteCacheEntries, byName: make(map[string]*route)}
 	r.retained = retained{maxCount: cfg.MaxRetained, maxBytes: cfg.MaxRetainedBytes, now: r.now}
 	r.system = retained{now: r.now}
 	if store != nil {
@@ -82,6 +85,7 @@ func New(cfg Config, store Store, bus *events.Bus, log *slog.Logger) *Relay {
 	}
 	r.mu.Lock()
 	r.sweeper = time.AfterFunc(sweepInterval, r.sweep)
+	r.ticker = time.AfterFunc(noteInterval, r.tick)
 	r.mu.Unlock()
 	return r
 }
@@ -126,6 +130,7 @@ func (r *Relay) Close() {
 	defer r.mu.Unlock()
 	r.closed.Store(true)
 	r.sweeper.Stop()
+	r.ticker.Stop()
 	for _, s := range r.sessions {
 		s.mu.Lock()
 		s.stopTimersLocked()
@@ -143,7 +148,7 @@ func (r *Relay) Open(c Connect) (*Port, error) {
 		c.Expiry = min(c.Expiry, uint32(min(limit/time.Second, never)))
 	}
 	p := &Port{connect: c, told: r.conf()}
-	p.publisher = publisher{relay: r, id: c.ClientID, version: c.Version, access: access{c.Access}}
+	p.publisher = publisher{relay: r, id: c.ClientID, source: newSource(c.ClientID, c.Username, c.Remote), version: c.Version, access: access{c.Access}}
 
 	r.mu.Lock()
 	s := r.sessions[c.ClientID]
@@ -310,7 +315,7 @@ func (p *Port) leave(e End) {
 	s.mu.Unlock()
 
 	if will != nil {
-		r.publishWill(p.id, will, p.access)
+		r.publishWill(p.id, p.connect.Username, will, p.access)
 	}
 	if owned && !keep {
 		r.remove(s, p.serial)
@@ -329,7 +334,7 @@ func (p *Port) cap() uint32 {
 func (s *Session) publishDelayed(last uint64) {
 	s.mu.Lock()
 	var will *wire.Will
-	by := s.willAccess
+	by, username := s.willAccess, s.username
 	if s.opened == last {
 		will = s.will
 		s.setWillLocked(nil)
@@ -338,7 +343,7 @@ func (s *Session) publishDelayed(last uint64) {
 	if will == nil {
 		return
 	}
-	s.relay.publishWill(s.id, will, by)
+	s.relay.publishWill(s.id, username, will, by)
 	s.mu.Lock()
 	if s.will == nil { // not before it is recorded what became of it
 		s.recordLocked(Change{Kind: WillGone})

@@ -15,6 +15,7 @@ type route struct {
 	epoch   uint64
 	targets []target
 	groups  []*group
+	flow    *flow // of the topic; set when the route is remembered
 }
 
 // target is one session that gets the messages of a topic, with what all of
@@ -114,6 +115,7 @@ func (t *subscriptions) resolve(topic string) *route {
 // most limit*targetsPerRoute targets in all.
 type routes struct {
 	subs  *subscriptions
+	flows *flows
 	limit int
 
 	mu      sync.RWMutex // guards what follows
@@ -131,7 +133,10 @@ const maxCachedTopic = 1 << 10
 // lookup returns the route of topic, which may alias a read buffer.
 func (c *routes) lookup(topic []byte) *route {
 	if len(topic) > maxCachedTopic {
-		return c.subs.resolve(string(topic))
+		rt := c.subs.resolve(string(topic))
+		rt.flow = newFlow()
+		rt.flow.gone.Store(true)
+		return rt
 	}
 	c.mu.RLock()
 	rt := c.byName[string(topic)]
@@ -154,7 +159,9 @@ func (c *routes) storeLocked(rt *route) {
 	old := c.byName[rt.topic]
 	if old != nil {
 		c.targets += len(rt.targets) - len(old.targets)
+		rt.flow = old.flow
 	} else {
+		rt.flow = newFlow()
 		c.targets += len(rt.targets)
 	}
 	c.byName[rt.topic] = rt
@@ -184,4 +191,6 @@ func (c *routes) overLocked() bool {
 func (c *routes) forgetLocked(topic string, r *route) {
 	delete(c.byName, topic)
 	c.targets -= len(r.targets)
+	r.flow.gone.Store(true)
+	c.flows.collectGone(topic, r.flow)
 }

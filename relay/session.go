@@ -120,6 +120,7 @@ func (s *Session) end() {
 	s.ended.Store(true)
 	s.live.Store(nil)
 	subs, waiting, unacked, spill, will, by := s.subs, s.queue, s.window, s.spill, s.will, s.willAccess
+	username := s.username
 	s.relay.shed.filters.Add(-s.filters)
 	s.relay.shed.ids.Add(-int64(len(s.inbound)))
 	s.subs, s.filters, s.inbound = nil, 0, nil
@@ -157,7 +158,7 @@ func (s *Session) end() {
 	}
 	s.handOn(again)
 	if will != nil {
-		s.relay.publishWill(s.id, will, by)
+		s.relay.publishWill(s.id, username, will, by)
 	}
 	// Not before what has become of its messages and its will is recorded.
 	s.mu.Lock()

@@ -1,0 +1,209 @@
+package relay
+
+import (
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// flow notes what passes on one topic: how much, and who has published it. The
+// routes that a topic has one after the other share it. Publishers add to it
+// once a run; from time to time it is collected.
+type flow struct {
+	load atomic.Uint64          // messages and bytes of payload since it was collected; see pack
+	left atomic.Int32           // so many publishers are still noted until then
+	last atomic.Pointer[Source] // the one noted last
+	gone atomic.Bool            // not collected any more: who has added to it must do it
+}
+
+// noted is how many changes of publishers are noted of a topic each second.
+const noted = 4
+
+const (
+	// noteInterval is how exact the time of a publication is on a topic that is
+	// busy.
+	noteInterval = time.Second
+	// collectEvery so many of these flows are collected.
+	collectEvery = 5
+	// unforeseen is how often in such an interval something is written down for
+	// the sake of topics that have found no room among the routes that are
+	// remembered. There may be a million a second; what is beyond is not noted.
+	unforeseen = 2000
+)
+
+func newFlow() *flow {
+	f := &flow{}
+	f.left.Store(noted)
+	return f
+}
+
+// pack makes one number of messages, up to 2^24, and bytes, up to 2^40: more
+// than what comes between two collections.
+func pack(messages, bytes int) uint64 { return uint64(messages)<<40 | uint64(bytes) }
+
+func unpack(load uint64) (messages, bytes uint64) { return load >> 40, load & (1<<40 - 1) }
+
+// Source is who has published something.
+type Source struct {
+	Client   string // "" for the broker; like the others, cut after 256 bytes
+	Username string
+	Remote   string // address, "" if it is not known or was none
+}
+
+func newSource(client, username, remote string) *Source {
+	const most = 256 // a client may call itself by 65,535
+	short := func(s string) string {
+		if len(s) > most {
+			return strings.Clone(s[:most])
+		}
+		return s
+	}
+	return &Source{short(client), short(username), short(remote)}
+}
+
+// flowed notes a run of n messages that have been accepted.
+func (p *publisher) flowed(rt *route, qos byte, n, bytes int) {
+	f := rt.flow
+	f.load.Add(pack(n, bytes))
+	if left := f.left.Load(); left > 0 && (left == noted || f.last.Load() != p.source) {
+		p.note(rt, qos, bytes/n)
+	}
+	if f.gone.Load() {
+		p.relay.flows.collectGone(rt.topic, f)
+	}
+}
+
+// note writes down who publishes on a topic.
+func (p *publisher) note(rt *route, qos byte, size int) {
+	f := rt.flow
+	if f.left.Add(-1) < 0 || !p.relay.flows.may() {
+		return
+	}
+	f.last.Store(p.source)
+	p.relay.flows.note(rt.topic, Publication{Source: *p.source, Time: time.Now(), Size: size, QoS: qos})
+}
+
+// Publication is what is known of a message on a topic.
+type Publication struct {
+	Source
+	Time time.Time // zero if it was before the relay was made
+	Size int       // bytes of payload; of several that came at once, on average
+	QoS  byte
+}
+
+// flows is what has been collected: the latest publishers of topics, and which
+// topics are the busiest. Both are bounded.
+type flows struct {
+	unforeseen atomic.Int32  // how much may be written down until the next second begins
+	missed     atomic.Uint64 // messages that no topic was given
+	ticks      atomic.Uint32
+
+	mu         sync.Mutex // guards everything that follows
+	publishers recency
+	busiest    [topicDepths]ranking // of the first so many levels; of whole topics at 0
+	messages   uint64               // of all topics
+	bytes      uint64
+}
+
+func newFlows(topics int) *flows {
+	f := &flows{publishers: recency{limit: topics, bytes: topics * recencyBytes}}
+	f.unforeseen.Store(unforeseen)
+	for i := range f.busiest {
+		f.busiest[i] = newRanking(max(16, min(maxRanked, topics/8)))
+	}
+	return f
+}
+
+func (f *flows) note(topic string, by Publication) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.publishers.add(topic, by)
+}
+
+// may reports whether something may be written down that is no part of a
+// collection.
+func (f *flows) may() bool { return f.unforeseen.Add(-1) >= 0 }
+
+// collectGone is collect for a flow that is not there any more. If there are
+// too many of these, their messages are not counted.
+func (f *flows) collectGone(topic string, from *flow) {
+	if from.load.Load() == 0 {
+		return
+	}
+	if f.may() {
+		f.collect(topic, from)
+		return
+	}
+	messages, _ := unpack(from.load.Swap(0))
+	f.missed.Add(messages)
+}
+
+// collect takes over what a flow has added up.
+func (f *flows) collect(topic string, from *flow) {
+	if from.load.Load() == 0 {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	messages, bytes := unpack(from.load.Swap(0))
+	f.messages += messages
+	f.bytes += bytes
+	for depth := range f.busiest {
+		if part, ok := firstLevels(topic, depth); ok {
+			f.busiest[depth].add(part, messages, bytes)
+		}
+	}
+}
+
+// firstLevels is the first n levels of a topic, all of it if n is 0. ok is false
+// if it has no more than n: the branch is the topic itself, or if it is too long
+// to be remembered.
+func firstLevels(topic string, n int) (part string, ok bool) {
+	at := len(topic)
+	if n > 0 {
+		at = 0
+		for ; n > 0; n-- {
+			i := strings.IndexByte(topic[at:], '/')
+			if i < 0 {
+				return topic, len(topic) <= maxCachedTopic
+			}
+			at += i + 1
+		}
+		at--
+	}
+	return topic[:at], at <= maxCachedTopic
+}
+
+// tick lets publishers be noted again and, when it is time, collects all flows,
+// as long as the relay is not closed.
+func (r *Relay) tick() {
+	r.flows.unforeseen.Store(unforeseen)
+	r.routes.tick()
+	if r.flows.ticks.Add(1)%collectEvery == 0 {
+		r.routes.collect()
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.closed.Load() {
+		r.ticker.Reset(noteInterval)
+	}
+}
+
+func (c *routes) collect() {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	for topic, rt := range c.byName {
+		c.flows.collect(topic, rt.flow)
+	}
+}
+
+func (c *routes) tick() {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	for _, rt := range c.byName {
+		if rt.flow.left.Load() != noted {
+			rt.flow.left.Store(noted)
+		}
+	}
+}
