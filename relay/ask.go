@@ -37,7 +37,7 @@ func describe(n *kept, now time.Duration) RetainedInfo {
 	m := n.msg
 	i := RetainedInfo{Topic: m.Topic, Publisher: m.Publisher, Payload: m.Payload, QoS: m.QoS}
 	if n.since >= 0 {
-		i.Since = time.Now().Add(n.since - now)
+		i.Since = time.Now().Add(n.since - now).Round(time.Millisecond)
 	}
 	if m.expires > 0 {
 		i.Expires = m.expires - now
@@ -47,7 +47,7 @@ func describe(n *kept, now time.Duration) RetainedInfo {
 
 // ClearRetained removes the retained messages whose topics match filter and
 // returns how many there were. Clients are not told. done is told when that is
-// stored.
+// stored, perhaps before ClearRetained returns.
 func (r *Relay) ClearRetained(filter string, done Done) int {
 	var old []*Message
 	r.retained.look(filter, func(n *kept) { old = append(old, n.msg) })

@@ -64,7 +64,80 @@ func TestAnswersAreDocumented(t *testing.T) {
 			look(f.Type)
 		}
 	}
-	for _, v := range []any{statsd.Balance{}} {
+	for _, v := range []any{statsd.Balance{}, statsd.Found[statsd.TopicPublishers]{}, statsd.Topics{}, statsd.Retained{}, statsd.Cleared{}} {
 		look(reflect.TypeOf(v))
+	}
+}
+
+func exampleAt() time.Time { return time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC) }
+
+func exampleRetained() statsd.Retained {
+	r := statsd.Retained{Topic: "plant/1/\x1b[2Jtemp", Client: "sensor-4", Since: exampleAt().Add(-90 * time.Minute), Expires: 60, QoS: 1}
+	r.SetPayload([]byte("21.5"), true)
+	return r
+}
+
+func examplePublishers() []statsd.TopicPublishers {
+	r := exampleRetained()
+	r.Payload = nil
+	return []statsd.TopicPublishers{
+		{Topic: r.Topic, Retained: &r, Publishers: []statsd.Publication{
+			{Client: "sensor-4", Username: "plant", Remote: "192.168.1.14:51544", Time: r.Since, Size: 4, QoS: 1},
+			{Client: "evil\x1b[2J", Time: exampleAt().Add(-3 * time.Hour), Size: 1 << 20},
+		}},
+		{Topic: "own", Publishers: []statsd.Publication{{Size: 2, QoS: 2}}},
+	}
+}
+
+func exampleTopics() statsd.Topics {
+	return statsd.Topics{Messages: 190112, Bytes: 129 << 20, Missed: 12, Busiest: []statsd.Busy{
+		{Topic: "plant/1/vibration", Messages: 120000, Bytes: 117 << 20}, {Topic: "evil\x1b[2J", Messages: 8100, Bytes: 10 << 20, Error: 1111},
+	}}
+}
+
+// TestWriteLists holds what people see of lists to golden files.
+func TestWriteLists(t *testing.T) {
+	for name, write := range map[string]func(io.Writer) error{
+		"publishers.txt": func(w io.Writer) error { return statsd.WritePublishers(w, examplePublishers(), exampleAt()) },
+		"retained.txt": func(w io.Writer) error {
+			return statsd.WriteRetained(w, []statsd.Retained{exampleRetained(), {Topic: "old"}}, exampleAt())
+		},
+		"topics.txt": func(w io.Writer) error { return exampleTopics().WriteTable(w, false, nil) },
+		"topics_watch.txt": func(w io.Writer) error {
+			return exampleTopics().WriteTable(w, true, func(string) (float64, float64) { return 2.5, 2048 })
+		},
+		"topics_none.txt": func(w io.Writer) error { return statsd.Topics{}.WriteTable(w, true, nil) },
+	} {
+		var out bytes.Buffer
+		if err := write(&out); err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name, out.Bytes())
+	}
+}
+
+func TestSetPayload(t *testing.T) {
+	long := strings.Repeat("x", statsd.MaxPayload-1) + "\u20ac"
+	for name, c := range map[string]struct {
+		in   string
+		text string
+		raw  int
+		cut  bool
+	}{
+		"text":                   {"21", "21", 0, false},
+		"nothing":                {"", "", 0, false},
+		"bytes":                  {"\xff\x00", "", 2, false},
+		"cut between characters": {long, long[:statsd.MaxPayload-1], 0, true},
+		"cut bytes":              {"\xff" + long, "", statsd.MaxPayload, true},
+	} {
+		var r statsd.Retained
+		r.SetPayload([]byte(c.in), true)
+		text := ""
+		if r.Payload != nil {
+			text = *r.Payload
+		}
+		if r.Size != len(c.in) || text != c.text || len(r.PayloadBase64) != c.raw || (r.Payload == nil) == (r.PayloadBase64 == nil) || r.Cut != c.cut {
+			t.Errorf("%s: size %d, text of %d, %d bytes, cut %v", name, r.Size, len(text), len(r.PayloadBase64), r.Cut)
+		}
 	}
 }

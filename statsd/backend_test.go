@@ -3,6 +3,7 @@ package statsd_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"path/filepath"
 	"strings"
@@ -25,6 +26,8 @@ type fakeBackend struct {
 	kicked  []string
 	health  statsd.Health
 	past    []events.Event
+
+	questions []string // what Answers were asked
 }
 
 var _ statsd.Backend = (*fakeBackend)(nil)
@@ -117,6 +120,39 @@ func (f *fakeBackend) Health() statsd.Health {
 func (f *fakeBackend) Backup(context.Context, io.Writer) error { return statsd.ErrNoStore }
 
 func (f *fakeBackend) Balance() statsd.Balance { return exampleBalance() }
+
+func (f *fakeBackend) Publishers(filter string, top int) statsd.Found[statsd.TopicPublishers] {
+	f.asked("publishers", filter, top)
+	return statsd.Found[statsd.TopicPublishers]{Total: 3, List: examplePublishers()}
+}
+
+func (f *fakeBackend) Retained(filter string, top int, payload bool) statsd.Found[statsd.Retained] {
+	f.asked("retained", filter, top, payload)
+	return statsd.Found[statsd.Retained]{Total: 7, List: []statsd.Retained{exampleRetained()}}
+}
+
+func (f *fakeBackend) ClearRetained(_ context.Context, filter string) (int, error) {
+	f.asked("clear", filter)
+	if filter == "broken" {
+		return 1, errors.New("the store has failed")
+	}
+	return 7, nil
+}
+
+func (f *fakeBackend) Topics(depth int, byBytes bool, top int) (statsd.Topics, error) {
+	f.asked("topics", depth, byBytes, top)
+	if depth > 4 {
+		return statsd.Topics{}, errors.New("too deep")
+	}
+	return exampleTopics(), nil
+}
+
+// asked notes what the backend was asked.
+func (f *fakeBackend) asked(words ...any) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.questions = append(f.questions, strings.TrimSpace(fmt.Sprintln(words...)))
+}
 
 func (f *fakeBackend) setHealth(h statsd.Health) {
 	f.mu.Lock()

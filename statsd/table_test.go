@@ -43,6 +43,10 @@ func TestJSONContract(t *testing.T) {
 		"snapshot.json": exampleSnapshot(),
 		"clients.json":  exampleClients(time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)),
 		"balance.json":  exampleBalance(),
+
+		"publishers.json": statsd.Found[statsd.TopicPublishers]{Total: 3, List: examplePublishers()},
+		"retained.json":   statsd.Found[statsd.Retained]{Total: 1, List: []statsd.Retained{exampleRetained()}},
+		"topics.json":     exampleTopics(),
 	} {
 		got, err := json.MarshalIndent(v, "", "  ")
 		if err != nil {

@@ -60,7 +60,9 @@ func runStats(e *env, c *cli.Context) error {
 	if !c.Bool("watch") {
 		return showStats(c.Context, daemon, e.stdout, format)
 	}
-	return watchStats(c.Context, daemon, e.stdout, format, interval)
+	return watch(c.Context, e.stdout, format == "table", interval, func(ctx context.Context, w io.Writer) error {
+		return showStats(ctx, daemon, w, format)
+	})
 }
 
 // showStats asks once and prints to w.
@@ -115,15 +117,15 @@ func redraw(page []byte, height int, first bool) []byte {
 	return append(out, clearLine+clearBelow...)
 }
 
-// watchStats shows the counters every interval until ctx ends, which is no
-// error. A daemon that goes away ends it with one.
-func watchStats(ctx context.Context, daemon *control, w io.Writer, format string, interval time.Duration) error {
-	inPlace := format == "table" && isTerminal(w)
+// watch shows a page every interval until ctx ends, which is no error: a table
+// on a terminal in place. A daemon that goes away ends it with one.
+func watch(ctx context.Context, w io.Writer, table bool, interval time.Duration, show func(context.Context, io.Writer) error) error {
+	inPlace := table && isTerminal(w)
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for first := true; ; first = false {
 		var page bytes.Buffer
-		if err := showStats(ctx, daemon, &page, format); err != nil {
+		if err := show(ctx, &page); err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}
@@ -133,7 +135,7 @@ func watchStats(ctx context.Context, daemon *control, w io.Writer, format string
 		switch {
 		case inPlace:
 			out = redraw(out, screenHeight(w), first)
-		case format == "table" && !first:
+		case table && !first:
 			out = append([]byte("\n"), out...)
 		}
 		if _, err := w.Write(out); err != nil {
