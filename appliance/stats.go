@@ -167,6 +167,7 @@ func (b *Broker) describe(s relay.SessionInfo) statsd.Client {
 		Sent:          statsd.Count{Messages: s.Sent.Messages(), PayloadBytes: s.Sent.Bytes},
 		Queued:        statsd.Store{Messages: int64(s.Queued), Bytes: s.QueuedBytes},
 		Inflight:      int64(s.Inflight), Dropped: s.Dropped,
+		Pending: int64(s.Pending), Waited: max(s.Oldest, b.stalled(s.ClientID)).Seconds(), WaitedAtLeast: s.OldestAtLeast, Slow: b.isSlow(s.ClientID),
 	}
 	conn := b.sessions.Conn(s.ClientID)
 	if conn == nil || !s.Connected {
@@ -176,6 +177,7 @@ func (b *Broker) describe(s relay.SessionInfo) statsd.Client {
 	c.ConnectedAt, c.Remote, c.Listener = conn.ConnectedAt(), conn.Remote(), conn.Listener()
 	c.Protocol, c.KeepAlive, c.CleanStart = con.Version.String(), con.KeepAlive, con.CleanStart
 	c.ReceivedBytes, c.SentBytes = t.BytesIn, t.BytesOut
+	c.Stalls, _ = conn.Stalls()
 	return c
 }
 

@@ -178,6 +178,7 @@ func firstLevels(topic string, n int) (part string, ok bool) {
 // tick lets publishers be noted again and, when it is time, collects all flows,
 // as long as the relay is not closed.
 func (r *Relay) tick() {
+	r.coarse.Store(r.seconds())
 	r.flows.unforeseen.Store(unforeseen)
 	r.routes.tick()
 	if r.flows.ticks.Add(1)%collectEvery == 0 {

@@ -24,7 +24,8 @@ type Message struct {
 	// since the relay started; 0 means never. [MQTT-3.3.2-5]
 	expires time.Duration
 
-	recovered bool // from the store
+	recovered bool   // from the store
+	came      uint32 // by Relay.coarse; 0: that is not known
 
 	level    Level         // what is promised for it
 	gate     *gate         // holds it back until it is stored; nil for most

@@ -145,7 +145,7 @@ func (p *publisher) gather(rt *route, pub *wire.Publish, raw []byte) {
 
 // message makes a Message that owns its bytes.
 func (p *publisher) message(rt *route, pub *wire.Publish) *Message {
-	m := &Message{Topic: rt.topic, name: rt.name, Publisher: p.id, QoS: pub.QoS, Retain: pub.Retain, level: rt.level}
+	m := &Message{Topic: rt.topic, name: rt.name, Publisher: p.id, QoS: pub.QoS, Retain: pub.Retain, level: rt.level, came: p.relay.coarse.Load()}
 	m.Payload = bytes.Clone(pub.Payload)
 	if len(pub.Props) > 0 {
 		m.Props = wire.AppendForward(nil, pub)

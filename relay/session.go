@@ -263,6 +263,9 @@ type SessionInfo struct {
 	QueuedBytes   int64 // their size, unacknowledged ones included
 	Inflight      int
 	Dropped       uint64
+	Pending       int           // bytes sent that the network has not taken
+	Oldest        time.Duration // how long the oldest message of Queued has waited, to a second
+	OldestAtLeast bool          // it may be longer: the store has brought messages
 }
 
 func (s *Session) info() SessionInfo {
@@ -270,7 +273,7 @@ func (s *Session) info() SessionInfo {
 	i.Received.accumulate(&s.received)
 	i.Sent.accumulate(&s.sent)
 	if l := s.live.Load(); l != nil {
-		i.Connected, i.Version = true, l.version
+		i.Connected, i.Version, i.Pending = true, l.version, l.link.Pending()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -278,6 +281,8 @@ func (s *Session) info() SessionInfo {
 	i.Subscriptions = len(s.subs)
 	i.Queued, i.QueuedBytes = s.waitingLocked()
 	i.Inflight = s.window.n
+	w := s.oldestLocked()
+	i.Oldest, i.OldestAtLeast = w.age, w.atLeast
 	return i
 }
 
