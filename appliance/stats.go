@@ -127,7 +127,7 @@ func traffic(t relay.Traffic, packets, bytes uint64) statsd.Traffic {
 func (b *Broker) totals() statsd.Totals {
 	t, g, s := b.relay.Totals(), b.gate.Totals(), b.sessions.Counters()
 	return statsd.Totals{Received: t.Received.Messages(), Sent: t.Sent.Messages(), Dropped: sum(t.Dropped),
-		BytesReceived: g.Traffic.BytesIn, BytesSent: g.Traffic.BytesOut, Connections: s.Connections}
+		Lost: sum(t.Dropped) - t.Dropped[relay.DropNoSubscribers.String()], BytesReceived: g.Traffic.BytesIn, BytesSent: g.Traffic.BytesOut, Connections: s.Connections}
 }
 
 // Clients describes every session, connected or kept, in no order.

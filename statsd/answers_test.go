@@ -64,7 +64,7 @@ func TestAnswersAreDocumented(t *testing.T) {
 			look(f.Type)
 		}
 	}
-	for _, v := range []any{statsd.Balance{}, statsd.Found[statsd.TopicPublishers]{}, statsd.Topics{}, statsd.Retained{}, statsd.Cleared{}} {
+	for _, v := range []any{statsd.Balance{}, statsd.Found[statsd.TopicPublishers]{}, statsd.Topics{}, statsd.Retained{}, statsd.Cleared{}, statsd.LogLevel{}} {
 		look(reflect.TypeOf(v))
 	}
 }

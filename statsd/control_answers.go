@@ -49,3 +49,13 @@ func (c *ControlClient) Retained(ctx context.Context, filter string, top int, pa
 func (c *ControlClient) ClearRetained(ctx context.Context, filter string, try bool) (Cleared, error) {
 	return read[Cleared](ctx, c, http.MethodPost, "/v1/retained/clear", url.Values{"filter": {filter}, "dry_run": {strconv.FormatBool(try)}})
 }
+
+// LogLevel is from which level on the broker logs.
+func (c *ControlClient) LogLevel(ctx context.Context) (LogLevel, error) {
+	return get[LogLevel](ctx, c, "/v1/log/level", nil)
+}
+
+// SetLogLevel changes it, to one of LogLevels.
+func (c *ControlClient) SetLogLevel(ctx context.Context, level string) (LogLevel, error) {
+	return read[LogLevel](ctx, c, http.MethodPost, "/v1/log/level", url.Values{"level": {level}})
+}

@@ -36,6 +36,8 @@ func routes() []route {
 		{http.MethodGet, "/v1/publishers", readOnly, false, (*Server).getPublishers},
 		{http.MethodGet, "/v1/topics", readOnly, false, (*Server).getTopics},
 		{http.MethodGet, "/v1/retained", readOnly, false, (*Server).getRetained},
+		{http.MethodGet, "/v1/log/level", readOnly, false, (*Server).getLogLevel},
+		{http.MethodPost, "/v1/log/level", write, false, (*Server).setLogLevel},
 		{http.MethodPost, "/v1/retained/clear", write, false, (*Server).clearRetained},
 		{http.MethodPost, "/v1/clients/{id}/kick", write, false, (*Server).postKick},
 		{http.MethodPost, "/v1/reload", write, false, (*Server).postReload},

@@ -77,6 +77,10 @@ func TestAnswers(t *testing.T) {
 		"clear by GET":         {"GET", "/v1/retained/clear?filter=a", 405, `"hint":"use POST"`},
 		"clear, no bool":       {"POST", "/v1/retained/clear?filter=a&dry_run=maybe", 400, `neither true nor false`},
 		"clear fails":          {"POST", "/v1/retained/clear?filter=broken", 500, `the store has failed`},
+		"log level":            {"GET", "/v1/log/level", 200, `{"level":"debug","config":"info"}`},
+		"set log level":        {"POST", "/v1/log/level?level=warn", 200, `{"level":"debug"`},
+		"no such log level":    {"POST", "/v1/log/level?level=loud", 400, `use one of debug, info, warn, error`},
+		"log level is fixed":   {"POST", "/v1/log/level?level=error", 409, `not the broker's to change`},
 		"live":                 {"GET", "/healthz", 200, `{"live":true,"ready":true}`},
 		"ready":                {"GET", "/readyz", 200, `{"live":true,"ready":true}`},
 
