@@ -17,6 +17,8 @@ type Answers interface {
 	// Topics are the busiest topics, or branches of depth levels if that is not
 	// 0. It fails if depth is out of range.
 	Topics(depth int, byBytes bool, top int) (Topics, error)
+	// Settings is the configuration in force, without what is secret.
+	Settings() []Setting
 	// LogLevel changes from which level on the broker logs, to one of LogLevels or
 	// not at all if set is "", and tells what it is then.
 	LogLevel(set string) (LogLevel, error)

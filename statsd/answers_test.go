@@ -64,7 +64,7 @@ func TestAnswersAreDocumented(t *testing.T) {
 			look(f.Type)
 		}
 	}
-	for _, v := range []any{statsd.Balance{}, statsd.Found[statsd.TopicPublishers]{}, statsd.Topics{}, statsd.Retained{}, statsd.Cleared{}, statsd.LogLevel{}} {
+	for _, v := range []any{statsd.Balance{}, statsd.Found[statsd.TopicPublishers]{}, statsd.Topics{}, statsd.Retained{}, statsd.Cleared{}, statsd.LogLevel{}, []statsd.Setting{}} {
 		look(reflect.TypeOf(v))
 	}
 }

@@ -155,6 +155,10 @@ func (f *fakeBackend) LogLevel(set string) (statsd.LogLevel, error) {
 	return statsd.LogLevel{Level: "debug", Config: "info"}, nil
 }
 
+func (f *fakeBackend) Settings() []statsd.Setting {
+	return []statsd.Setting{{Key: "log.level", Value: "info", Preset: true}}
+}
+
 // asked notes what the backend was asked.
 func (f *fakeBackend) asked(words ...any) {
 	f.mu.Lock()

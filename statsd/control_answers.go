@@ -2,6 +2,7 @@ package statsd
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -58,4 +59,34 @@ func (c *ControlClient) LogLevel(ctx context.Context) (LogLevel, error) {
 // SetLogLevel changes it, to one of LogLevels.
 func (c *ControlClient) SetLogLevel(ctx context.Context, level string) (LogLevel, error) {
 	return read[LogLevel](ctx, c, http.MethodPost, "/v1/log/level", url.Values{"level": {level}})
+}
+
+// Settings is the configuration in force.
+func (c *ControlClient) Settings(ctx context.Context) ([]Setting, error) {
+	return get[[]Setting](ctx, c, "/v1/config", nil)
+}
+
+// Goroutines are the stacks of the daemon's goroutines, as text, and HeapProfile
+// is a profile of its heap for `go tool pprof`.
+func (c *ControlClient) Goroutines(ctx context.Context) ([]byte, error) {
+	return c.raw(ctx, "/v1/debug/goroutines")
+}
+
+// HeapProfile: see Goroutines.
+func (c *ControlClient) HeapProfile(ctx context.Context) ([]byte, error) {
+	return c.raw(ctx, "/v1/debug/heap")
+}
+
+// raw asks for an answer that is no JSON.
+func (c *ControlClient) raw(ctx context.Context, path string) ([]byte, error) {
+	body, err := c.do(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	text, err := io.ReadAll(body)
+	if err != nil {
+		return nil, c.broken(ctx, err)
+	}
+	return text, nil
 }

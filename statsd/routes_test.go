@@ -77,6 +77,7 @@ func TestAnswers(t *testing.T) {
 		"clear by GET":         {"GET", "/v1/retained/clear?filter=a", 405, `"hint":"use POST"`},
 		"clear, no bool":       {"POST", "/v1/retained/clear?filter=a&dry_run=maybe", 400, `neither true nor false`},
 		"clear fails":          {"POST", "/v1/retained/clear?filter=broken", 500, `the store has failed`},
+		"config":               {"GET", "/v1/config", 200, `[{"key":"log.level","value":"info","preset":true}]`},
 		"log level":            {"GET", "/v1/log/level", 200, `{"level":"debug","config":"info"}`},
 		"set log level":        {"POST", "/v1/log/level?level=warn", 200, `{"level":"debug"`},
 		"no such log level":    {"POST", "/v1/log/level?level=loud", 400, `use one of debug, info, warn, error`},
@@ -115,6 +116,16 @@ func TestAnswers(t *testing.T) {
 	}
 	if kicked := r.backend.kicked; len(kicked) != 1 || kicked[0] != "dev1" {
 		t.Errorf("kicked %v, want dev1 once", kicked)
+	}
+}
+
+func TestProfiles(t *testing.T) {
+	r := start(t, newFakeBackend(), statsd.Options{}, nil)
+	for path, begin := range map[string]string{"/v1/debug/goroutines": "goroutine profile: total ", "/v1/debug/heap": "\x1f\x8b"} {
+		status, header, body := r.ask(t, "GET", path, nil)
+		if status != 200 || !strings.HasPrefix(body, begin) || header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: %d, %v, %.40q", path, status, header, body)
+		}
 	}
 }
 
