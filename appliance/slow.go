@@ -12,7 +12,7 @@ import (
 // that the network has taken nothing, for slowAfter. It has recovered when for
 // as long nothing has waited longer than slowBelow.
 const (
-	slowInterval = time.Second
+	slowInterval = 2 * time.Second
 	slowAfter    = 5 * time.Second
 	slowBelow    = 2 * time.Second
 )

@@ -84,14 +84,19 @@ type turn struct {
 // enter begins the publisher's turn if it has not begun.
 func (p *publisher) enter() {
 	if !p.turn.inside {
-		p.turn.mu.Lock()
-		p.turn.inside = true
+		p.turn.begin()
 	}
+}
+
+func (t *turn) begin() {
+	t.mu.Lock()
+	t.inside = true
 }
 
 // depart ends it.
 func (p *publisher) depart() {
 	if p.turn.inside {
+		p.unloadAll()
 		p.turn.inside = false
 		p.turn.mu.Unlock()
 	}
@@ -117,6 +122,7 @@ func (r *Relay) inHouse(p *publisher, work func()) {
 	r.house.turns.RLock()
 	defer r.house.turns.RUnlock()
 	work()
+	p.unloadAll()
 	r.house.mu.Lock()
 	defer r.house.mu.Unlock()
 	r.house.tally.add(&p.tally)

@@ -8,8 +8,8 @@ import (
 )
 
 // flow notes what passes on one topic: how much, and who has published it. The
-// routes that a topic has one after the other share it. Publishers add to it
-// once a run; from time to time it is collected.
+// routes that a topic has one after the other share it. Publishers add to it at
+// the ends of their turns; from time to time it is collected.
 type flow struct {
 	load atomic.Uint64          // messages and bytes of payload since it was collected; see pack
 	left atomic.Int32           // so many publishers are still noted until then
@@ -26,9 +26,10 @@ const (
 	noteInterval = time.Second
 	// collectEvery so many of these flows are collected.
 	collectEvery = 5
-	// unforeseen is how often in such an interval something is written down for
-	// the sake of topics that have found no room among the routes that are
-	// remembered. There may be a million a second; what is beyond is not noted.
+	// unforeseen is how often in a noteInterval something is written down beside
+	// that: publishers, and what passed on topics that have no room any more among
+	// the routes that are remembered. There may be a million of those a second;
+	// what is beyond is not told apart.
 	unforeseen = 2000
 )
 
@@ -65,23 +66,51 @@ func newSource(client, username, remote string) *Source {
 // flowed notes a run of n messages that have been accepted.
 func (p *publisher) flowed(rt *route, qos byte, n, bytes int) {
 	f := rt.flow
-	f.load.Add(pack(n, bytes))
+	if c := &p.recent[rt.slot&3]; c.rt == rt {
+		c.load += pack(n, bytes)
+	} else {
+		p.relay.flows.load(rt, pack(n, bytes))
+	}
 	if left := f.left.Load(); left > 0 && (left == noted || f.last.Load() != p.source) {
 		p.note(rt, qos, bytes/n)
 	}
-	if f.gone.Load() {
-		p.relay.flows.collectGone(rt.topic, f)
+}
+
+// unload adds what was gathered for a route to its flow.
+func (p *publisher) unload(c *recent) {
+	if c.load > 0 {
+		p.relay.flows.load(c.rt, c.load)
+		c.load = 0
+	}
+}
+
+// unloadAll does so for all routes, at the end of a turn.
+func (p *publisher) unloadAll() {
+	for i := range p.recent {
+		p.unload(&p.recent[i])
+	}
+}
+
+// load adds to the flow of a route.
+func (f *flows) load(rt *route, load uint64) {
+	rt.flow.load.Add(load)
+	if rt.flow.gone.Load() {
+		f.collectGone(rt.topic, rt.flow)
 	}
 }
 
 // note writes down who publishes on a topic.
 func (p *publisher) note(rt *route, qos byte, size int) {
 	f := rt.flow
-	if f.left.Add(-1) < 0 || !p.relay.flows.may() {
+	if !p.relay.flows.may() {
+		return
+	}
+	left := f.left.Add(-1)
+	if left < 0 {
 		return
 	}
 	f.last.Store(p.source)
-	p.relay.flows.note(rt.topic, Publication{Source: *p.source, Time: time.Now(), Size: size, QoS: qos})
+	p.relay.flows.note(rt.topic, f, left == noted-1, Publication{Source: *p.source, Time: time.Now(), Size: size, QoS: qos})
 }
 
 // Publication is what is known of a message on a topic.
@@ -100,6 +129,7 @@ type flows struct {
 	ticks      atomic.Uint32
 
 	mu         sync.Mutex // guards everything that follows
+	noted      []*flow    // since the second began
 	publishers recency
 	busiest    [topicDepths]ranking // of the first so many levels; of whole topics at 0
 	messages   uint64               // of all topics
@@ -115,15 +145,30 @@ func newFlows(topics int) *flows {
 	return f
 }
 
-func (f *flows) note(topic string, by Publication) {
+func (f *flows) note(topic string, of *flow, first bool, by Publication) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.publishers.add(topic, by)
+	if first {
+		f.noted = append(f.noted, of)
+	}
+}
+
+// renew lets what has been noted be noted again.
+func (f *flows) renew() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.unforeseen.Store(unforeseen)
+	for i, of := range f.noted {
+		of.left.Store(noted)
+		f.noted[i] = nil
+	}
+	f.noted = f.noted[:0]
 }
 
 // may reports whether something may be written down that is no part of a
 // collection.
-func (f *flows) may() bool { return f.unforeseen.Add(-1) >= 0 }
+func (f *flows) may() bool { return f.unforeseen.Load() > 0 && f.unforeseen.Add(-1) >= 0 }
 
 // collectGone is collect for a flow that is not there any more. If there are
 // too many of these, their messages are not counted.
@@ -146,7 +191,7 @@ func (f *flows) collect(topic string, from *flow) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	messages, bytes := unpack(from.load.Swap(0))
+	messages, bytes := unpack(from.load.Swap(0)) // under the lock, so that Busiest sees it here or there
 	f.messages += messages
 	f.bytes += bytes
 	for depth := range f.busiest {
@@ -179,8 +224,7 @@ func firstLevels(topic string, n int) (part string, ok bool) {
 // as long as the relay is not closed.
 func (r *Relay) tick() {
 	r.coarse.Store(r.seconds())
-	r.flows.unforeseen.Store(unforeseen)
-	r.routes.tick()
+	r.flows.renew()
 	if r.flows.ticks.Add(1)%collectEvery == 0 {
 		r.routes.collect()
 	}
@@ -191,20 +235,22 @@ func (r *Relay) tick() {
 	}
 }
 
+// collect collects all flows. It holds no lock meanwhile that publishers need
+// often.
 func (c *routes) collect() {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	for topic, rt := range c.byName {
-		c.flows.collect(topic, rt.flow)
+	type named struct {
+		topic string
+		flow  *flow
 	}
-}
-
-func (c *routes) tick() {
 	c.mu.RLock()
-	defer c.mu.RUnlock()
-	for _, rt := range c.byName {
-		if rt.flow.left.Load() != noted {
-			rt.flow.left.Store(noted)
+	busy := make([]named, 0, len(c.byName))
+	for topic, rt := range c.byName {
+		if rt.flow.load.Load() > 0 {
+			busy = append(busy, named{topic, rt.flow})
 		}
+	}
+	c.mu.RUnlock()
+	for _, b := range busy {
+		c.flows.collect(b.topic, b.flow)
 	}
 }

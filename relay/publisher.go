@@ -40,6 +40,7 @@ type publisher struct {
 type recent struct {
 	rt      *route
 	allowed bool
+	load    uint64 // of this turn, to be added to its flow
 }
 
 // run is consecutive messages with one route.
@@ -58,13 +59,10 @@ const maxRun = 32 << 10 // bytes of frames gathered before they are handed on
 // route returns where topic leads, and whether the publisher may publish to
 // it. topic may alias a read buffer.
 func (p *publisher) route(topic []byte) (*route, bool) {
-	h := len(topic)
-	if h > 0 {
-		h += int(topic[h-1]) + int(topic[h/2])<<1
-	}
-	c := &p.recent[h&3]
+	c := &p.recent[slot(topic)]
 	if c.rt != nil && c.rt.topic == string(topic) {
 		if c.rt.epoch != p.relay.subs.epoch.Load() || c.rt.flow.gone.Load() {
+			p.unload(c)
 			c.rt = p.relay.routes.lookup(topic)
 			c.allowed = p.access.publish(c.rt.topic)
 		}
@@ -73,9 +71,19 @@ func (p *publisher) route(topic []byte) (*route, bool) {
 	rt := p.relay.routes.lookup(topic)
 	allowed := p.access.publish(rt.topic)
 	if len(topic) <= maxCachedTopic {
-		*c = recent{rt, allowed}
+		p.unload(c)
+		*c = recent{rt: rt, allowed: allowed}
 	}
 	return rt, allowed
+}
+
+// slot is the place of a topic in publisher.recent.
+func slot[T string | []byte](topic T) int {
+	h := len(topic)
+	if h > 0 {
+		h += int(topic[h-1]) + int(topic[h/2])<<1
+	}
+	return h & 3
 }
 
 // publish hands on one message that has been checked. pub may alias the read

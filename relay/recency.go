@@ -19,7 +19,7 @@ type recency struct {
 
 type publishedOn struct {
 	topic string
-	by    []Publication // the latest first, one of each source
+	by    []Publication // the latest first, one of each client and user
 }
 
 func (r *recency) add(topic string, by Publication) {
@@ -40,7 +40,7 @@ func (r *recency) add(topic string, by Publication) {
 	r.used -= p.size()
 	at := len(p.by)
 	for i := range p.by {
-		if p.by[i].Source == by.Source {
+		if p.by[i].Client == by.Client && p.by[i].Username == by.Username {
 			at = i
 			break
 		}

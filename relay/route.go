@@ -11,6 +11,7 @@ type route struct {
 	topic   string
 	name    []byte // topic
 	levels  int    // of topic
+	slot    int    // where publishers remember it
 	level   Level  // what the store promises for it
 	epoch   uint64
 	targets []target
@@ -59,7 +60,7 @@ func (t *target) forPublisher(client string) (_ target, ok bool) {
 
 // resolve computes the route of topic.
 func (t *subscriptions) resolve(topic string) *route {
-	rt := &route{topic: topic, name: []byte(topic), levels: levels(topic)}
+	rt := &route{topic: topic, name: []byte(topic), levels: levels(topic), slot: slot(topic)}
 	if t.level != nil {
 		rt.level = t.level(topic)
 	}
