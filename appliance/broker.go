@@ -363,6 +363,7 @@ func (b *Broker) relayConfig(c bounds) relay.Config {
 	if c.routes > 0 {
 		r.RouteCacheEntries = c.routes
 	}
+	r.ForgetTopics = !c.Events.Provenance
 	r.MaxInflight = c.Limits.MaxInflight
 	r.ReceiveMaximum = uint16(c.Limits.ReceiveMaximum)
 	r.MaxTopicAlias = uint16(c.Limits.MaxTopicAlias)

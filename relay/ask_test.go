@@ -72,6 +72,20 @@ func TestPublishers(t *testing.T) {
 	})
 }
 
+// TestForgetTopics: nothing is remembered but what is retained.
+func TestForgetTopics(t *testing.T) {
+	b := newBroker(t, func(c *relay.Config) { c.ForgetTopics = true })
+	p := b.connect("p")
+	p.pub(1, "t=1")
+	p.publish(message{topic: "kept", payload: "x", retain: true})
+	if got, want := b.by("#"), `kept: p/@ 1B QoS 0 (retained "x" of p)`; got != want {
+		t.Errorf("got %s; want %s", got, want)
+	}
+	if l, err := b.Busiest(0, false, 0); err != nil || l.Messages != 0 || len(l.Busiest) != 0 {
+		t.Errorf("%+v, %v", l, err)
+	}
+}
+
 // TestPublishersAreFew: a client cannot make itself known under a name that
 // fills the memory, nor push out more than there is room for.
 func TestPublishersAreFew(t *testing.T) {

@@ -187,7 +187,9 @@ func (p *publisher) count(rt *route, qos byte, n, bytes int) {
 	} else {
 		p.relay.own.add(qos, n, bytes)
 	}
-	p.flowed(rt, qos, n, bytes)
+	if !p.relay.forget {
+		p.flowed(rt, qos, n, bytes)
+	}
 	if len(rt.targets) == 0 && len(rt.groups) == 0 {
 		p.tally.seldom().unheard[qos] += uint64(n)
 		p.relay.drop(DropNoSubscribers, origin{p.id, rt.topic, qos}, n)

@@ -24,6 +24,7 @@ type Relay struct {
 	subs     subscriptions
 	routes   routes
 	flows    *flows
+	forget   bool          // Config.ForgetTopics
 	coarse   atomic.Uint32 // seconds, as of the last tick
 	retained retained
 	system   retained // what the broker says of itself, without bounds: see Tell
@@ -76,7 +77,7 @@ const sweepInterval = time.Minute
 func New(cfg Config, store Store, bus *events.Bus, log *slog.Logger) *Relay {
 	r := &Relay{bus: bus, log: log, store: store, started: time.Now(), sessions: make(map[string]*Session), ports: make(map[*Port]struct{}), ending: make(map[*Session]struct{})}
 	r.cfg.Store(&cfg)
-	r.flows = newFlows(cfg.RouteCacheEntries)
+	r.flows, r.forget = newFlows(cfg.RouteCacheEntries), cfg.ForgetTopics
 	r.coarse.Store(r.seconds())
 	r.routes = routes{subs: &r.subs, flows: r.flows, limit: cfg.RouteCacheEntries, byName: make(map[string]*route)}
 	r.retained = retained{maxCount: cfg.MaxRetained, maxBytes: cfg.MaxRetainedBytes, now: r.now}
