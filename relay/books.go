@@ -84,6 +84,7 @@ type turn struct {
 // enter begins the publisher's turn if it has not begun.
 func (p *publisher) enter() {
 	if !p.turn.inside {
+		p.relay.wake()
 		p.turn.begin()
 	}
 }
@@ -119,6 +120,7 @@ type house struct {
 
 // inHouse has a publisher without a connection do its work in a turn.
 func (r *Relay) inHouse(p *publisher, work func()) {
+	r.wake()
 	r.house.turns.RLock()
 	defer r.house.turns.RUnlock()
 	work()

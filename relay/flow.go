@@ -126,7 +126,6 @@ type Publication struct {
 type flows struct {
 	unforeseen atomic.Int32  // how much may be written down until the next second begins
 	missed     atomic.Uint64 // messages that no topic was given
-	ticks      atomic.Uint32
 
 	mu         sync.Mutex // guards everything that follows
 	noted      []*flow    // since the second began
@@ -220,18 +219,67 @@ func firstLevels(topic string, n int) (part string, ok bool) {
 	return topic[:at], at <= maxCachedTopic
 }
 
-// tick lets publishers be noted again and, when it is time, collects all flows,
-// as long as the relay is not closed.
+// ticker ticks once every noteInterval while messages come, and not otherwise: an
+// idle broker is to sleep.
+type ticker struct {
+	active atomic.Bool // a turn has begun since the last tick
+
+	mu    sync.Mutex // guards everything that follows
+	timer *time.Timer
+	runs  bool
+	over  bool
+	ticks int
+}
+
+// wake sees to it that it ticks. Call it before a turn begins.
+func (r *Relay) wake() {
+	t := &r.ticker
+	if t.active.Load() || !t.active.CompareAndSwap(false, true) {
+		return
+	}
+	r.coarse.Store(r.seconds())
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.runs || t.over {
+		return
+	}
+	t.runs = true
+	if t.timer == nil {
+		t.timer = time.AfterFunc(noteInterval, r.tick)
+	} else {
+		t.timer.Reset(noteInterval)
+	}
+}
+
+// tick lets publishers be noted again and, when it is time, collects all flows.
 func (r *Relay) tick() {
+	t := &r.ticker
+	again := t.active.Swap(false)
 	r.coarse.Store(r.seconds())
 	r.flows.renew()
-	if r.flows.ticks.Add(1)%collectEvery == 0 {
+	t.mu.Lock()
+	t.ticks++
+	collect := !again || t.ticks%collectEvery == 0
+	t.runs = again && !t.over
+	if t.active.Load() && !t.over { // whoever has woken it meanwhile has found it running
+		t.runs = true
+	}
+	if t.runs {
+		t.timer.Reset(noteInterval)
+	}
+	t.mu.Unlock()
+	if collect {
 		r.routes.collect()
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.closed.Load() {
-		r.ticker.Reset(noteInterval)
+}
+
+// stop ends the ticking for good.
+func (t *ticker) stop() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.over = true
+	if t.timer != nil {
+		t.timer.Stop()
 	}
 }
 

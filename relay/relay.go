@@ -24,7 +24,8 @@ type Relay struct {
 	subs     subscriptions
 	routes   routes
 	flows    *flows
-	forget   bool          // Config.ForgetTopics
+	forget   bool // Config.ForgetTopics
+	ticker   ticker
 	coarse   atomic.Uint32 // seconds, as of the last tick
 	retained retained
 	system   retained // what the broker says of itself, without bounds: see Tell
@@ -59,7 +60,6 @@ type Relay struct {
 	ports    map[*Port]struct{}    // have not ended
 	retired  retiredTraffic
 	sweeper  *time.Timer
-	ticker   *time.Timer
 }
 
 // retiredTraffic is the traffic of sessions that have ended.
@@ -88,7 +88,6 @@ func New(cfg Config, store Store, bus *events.Bus, log *slog.Logger) *Relay {
 	}
 	r.mu.Lock()
 	r.sweeper = time.AfterFunc(sweepInterval, r.sweep)
-	r.ticker = time.AfterFunc(noteInterval, r.tick)
 	r.mu.Unlock()
 	return r
 }
@@ -133,7 +132,7 @@ func (r *Relay) Close() {
 	defer r.mu.Unlock()
 	r.closed.Store(true)
 	r.sweeper.Stop()
-	r.ticker.Stop()
+	r.ticker.stop()
 	for _, s := range r.sessions {
 		s.mu.Lock()
 		s.stopTimersLocked()
