@@ -103,6 +103,16 @@ func (p *publisher) depart() {
 	}
 }
 
+// within has work done in a turn: in the one that lasts, or in one of its own.
+func (p *publisher) within(work func()) {
+	lasts := p.turn.inside
+	p.enter()
+	work()
+	if !lasts {
+		p.depart()
+	}
+}
+
 // missed counts copies at QoS 0 that a session does not get, and of which it
 // does not know.
 func (p *publisher) missed(s *Session, why DropReason) {

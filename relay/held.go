@@ -62,7 +62,8 @@ func (p *Port) holdBack(raw []byte) error {
 		p.refuseHeldLocked(h, [][]byte{raw})
 		return nil
 	}
-	p.depart()
+	p.deliverAll()
+	p.depart() // it may have to wait
 	for !h.over && len(h.frames) > 0 && !p.relay.holds(h.bytes+n, n) {
 		h.change.Wait()
 	}
@@ -105,9 +106,8 @@ func (p *Port) retry(h *held) {
 		p.tally.seldom().held[qosOf(h.frames[n])]--
 		n++
 	}
-	p.depart()
+	p.conclude() // which ends the turn
 	if n > 0 {
-		p.conclude()
 		p.shrinkLocked(h, n)
 	}
 	switch {
@@ -127,12 +127,12 @@ func (p *Port) refuseHeldLocked(h *held, list [][]byte) {
 		}
 	}
 	p.relay.refused.Add(uint64(len(list)))
-	p.enter()
-	for _, raw := range list {
-		p.tally.rare.held[qosOf(raw)]--
-		p.tally.rare.refused[qosOf(raw)]++
-	}
-	p.depart()
+	p.within(func() {
+		for _, raw := range list {
+			p.tally.rare.held[qosOf(raw)]--
+			p.tally.rare.refused[qosOf(raw)]++
+		}
+	})
 	p.forgetHeldLocked(h)
 	p.link.Kick(wire.QuotaExceeded, "store_full")
 }
@@ -178,12 +178,12 @@ func (p *Port) shrinkLocked(h *held, n int) {
 }
 
 func (p *Port) giveUpLocked(h *held) {
-	p.enter()
-	for _, raw := range h.frames {
-		p.tally.rare.held[qosOf(raw)]--
-		p.tally.rare.unanswered[qosOf(raw)]++
-	}
-	p.depart()
+	p.within(func() {
+		for _, raw := range h.frames {
+			p.tally.rare.held[qosOf(raw)]--
+			p.tally.rare.unanswered[qosOf(raw)]++
+		}
+	})
 	p.forgetHeldLocked(h)
 }
 
