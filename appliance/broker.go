@@ -81,7 +81,8 @@ type Broker struct {
 
 	reloading  sync.Mutex // held while the configuration changes, before mu
 	files      *accessFiles
-	watchEvery time.Duration // between two looks at files
+	watchEvery time.Duration                   // between two looks at files
+	slow       atomic.Pointer[map[string]bool] // clients that do not keep up
 
 	mu        sync.Mutex // guards everything that follows
 	state     state
@@ -190,6 +191,7 @@ func (b *Broker) Start(ctx context.Context) error {
 	}
 	b.running.Go(func() { _ = b.accessWatcher().run(b.run) })
 	b.running.Go(func() { b.recordLosses(b.run) })
+	b.running.Go(func() { b.watchSlow(b.run) })
 	b.startReports()
 	for _, e := range b.endpoints {
 		b.watch(b.run, e)
@@ -372,6 +374,7 @@ func (b *Broker) relayConfig(c bounds) relay.Config {
 	if c.routes > 0 {
 		r.RouteCacheEntries = c.routes
 	}
+	r.ForgetTopics = !c.Events.Provenance
 	r.MaxInflight = c.Limits.MaxInflight
 	r.ReceiveMaximum = uint16(c.Limits.ReceiveMaximum)
 	r.MaxTopicAlias = uint16(c.Limits.MaxTopicAlias)

@@ -171,8 +171,9 @@ type RetainedConfig struct {
 
 // EventsConfig is about event handlers.
 type EventsConfig struct {
-	Queue    int            `yaml:"queue"` // events waiting per handler before the newest is dropped
-	Recorder RecorderConfig `yaml:"recorder"`
+	Queue      int            `yaml:"queue"`      // events waiting per handler before the newest is dropped
+	Provenance bool           `yaml:"provenance"` // remember who publishes on which topics, and which are the busiest
+	Recorder   RecorderConfig `yaml:"recorder"`
 }
 
 // LogConfig is about the log, which goes to standard error.
@@ -219,7 +220,7 @@ func DefaultConfig() Config {
 		Retained: RetainedConfig{MaxMessages: 100000, MaxBytes: 32 * MiB},
 		Storage:  defaultStorage(),
 		Access:   defaultAccess(),
-		Events:   EventsConfig{Queue: 1024, Recorder: RecorderConfig{MaxBytes: 16 * MiB}},
+		Events:   EventsConfig{Queue: 1024, Provenance: true, Recorder: RecorderConfig{MaxBytes: 16 * MiB}},
 		Sys:      SysConfig{Interval: 10 * time.Second},
 		Statsd:   defaultStatsd(),
 		Log:      LogConfig{Level: slog.LevelInfo, Format: LogText},

@@ -72,7 +72,7 @@ const (
 	clientMemory = 18 * KiB // goroutines and state of a connection
 	tlsMemory    = 40 * KiB // and what TLS takes beside that
 	keptMemory   = 3 * KiB  // a session
-	routeMemory  = 4 * KiB  // a topic with all the targets that may be remembered for it
+	routeMemory  = 5 * KiB  // a topic with all the targets that may be remembered for it, and its publishers
 	stalled      = 512      // connections whose buffers in the kernel may be full, in one direction or the other
 )
 

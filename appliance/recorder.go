@@ -30,7 +30,7 @@ func EventsFolder(directory string) string { return filepath.Join(directory, "ev
 
 // recorded are the types of events that are recorded.
 func (c RecorderConfig) recorded() []events.Type {
-	types := []events.Type{events.Connection, events.Disconnection, events.Refusal, events.Bridge, events.System}
+	types := []events.Type{events.Connection, events.Disconnection, events.Refusal, events.Slow, events.Bridge, events.System}
 	if c.Messages {
 		types = append(types, events.Message)
 	}

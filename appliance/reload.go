@@ -51,6 +51,8 @@ type change struct {
 	policies  *acl.Comparison // of was and files
 	endpoints *transition
 	report    ReloadReport
+
+	filesOnly bool // the configuration is the one in force
 }
 
 // scope is how far a reload goes.
@@ -107,6 +109,7 @@ func (b *Broker) planReload(read func() (Config, error), how scope) (_ *change, 
 		return nil, err
 	}
 	if how == accessOnly {
+		c.filesOnly = true
 		c.endpoints = b.sameEndpoints()
 	} else if c.endpoints, err = b.planEndpoints(c.cfg, try); err != nil {
 		c.files.close()
@@ -129,7 +132,7 @@ func (c *change) abandon() {
 // putInForce carries c out. It cannot fail: that is why things come in this
 // order, tighter rules before wider doors.
 func (b *Broker) putInForce(c *change) {
-	if b.level != nil {
+	if b.level != nil && !c.filesOnly {
 		b.level.Set(c.cfg.Log.Level)
 	}
 	b.cfg.Store(&c.cfg)

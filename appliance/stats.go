@@ -130,7 +130,7 @@ func traffic(t relay.Traffic, packets, bytes uint64) statsd.Traffic {
 func (b *Broker) totals() statsd.Totals {
 	t, g, s := b.relay.Totals(), b.gate.Totals(), b.sessions.Counters()
 	return statsd.Totals{Received: t.Received.Messages(), Sent: t.Sent.Messages(), Dropped: sum(t.Dropped),
-		BytesReceived: g.Traffic.BytesIn, BytesSent: g.Traffic.BytesOut, Connections: s.Connections}
+		Lost: sum(t.Dropped) - t.Dropped[relay.DropNoSubscribers.String()], BytesReceived: g.Traffic.BytesIn, BytesSent: g.Traffic.BytesOut, Connections: s.Connections}
 }
 
 // Clients describes every session, connected or kept, in no order.
@@ -170,6 +170,7 @@ func (b *Broker) describe(s relay.SessionInfo) statsd.Client {
 		Sent:          statsd.Count{Messages: s.Sent.Messages(), PayloadBytes: s.Sent.Bytes},
 		Queued:        statsd.Store{Messages: int64(s.Queued), Bytes: s.QueuedBytes},
 		Inflight:      int64(s.Inflight), Dropped: s.Dropped,
+		Pending: int64(s.Pending), Waited: max(s.Oldest, b.stalled(s.ClientID)).Seconds(), WaitedAtLeast: s.OldestAtLeast, Slow: b.isSlow(s.ClientID),
 	}
 	conn := b.sessions.Conn(s.ClientID)
 	if conn == nil || !s.Connected {
@@ -179,6 +180,7 @@ func (b *Broker) describe(s relay.SessionInfo) statsd.Client {
 	c.ConnectedAt, c.Remote, c.Listener = conn.ConnectedAt(), conn.Remote(), conn.Listener()
 	c.Protocol, c.KeepAlive, c.CleanStart = con.Version.String(), con.KeepAlive, con.CleanStart
 	c.ReceivedBytes, c.SentBytes = t.BytesIn, t.BytesOut
+	c.Stalls, _ = conn.Stalls()
 	return c
 }
 

@@ -155,6 +155,24 @@ type BridgeData struct {
 	Why    string `json:"why,omitempty"` // what is wrong, unless it is up
 }
 
+// The words of SlowData.State.
+const (
+	SlowBegins = "slow"
+	SlowEnds   = "recovered"
+)
+
+// SlowData belongs to Slow: a connected client does not take its messages as
+// they come, or does again. Each beginning has an end, unless the client
+// disconnects.
+type SlowData struct {
+	ClientID string  `json:"clientId"`
+	State    string  `json:"state"`   // "slow" or "recovered"
+	Queued   int     `json:"queued"`  // messages that wait for it
+	Pending  int     `json:"pending"` // bytes sent that the network has not taken
+	Waited   float64 `json:"waited"`  // seconds that the oldest of them has waited
+	Lasted   float64 `json:"lasted"`  // seconds that it has been slow, when it is over
+}
+
 // SystemData belongs to System: the broker reports about itself.
 type SystemData struct {
 	What   string `json:"what"` // one word, such as "started"
@@ -177,6 +195,8 @@ func clientOf(d any) string {
 	case DropData:
 		return d.ClientID
 	case RefusalData:
+		return d.ClientID
+	case SlowData:
 		return d.ClientID
 	}
 	return ""

@@ -39,6 +39,7 @@ const (
 	Unsubscription Type = "unsubscription" // UnsubscriptionData
 	Drop           Type = "drop"           // DropData: a message or delivery was lost
 	Refusal        Type = "refusal"        // RefusalData: a client was told no
+	Slow           Type = "slow"           // SlowData: a client does not keep up, or does again
 	Bridge         Type = "bridge"         // BridgeData: an uplink changed its state
 	System         Type = "system"         // SystemData: the broker about itself
 )
@@ -143,6 +144,8 @@ func decodeData(t Type, raw json.RawMessage) (any, error) {
 		return decodeAs[RefusalData](raw)
 	case Bridge:
 		return decodeAs[BridgeData](raw)
+	case Slow:
+		return decodeAs[SlowData](raw)
 	case System:
 		return decodeAs[SystemData](raw)
 	}

@@ -65,6 +65,10 @@ func encodings() map[string]struct {
 			e(events.Refusal, "dev1", events.RefusalData{ClientID: "dev1", Remote: "r", What: "publish", Topic: "x", Reason: "not_authorized"}),
 			head + `"refusal","source":"dev1",` + stamp + `{"clientId":"dev1","remote":"r","what":"publish","topic":"x","reason":"not_authorized"}}`,
 		},
+		"slow": {
+			e(events.Slow, "dev1", events.SlowData{ClientID: "dev1", State: events.SlowBegins, Queued: 3, Pending: 70, Waited: 5.5}),
+			head + `"slow","source":"dev1",` + stamp + `{"clientId":"dev1","state":"slow","queued":3,"pending":70,"waited":5.5,"lasted":0}}`,
+		},
 		"system": {
 			e(events.System, events.Source, events.SystemData{What: "started"}),
 			head + `"system","source":"edgebroker",` + stamp + `{"what":"started"}}`,

@@ -37,6 +37,7 @@ const (
 	bitDrop
 	bitRefusal
 	bitBridge
+	bitSlow
 	bitSystem
 	bitCustom
 	bitsAll = bitCustom<<1 - 1
@@ -61,6 +62,8 @@ func bitOf(t Type) bits {
 		return bitRefusal
 	case Bridge:
 		return bitBridge
+	case Slow:
+		return bitSlow
 	case System:
 		return bitSystem
 	}

@@ -133,7 +133,7 @@ func (h *Sessions) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 	}
 	c := conn.Connect()
 	port, err := h.relay.Open(relay.Connect{
-		ClientID: cl.ID, Username: conn.Username(), Version: c.Version, CleanStart: c.CleanStart,
+		ClientID: cl.ID, Username: conn.Username(), Remote: conn.Remote(), Version: c.Version, CleanStart: c.CleanStart,
 		Expiry: c.SessionExpiry, ReceiveMaximum: c.ReceiveMaximum, MaxPacket: c.MaximumPacketSize,
 		TopicAliasMaximum: c.TopicAliasMaximum, Will: c.Will,
 		Owner: b.identity.Name, Access: g.rights, Subject: g.rights.stored(),

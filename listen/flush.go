@@ -60,6 +60,9 @@ func (c *Conn) Flush() {
 		// Who found us busy could not see the backlog go and must be told.
 		if work != nil || waits || (contended && o.armed) {
 			o.putBack(work)
+			if work != nil || waits {
+				o.block()
+			}
 			c.accountLocked()
 			c.mu.Unlock()
 			go c.drain()
@@ -153,6 +156,7 @@ func (c *Conn) drain() {
 			work = work.advance(n)
 			c.mu.Lock()
 			o.took(n)
+			o.progress()
 			c.accountLocked()
 			if err != nil {
 				c.writeFailedLocked(work, err)

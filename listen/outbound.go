@@ -2,6 +2,7 @@ package listen
 
 import (
 	"sync/atomic"
+	"time"
 
 	"github.com/synthetism/edgebroker/wire"
 )
@@ -20,6 +21,10 @@ type outbound struct {
 
 	packets, bytes uint64 // appended and taken by the kernel, in total
 	behind         uint64 // what packets was when nothing waited last
+
+	blocked time.Time // since when something waits that has not gone yet; zero if all has
+	until   uint64    // what bytes will be when that has gone
+	stalls  uint64    // how often that took longer than a moment
 
 	held    atomic.Int64 // bytes of memory that all batches take, detached ones included
 	charged int64        // of these, bytes that the gate knows of
@@ -94,10 +99,49 @@ func (o *outbound) kill() {
 // rest ends a spell of writing.
 func (o *outbound) rest() {
 	o.busy, o.again = false, false
+	if !o.blocked.IsZero() {
+		o.endStall(time.Now())
+		o.blocked = time.Time{}
+	}
 	if o.idle != nil {
 		close(o.idle)
 		o.idle = nil
 	}
+}
+
+// stallMin is how long something must wait for the network for a stall.
+const stallMin = 10 * time.Millisecond
+
+// block notes that what is pending now waits for the network.
+func (o *outbound) block() {
+	o.blocked, o.until = time.Now(), o.bytes+uint64(o.pending)
+}
+
+// progress notes that some of it has gone.
+func (o *outbound) progress() {
+	if !o.blocked.IsZero() && o.bytes >= o.until {
+		o.endStall(time.Now())
+		o.block()
+	}
+}
+
+func (o *outbound) endStall(now time.Time) {
+	if now.Sub(o.blocked) >= stallMin {
+		o.stalls++
+	}
+}
+
+// Stalls is how often something that was sent has waited for the network for
+// more than a moment, and since when something waits now; the zero time if
+// nothing does.
+func (c *Conn) Stalls() (n uint64, since time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n, since = c.out.stalls, c.out.blocked
+	if since.IsZero() || time.Since(since) < stallMin {
+		return n, time.Time{}
+	}
+	return n + 1, since
 }
 
 // Send copies whole frames to the outbound buffer and returns how many bytes

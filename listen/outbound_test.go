@@ -187,6 +187,7 @@ func TestConnStalledPeer(t *testing.T) {
 			if w := r.gate.Totals().Waiting; w.Bytes != pending || w.Packets < uint64(pending/len(frame)) || w.Packets > n {
 				t.Errorf("%+v wait, of %d frames and %d bytes pending", w, n, pending)
 			}
+			awaitStall(t, conn)
 			told.Store(0)
 			other.Send(frame)
 			other.Flush()
@@ -204,6 +205,12 @@ func TestConnStalledPeer(t *testing.T) {
 			awaitQuiet(t, conn)
 			if w := r.gate.Totals().Waiting; w != (Waiting{}) {
 				t.Errorf("%+v wait when all was read", w)
+			}
+			if n, since := conn.Stalls(); n == 0 || !since.IsZero() {
+				t.Errorf("%d stalls, the last since %v; it is over", n, since)
+			}
+			if n, _ := other.Stalls(); n != 0 {
+				t.Errorf("%d stalls of a client that reads", n)
 			}
 			if told.Load() < 2 {
 				t.Errorf("Writable called %d times, want one call below low water and one at the end", told.Load())
@@ -494,4 +501,13 @@ func heapInUse() int64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
+}
+
+// awaitStall waits until something has waited for the network for a while.
+func awaitStall(t *testing.T, c *Conn) {
+	t.Helper()
+	eventually(t, "a stall", func() bool {
+		n, since := c.Stalls()
+		return n > 0 && !since.IsZero()
+	})
 }

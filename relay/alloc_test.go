@@ -33,7 +33,7 @@ type pair struct {
 
 func newPair(t testing.TB, qos byte, targets, payload int) *pair {
 	b := openBroker(t, nil, nil)
-	t.Cleanup(b.Close)
+	t.Cleanup(b.finish)
 	p := &pair{tb: t, sink: &sink{}, next: 1}
 	for i := range targets {
 		c := b.open(fmt.Sprint("sub", i))
@@ -159,3 +159,31 @@ func BenchmarkRouteChurn(b *testing.B) {
 		pub.port.Flush()
 	}
 }
+
+// benchTopics publishes at QoS 0 on so many topics in turn, to one subscriber.
+func benchTopics(b *testing.B, topics int) {
+	k := openBroker(b, nil, nil)
+	b.Cleanup(k.finish)
+	sub, pub := k.open("sub"), k.open("pub")
+	sub.port.Attach(&sink{})
+	pub.port.Attach(&sink{})
+	sub.sub(0, "plant/#")
+	var frames []wire.Frame
+	for i := range topics {
+		frames = append(frames, scan(b, pub.frame(message{topic: fmt.Sprint("plant/", i%31, "/pump/", i), payload: strings.Repeat("x", 64)})))
+	}
+	b.ReportAllocs()
+	for n := range b.N {
+		if err := pub.port.Receive(frames[n%len(frames)]); err != nil {
+			b.Fatal(err)
+		}
+		if n%32 == 31 {
+			pub.port.Flush()
+		}
+	}
+	pub.port.Flush()
+}
+
+func BenchmarkTwoTopics(b *testing.B)      { benchTopics(b, 2) }
+func BenchmarkThousandTopics(b *testing.B) { benchTopics(b, 1000) }
+func BenchmarkTooManyTopics(b *testing.B)  { benchTopics(b, 20_000) } // for the cache of routes

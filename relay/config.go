@@ -38,6 +38,7 @@ type Config struct {
 	MaxRetained       int           // retained messages
 	MaxRetainedBytes  int64         // their size
 	RouteCacheEntries int           // topics whose targets are remembered
+	ForgetTopics      bool          // do not remember who publishes on which topics, and how much
 
 	// AccessOf, if not nil, makes an Access for a session that was recovered,
 	// until its client connects.
@@ -67,7 +68,7 @@ func (r *Relay) conf() *Config { return r.cfg.Load() }
 // Reconfigure puts cfg in force, for sessions that are there, too. What is told
 // clients in CONNACK, ReceiveMaximum and MaxTopicAlias, and MaxInflight count
 // from a client's next connection on. What is beyond a bound that has become
-// lower stays until it goes by itself. RouteCacheEntries stays as it was.
+// lower stays until it goes by itself. RouteCacheEntries and ForgetTopics stay as they were.
 func (r *Relay) Reconfigure(cfg Config) {
 	r.cfg.Store(&cfg)
 	r.retained.bound(cfg.MaxRetained, cfg.MaxRetainedBytes)

@@ -50,13 +50,13 @@ func (s *Session) enter(d delivery) (flush, taken bool) {
 func (s *Session) pushLocked(d delivery) (any bool) {
 	l := s.live.Load()
 	if d.qos == 0 && l == nil {
-		s.drop(DropQoS0, d.msg.origin(0), 1)
+		s.dropLocked(DropQoS0, d.msg.origin(0), 1)
 		return false
 	}
 	size, r := d.msg.size(), s.relay
 	if d.live0() {
 		if limit, why := r.mayWait(); s.queue.live0+size > int64(limit) && (why != DropMemory || s.queue.live0 > 0) {
-			s.drop(why, d.msg.origin(0), 1)
+			s.dropLocked(why, d.msg.origin(0), 1)
 			return false
 		}
 	}
@@ -67,12 +67,12 @@ func (s *Session) pushLocked(d delivery) (any bool) {
 	whenFull := s.rules.Load().WhenFull
 	refuse := keep && whenFull == Refuse
 	if keep && !refuse && r.store.Room() == Full && !s.makeWayLocked(&d) {
-		s.drop(DropStoreFull, d.msg.origin(d.qos), 1)
+		s.dropLocked(DropStoreFull, d.msg.origin(d.qos), 1)
 		return any
 	}
 	for !refuse && !s.fitsLocked(size, keep) {
 		if whenFull == DropNewest || !s.dropOldestLocked(&d) {
-			s.drop(DropQueueFull, d.msg.origin(d.qos), 1)
+			s.dropLocked(DropQueueFull, d.msg.origin(d.qos), 1)
 			return any
 		}
 	}
@@ -128,7 +128,7 @@ func (s *Session) dropOldestLocked(d *delivery) bool {
 	if old.qos == 0 {
 		s.queued0.Add(-1)
 	}
-	s.drop(DropQueueFull, old.msg.origin(old.qos), 1)
+	s.dropLocked(DropQueueFull, old.msg.origin(old.qos), 1)
 	s.settledLocked(&old)
 	return true
 }
@@ -270,7 +270,7 @@ func (s *Session) resendLocked(w *writer, l *live) bool {
 // forgetResentLocked drops e, the first entry of the window that this
 // connection has not seen.
 func (s *Session) forgetResentLocked(e *sent, why DropReason) {
-	s.drop(why, e.msg.origin(e.qos), 1)
+	s.dropLocked(why, e.msg.origin(e.qos), 1)
 	s.relay.queuedBytes.Add(-e.size)
 	s.settledLocked(&e.delivery)
 	s.window.remove(s.window.current)
@@ -285,7 +285,7 @@ func (s *Session) sendNextLocked(w *writer, l *live) bool {
 	now := s.relay.now()
 	remaining, alive := d.msg.remaining(now)
 	if reason, unfit := s.unfitLocked(l, &d, remaining, alive); unfit {
-		s.drop(reason, d.msg.origin(d.qos), 1)
+		s.dropLocked(reason, d.msg.origin(d.qos), 1)
 		s.settledLocked(&d)
 		return false
 	}
@@ -351,18 +351,26 @@ func (s *Session) encodeLocked(w *writer, l *live, d *delivery, id uint16, dup b
 		return false
 	}
 	if l.taker != nil {
-		s.giveLocked(w, l, d, id, dup, remaining)
-		return true
-	}
-	if l.aliases != nil {
-		l.aliases.put(&o, l.maxPacket)
-	}
-	w.publish(&o, id)
-	if l.aliases != nil {
-		l.aliases.sent(&o, d.msg.Topic)
+		w.flush()
+		l.taker.Take(Delivery{Message: d.msg, Seq: d.seq, PacketID: id, QoS: d.qos, Retain: d.retain, Dup: dup, Expiry: remaining, IDs: d.ids})
+	} else {
+		s.writeLocked(w, l, d, &o, id)
 	}
 	s.sent.add(d.qos, 1, len(o.Payload))
+	if d.qos == 0 {
+		s.books.sent++
+	}
 	return true
+}
+
+func (s *Session) writeLocked(w *writer, l *live, d *delivery, o *wire.Out, id uint16) {
+	if l.aliases != nil {
+		l.aliases.put(o, l.maxPacket)
+	}
+	w.publish(o, id)
+	if l.aliases != nil {
+		l.aliases.sent(o, d.msg.Topic)
+	}
 }
 
 // writer gathers frames for a link.

@@ -28,7 +28,7 @@ func filling(t *testing.T, policy relay.Policy, change func(*relay.Config)) (*br
 			change(c)
 		}
 	}, s)
-	t.Cleanup(b.Close)
+	t.Cleanup(b.finish)
 	return b, s
 }
 

@@ -186,7 +186,7 @@ func (s *Session) purge() {
 			if d.qos == 0 {
 				s.queued0.Add(-1)
 			}
-			s.drop(DropNotStored, d.msg.origin(d.qos), 1)
+			s.dropLocked(DropNotStored, d.msg.origin(d.qos), 1)
 			s.settledLocked(&d)
 		}
 	}

@@ -29,7 +29,7 @@ type broker struct {
 // newBroker starts a relay. change, if not nil, alters the default config.
 func newBroker(t testing.TB, change func(*relay.Config)) *broker {
 	b := openBroker(t, change, nil)
-	t.Cleanup(b.Close)
+	t.Cleanup(b.finish)
 	return b
 }
 
@@ -318,6 +318,24 @@ func (b *broker) empty() {
 	if t.Queued != 0 || t.QueuedB != 0 || t.Inflight != 0 {
 		b.Errorf("%d messages wait, %d in flight, accounted with %d bytes; want none", t.Queued, t.Inflight, t.QueuedB)
 	}
+	b.balanced()
+}
+
+// balanced checks that every message is accounted for. Clients must have
+// flushed what they have fed.
+func (b *broker) balanced() {
+	b.Helper()
+	for _, a := range b.Balance() {
+		if d := a.Difference(); d != 0 {
+			b.Errorf("%s: %d are missing: in %v, out %v", a.Name, d, a.In, a.Out)
+		}
+	}
+}
+
+// finish closes the books and the relay.
+func (b *broker) finish() {
+	b.balanced()
+	b.Close()
 }
 
 // drops checks the drop counts: "reason n" words, in any order.

@@ -46,7 +46,8 @@ func (p *Port) mustWait(pub *wire.Publish, rt *route, allowed bool) bool {
 // If that is much, it waits until it has become less. The caller holds the mu
 // of p.held if there is one.
 func (p *Port) holdBack(raw []byte) error {
-	h, n := p.held, int64(len(raw))
+	h, n, qos := p.held, int64(len(raw)), qosOf(raw)
+	p.tally.seldom().held[qos]++
 	if h == nil {
 		p.conclude()
 		p.session.flush()
@@ -58,13 +59,18 @@ func (p *Port) holdBack(raw []byte) error {
 		h.timer = time.AfterFunc(roomPoll, func() { p.retry(h) })
 	}
 	if len(h.frames) == 0 && !h.over && p.relay.overfull(n) {
-		p.refuseHeldLocked(h, raw, 1)
+		p.refuseHeldLocked(h, [][]byte{raw})
 		return nil
 	}
+	p.deliverAll()
+	p.depart() // it may have to wait
 	for !h.over && len(h.frames) > 0 && !p.relay.holds(h.bytes+n, n) {
 		h.change.Wait()
 	}
 	if h.over {
+		p.enter()
+		p.tally.rare.held[qos]--
+		p.tally.rare.unanswered[qos]++
 		return nil
 	}
 	h.frames = append(h.frames, bytes.Clone(raw))
@@ -95,32 +101,39 @@ func (p *Port) retry(h *held) {
 		return
 	}
 	n := 0
+	p.enter()
 	for n < len(h.frames) && p.takeOn(h.frames[n]) {
+		p.tally.seldom().held[qosOf(h.frames[n])]--
 		n++
 	}
+	p.conclude() // which ends the turn
 	if n > 0 {
-		p.conclude()
 		p.shrinkLocked(h, n)
 	}
 	switch {
 	case len(h.frames) == 0:
 	case time.Since(h.since) >= p.relay.conf().RefuseWait:
-		p.refuseHeldLocked(h, h.frames[0], len(h.frames))
+		p.refuseHeldLocked(h, h.frames)
 	default:
 		h.timer.Reset(roomPoll)
 	}
 }
 
-// refuseHeldLocked disconnects the client, who is not to get answers to n
-// messages, of which first is the first.
-func (p *Port) refuseHeldLocked(h *held, first []byte, n int) {
-	if f, _, err := wire.Scan(first, 0); err == nil {
+// refuseHeldLocked disconnects the client, who is not to get answers to list.
+func (p *Port) refuseHeldLocked(h *held, list [][]byte) {
+	if f, _, err := wire.Scan(list[0], 0); err == nil {
 		if pub, err := wire.DecodePublish(f, p.version); err == nil {
 			p.relay.reportRefusal(p.id, string(pub.Topic), wire.QuotaExceeded)
 		}
 	}
-	p.relay.refused.Add(uint64(n))
-	p.giveUpLocked(h)
+	p.relay.refused.Add(uint64(len(list)))
+	p.within(func() {
+		for _, raw := range list {
+			p.tally.rare.held[qosOf(raw)]--
+			p.tally.rare.refused[qosOf(raw)]++
+		}
+	})
+	p.forgetHeldLocked(h)
 	p.link.Kick(wire.QuotaExceeded, "store_full")
 }
 
@@ -165,6 +178,19 @@ func (p *Port) shrinkLocked(h *held, n int) {
 }
 
 func (p *Port) giveUpLocked(h *held) {
+	p.within(func() {
+		for _, raw := range h.frames {
+			p.tally.rare.held[qosOf(raw)]--
+			p.tally.rare.unanswered[qosOf(raw)]++
+		}
+	})
+	p.forgetHeldLocked(h)
+}
+
+// qosOf is the QoS of a PUBLISH.
+func qosOf(raw []byte) byte { return raw[0] >> 1 & 3 }
+
+func (p *Port) forgetHeldLocked(h *held) {
 	h.over = true
 	h.timer.Stop()
 	p.shrinkLocked(h, len(h.frames))

@@ -9,25 +9,29 @@ import (
 
 // publishWill publishes a client's will, if it may publish that at all.
 // [MQTT-3.1.2-8]
-func (r *Relay) publishWill(client string, w *wire.Will, by access) {
+func (r *Relay) publishWill(client, username string, w *wire.Will, by access) {
 	pub := &wire.Publish{QoS: w.QoS, Retain: w.Retain, Topic: []byte(w.Topic), Payload: w.Payload,
 		Props: w.Props, AliasAt: -1, ExpiryAt: -1, HasExpiry: w.HasExpiry, Expiry: w.Expiry}
 	if reason := r.check(pub, r.routes.lookup(pub.Topic), by.publish(w.Topic)); reason != wire.Success {
 		r.refused.Add(1)
+		r.house.refuse(w.QoS)
 		r.reportRefusal(client, w.Topic, reason)
 		return
 	}
-	r.inject(client, pub, nil)
+	r.inject(client, username, pub, nil)
 }
 
 // inject publishes on behalf of client, or of the broker when client is
 // empty. done, if not nil, is told when the message is stored where it must
 // be.
-func (r *Relay) inject(client string, pub *wire.Publish, done Done) {
-	p := publisher{relay: r, id: client, version: wire.V5}
-	rt, _ := p.route(pub.Topic)
-	p.publish(rt, pub, nil)
-	p.finish()
+func (r *Relay) inject(client, username string, pub *wire.Publish, done Done) {
+	p := publisher{relay: r, id: client, source: newSource(client, username, ""), version: wire.V5}
+	r.inHouse(&p, func() {
+		p.tally.arrived[pub.QoS]++
+		rt, _ := p.route(pub.Topic)
+		p.publish(rt, pub, nil)
+		p.finish()
+	})
 	switch {
 	case r.store != nil:
 		p.commitWith(&commit{relay: r, then: done})
@@ -68,7 +72,7 @@ func (r *Relay) Publish(o Outgoing, done Done) error {
 	if size := len(o.Topic) + len(o.Payload) + len(o.Props); size > maxMessage {
 		return fmt.Errorf("publish to %q: %d bytes of topic, payload and properties are more than an MQTT packet holds; send at most %d", o.Topic, size, maxMessage)
 	}
-	r.inject("", &wire.Publish{QoS: o.QoS, Retain: o.Retain, Topic: []byte(o.Topic), Payload: o.Payload,
+	r.inject("", "", &wire.Publish{QoS: o.QoS, Retain: o.Retain, Topic: []byte(o.Topic), Payload: o.Payload,
 		Props: o.Props, AliasAt: -1, ExpiryAt: -1, HasExpiry: o.Expiry > 0, Expiry: o.Expiry}, done)
 	return nil
 }
@@ -81,13 +85,15 @@ func (r *Relay) redispatch(d delivery, from *Session) bool {
 		if sub == nil {
 			return false
 		}
-		flush, taken := sub.session.enter(sub.share(d.msg))
+		own := sub.share(d.msg)
+		flush, taken := sub.session.enter(own)
 		if flush {
 			sub.session.flush()
 		}
 		sub.session.commitEntered()
 		sub.session.commitChunks()
 		if taken {
+			from.passedOn(d.qos, own.qos)
 			return true
 		}
 	}

@@ -25,6 +25,9 @@ type Message struct {
 	expires time.Duration
 	taken   time.Duration // when it was taken on, as expires; 0 if that is not measured
 
+	recovered bool   // from the store
+	came      uint32 // by Relay.coarse; 0: that is not known
+
 	level    Level         // what is promised for it
 	gate     *gate         // holds it back until it is stored; nil for most
 	ref      atomic.Uint64 // where its body lies in the store, a Ref
@@ -36,7 +39,7 @@ type Message struct {
 // store's clock, 0 for never.
 func Stored(topic string, payload, props []byte, publisher string, qos byte, retain bool, expires time.Duration, level Level, ref Ref) *Message {
 	m := &Message{Topic: topic, Payload: payload, Props: props, Publisher: publisher, QoS: qos, Retain: retain,
-		name: []byte(topic), expires: expires, level: level}
+		name: []byte(topic), expires: expires, recovered: true, level: level}
 	m.ref.Store(uint64(ref))
 	return m
 }

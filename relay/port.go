@@ -12,6 +12,7 @@ import (
 type Connect struct {
 	ClientID       string
 	Username       string
+	Remote         string // the peer's address, for who looks for a publisher
 	Version        wire.Version
 	CleanStart     bool
 	Expiry         uint32 // seconds; capped by Config.MaxSessionExpiry
@@ -126,7 +127,12 @@ func (p *Port) Receive(f wire.Frame) error {
 			p.held = nil
 		}
 	}
-	return p.receive(f)
+	err := p.receive(f)
+	if err != nil { // the end of the connection may take its time
+		p.deliverAll()
+		p.depart()
+	}
+	return err
 }
 
 func (p *Port) receive(f wire.Frame) error {
@@ -161,6 +167,8 @@ func (p *Port) receivePublish(f wire.Frame) error {
 		}
 		raw = nil
 	}
+	p.enter()
+	p.tally.arrived[pub.QoS]++
 	rt, allowed := p.route(pub.Topic)
 	if p.version != wire.V5 && pub.QoS > 0 && (p.held != nil || p.mustWait(&pub, rt, allowed)) {
 		return p.holdBack(f.Raw)
@@ -172,8 +180,13 @@ func (p *Port) receivePublish(f wire.Frame) error {
 func (p *Port) accept(pub *wire.Publish, rt *route, allowed bool, raw []byte) error {
 	if pub.QoS == 2 {
 		known, err := p.receiveOnce(pub.PacketID)
-		if err != nil || known {
+		switch {
+		case err != nil:
+			p.tally.seldom().cut[2]++
 			return err
+		case known:
+			p.tally.seldom().repeated[2]++
+			return nil
 		}
 	}
 	reason := p.relay.check(pub, rt, allowed)
@@ -353,6 +366,7 @@ func (p *Port) answer(pub *wire.Publish, rt *route, m *Message) {
 // [MQTT3-3.3.5-2]
 func (p *Port) refuse(pub *wire.Publish, reason wire.Reason) {
 	p.relay.refused.Add(1)
+	p.tally.seldom().refused[pub.QoS]++
 	p.relay.reportRefusal(p.id, string(pub.Topic), reason)
 	switch pub.QoS {
 	case 1:
@@ -399,6 +413,7 @@ func (p *Port) concludeHolding() {
 
 func (p *Port) conclude() {
 	p.deliverAll()
+	p.depart()
 	p.settle()
 	p.acknowledge()
 	p.flush()
@@ -491,6 +506,7 @@ func (p *Port) settleLocked(a ack) {
 		}
 		if e.state == awaitPubrec {
 			e.state = awaitPubcomp
+			s.books.delivered++
 			p.relay.queuedBytes.Add(-e.size)
 			if e.kept {
 				s.recordLocked(Change{Kind: HalfAcked, Seq: e.seq})
@@ -505,7 +521,9 @@ func (p *Port) settleLocked(a ack) {
 		return
 	}
 	if a.reason >= wire.UnspecifiedError && e.msg != nil {
-		s.drop(DropRefusedByClient, e.msg.origin(e.qos), 1)
+		s.dropLocked(DropRefusedByClient, e.msg.origin(e.qos), 1)
+	} else if e.msg != nil {
+		s.books.delivered++
 	}
 	p.relay.queuedBytes.Add(-e.size)
 	p.settleEntryLocked(e)

@@ -19,12 +19,15 @@ type publisher struct {
 	relay   *Relay
 	session *Session // nil when the broker publishes
 	id      string   // client identifier, "" for the broker
+	source  *Source
 	version wire.Version
 	access  access
 
 	recent  [4]recent // routes of the last topics, by hash
 	run     run
 	touched []*Session // have something to flush
+	turn    turn
+	tally   tally
 
 	unflushed int // bytes that these have got so far, of QoS 0
 
@@ -42,6 +45,7 @@ type publisher struct {
 type recent struct {
 	rt      *route
 	allowed bool
+	load    uint64 // of this turn, to be added to its flow
 }
 
 // run is consecutive messages with one route.
@@ -62,13 +66,10 @@ const maxRun = 32 << 10 // bytes of frames gathered before they are handed on
 // route returns where topic leads, and whether the publisher may publish to
 // it. topic may alias a read buffer.
 func (p *publisher) route(topic []byte) (*route, bool) {
-	h := len(topic)
-	if h > 0 {
-		h += int(topic[h-1]) + int(topic[h/2])<<1
-	}
-	c := &p.recent[h&3]
+	c := &p.recent[slot(topic)]
 	if c.rt != nil && c.rt.topic == string(topic) {
-		if c.rt.epoch != p.relay.subs.epoch.Load() {
+		if c.rt.epoch != p.relay.subs.epoch.Load() || c.rt.flow.gone.Load() {
+			p.unload(c)
 			c.rt = p.relay.routes.lookup(topic)
 			c.allowed = p.access.publish(c.rt.topic)
 		}
@@ -77,9 +78,19 @@ func (p *publisher) route(topic []byte) (*route, bool) {
 	rt := p.relay.routes.lookup(topic)
 	allowed := p.access.publish(rt.topic)
 	if len(topic) <= maxCachedTopic {
-		*c = recent{rt, allowed}
+		p.unload(c)
+		*c = recent{rt: rt, allowed: allowed}
 	}
 	return rt, allowed
+}
+
+// slot is the place of a topic in publisher.recent.
+func slot[T string | []byte](topic T) int {
+	h := len(topic)
+	if h > 0 {
+		h += int(topic[h-1]) + int(topic[h/2])<<1
+	}
+	return h & 3
 }
 
 // publish hands on one message that has been checked. pub may alias the read
@@ -156,7 +167,7 @@ func (p *publisher) gather(rt *route, pub *wire.Publish, raw []byte) {
 
 // message makes a Message that owns its bytes.
 func (p *publisher) message(rt *route, pub *wire.Publish) *Message {
-	m := &Message{Topic: rt.topic, name: rt.name, Publisher: p.id, QoS: pub.QoS, Retain: pub.Retain, level: rt.level}
+	m := &Message{Topic: rt.topic, name: rt.name, Publisher: p.id, QoS: pub.QoS, Retain: pub.Retain, level: rt.level, came: p.relay.coarse.Load()}
 	m.Payload = bytes.Clone(pub.Payload)
 	if len(pub.Props) > 0 {
 		m.Props = wire.AppendForward(nil, pub)
@@ -170,6 +181,9 @@ func (p *publisher) message(rt *route, pub *wire.Publish) *Message {
 // finish delivers the run.
 func (p *publisher) finish() {
 	run := &p.run
+	if run.rt != nil {
+		p.enter()
+	}
 	if run.n > 0 {
 		p.finishFrames()
 	}
@@ -187,7 +201,11 @@ func (p *publisher) count(rt *route, qos byte, n, bytes int) {
 	} else {
 		p.relay.own.add(qos, n, bytes)
 	}
+	if !p.relay.forget {
+		p.flowed(rt, qos, n, bytes)
+	}
 	if len(rt.targets) == 0 && len(rt.groups) == 0 {
+		p.tally.seldom().unheard[qos] += uint64(n)
 		p.relay.drop(DropNoSubscribers, origin{p.id, rt.topic, qos}, n)
 	}
 }
@@ -203,7 +221,7 @@ func (p *publisher) finishFrames() {
 		case !t.plain || t.session.queued0.Load() > 0 || (l != nil && !l.plain(run.widest)):
 			p.slow = append(p.slow, t)
 		case l == nil:
-			t.session.drop(DropQoS0, origin{p.id, run.rt.topic, 0}, run.n)
+			p.missed(t.session, DropQoS0)
 		default:
 			p.sendFrames(t.session, l)
 		}
@@ -211,6 +229,7 @@ func (p *publisher) finishFrames() {
 	if run.links > 0 {
 		p.readHanded()
 	}
+	p.tally.made[once] += uint64(run.n * (len(run.rt.targets) - len(p.slow)))
 	if len(p.slow) > 0 || len(run.rt.groups) > 0 {
 		p.slowFrames()
 	}
@@ -232,7 +251,7 @@ func (l *live) plain(size int) bool {
 func (p *publisher) sendFrames(s *Session, l *live) {
 	run := &p.run
 	if why, is := p.relay.swamped(l.link); is {
-		s.drop(why, origin{p.id, run.rt.topic, 0}, run.n)
+		p.missed(s, why)
 		return
 	}
 	frames := run.frames
@@ -244,6 +263,7 @@ func (p *publisher) sendFrames(s *Session, l *live) {
 	}
 	l.link.Send(frames)
 	s.sent.add(0, run.n, run.bytes)
+	p.tally.sent += uint64(run.n)
 	p.touch(s)
 	p.fan(len(frames))
 	if run.taken != 0 {
@@ -317,10 +337,19 @@ func (p *publisher) deliver(t *target, msgs []*Message) {
 		return
 	}
 	p.batch = p.batch[:0]
+	var made [classes]uint64
 	for _, m := range msgs {
-		p.batch = append(p.batch, delivery{msg: m, ids: own.ids, qos: min(m.QoS, own.qos), retain: m.Retain && own.retain, timed: m.taken != 0})
+		d := delivery{msg: m, ids: own.ids, qos: min(m.QoS, own.qos), retain: m.Retain && own.retain, timed: m.taken != 0}
+		p.batch = append(p.batch, d)
+		made[classOf(d.qos)]++
 	}
-	p.hand(own.session, p.batch)
+	taken := p.hand(own.session, p.batch)
+	for c, n := range made {
+		p.tally.made[c] += n
+		if !taken && n > 0 {
+			p.tally.seldom().late[c] += n
+		}
+	}
 }
 
 func (p *publisher) deliverGroups(rt *route, msgs []*Message) {
@@ -329,15 +358,28 @@ func (p *publisher) deliverGroups(rt *route, msgs []*Message) {
 			for taken := false; !taken; { // a member picked may have ended since
 				s := g.pick(m.Topic, m.QoS, nil)
 				if s == nil {
+					p.tally.made[classOf(m.QoS)]++
+					p.tally.seldom().lost[DropQoS0][classOf(m.QoS)]++
 					p.relay.drop(DropQoS0, m.origin(m.QoS), 1)
 					break
 				}
-				p.batch = append(p.batch[:0], s.share(m))
-				p.batch[0].timed = m.taken != 0
-				taken = p.hand(s.session, p.batch)
+				taken = p.handShare(s, m)
 			}
 		}
 	}
+}
+
+// handShare gives m to a member of a shared subscription. It reports false if
+// that has ended.
+func (p *publisher) handShare(sub *subscription, m *Message) bool {
+	d := sub.share(m)
+	d.timed = m.taken != 0
+	p.batch = append(p.batch[:0], d)
+	taken := p.hand(sub.session, p.batch)
+	if taken {
+		p.tally.made[classOf(d.qos)]++
+	}
+	return taken
 }
 
 // share is the delivery of m to a member of a shared subscription.

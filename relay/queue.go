@@ -8,6 +8,7 @@ type queue struct {
 	n     int
 	bytes int64 // sum of size of the messages held
 	live0 int64 // of these, deliveries for which live0 holds
+	n0    int   // deliveries of QoS 0
 }
 
 // Rings start small; one that has been emptied is kept up to a size that
@@ -24,10 +25,19 @@ func (q *queue) push(d delivery) {
 		q.resize(max(minRing, 2*len(q.ring)))
 	}
 	q.ring[(q.head+q.n)&(len(q.ring)-1)] = d
-	q.n++
-	q.bytes += d.msg.size()
+	q.add(&d, 1)
+}
+
+// add counts d as n deliveries more or less.
+func (q *queue) add(d *delivery, n int) {
+	size := d.msg.size() * int64(n)
+	q.n += n
+	q.bytes += size
+	if d.qos == 0 {
+		q.n0 += n
+	}
 	if d.live0() {
-		q.live0 += d.msg.size()
+		q.live0 += size
 	}
 }
 
@@ -42,11 +52,7 @@ func (q *queue) pop() delivery {
 	d := q.ring[q.head]
 	q.ring[q.head] = delivery{}
 	q.head = (q.head + 1) & (len(q.ring) - 1)
-	q.n--
-	q.bytes -= d.msg.size()
-	if d.live0() {
-		q.live0 -= d.msg.size()
-	}
+	q.add(&d, -1)
 	switch {
 	case q.n == 0 && len(q.ring) > keepRing:
 		*q = queue{}
@@ -63,11 +69,7 @@ func (q *queue) unpop(d delivery) {
 	}
 	q.head = (q.head - 1) & (len(q.ring) - 1)
 	q.ring[q.head] = d
-	q.n++
-	q.bytes += d.msg.size()
-	if d.live0() {
-		q.live0 += d.msg.size()
-	}
+	q.add(&d, 1)
 }
 
 func (q *queue) resize(size int) {
@@ -76,15 +78,4 @@ func (q *queue) resize(size int) {
 		ring[i] = q.ring[(q.head+i)&(len(q.ring)-1)]
 	}
 	q.ring, q.head = ring, 0
-}
-
-// countQoS0 returns how many of the deliveries have QoS 0.
-func (q *queue) countQoS0() int32 {
-	var n int32
-	for i := range q.n {
-		if q.ring[(q.head+i)&(len(q.ring)-1)].qos == 0 {
-			n++
-		}
-	}
-	return n
 }

@@ -23,9 +23,14 @@ type Relay struct {
 
 	subs     subscriptions
 	routes   routes
+	flows    *flows
+	forget   bool // Config.ForgetTopics
+	ticker   ticker
+	coarse   atomic.Uint32 // seconds, as of the last tick
 	retained retained
 	system   retained // what the broker says of itself, without bounds: see Tell
 
+	house       house
 	own         traffic // published by the broker itself, wills included
 	delivery    deliveryTimes
 	sizes       sizes
@@ -54,12 +59,17 @@ type Relay struct {
 	mu       sync.Mutex // guards everything that follows
 	sessions map[string]*Session
 	ending   map[*Session]struct{} // have left sessions and are not in retired yet
+	ports    map[*Port]struct{}    // have not ended
 	retired  retiredTraffic
 	sweeper  *time.Timer
 }
 
 // retiredTraffic is the traffic of sessions that have ended.
-type retiredTraffic struct{ received, sent Traffic }
+type retiredTraffic struct {
+	received, sent Traffic
+	books          books
+	tally          tally // of connections
+}
 
 // sweepInterval is how often retained messages are looked through for expired
 // ones. They are not sent after their time in any case; this frees memory.
@@ -67,9 +77,11 @@ const sweepInterval = time.Minute
 
 // New returns a Relay that reports to bus. store may be nil; see Store.
 func New(cfg Config, store Store, bus *events.Bus, log *slog.Logger) *Relay {
-	r := &Relay{bus: bus, log: log, store: store, started: time.Now(), sessions: make(map[string]*Session), ending: make(map[*Session]struct{})}
+	r := &Relay{bus: bus, log: log, store: store, started: time.Now(), sessions: make(map[string]*Session), ports: make(map[*Port]struct{}), ending: make(map[*Session]struct{})}
 	r.cfg.Store(&cfg)
-	r.routes = routes{subs: &r.subs, limit: cfg.RouteCacheEntries, byName: make(map[string]*route)}
+	r.flows, r.forget = newFlows(cfg.RouteCacheEntries), cfg.ForgetTopics
+	r.coarse.Store(r.seconds())
+	r.routes = routes{subs: &r.subs, flows: r.flows, limit: cfg.RouteCacheEntries, byName: make(map[string]*route)}
 	r.retained = retained{maxCount: cfg.MaxRetained, maxBytes: cfg.MaxRetainedBytes, now: r.now}
 	r.system = retained{now: r.now}
 	if store != nil {
@@ -122,6 +134,7 @@ func (r *Relay) Close() {
 	defer r.mu.Unlock()
 	r.closed.Store(true)
 	r.sweeper.Stop()
+	r.ticker.stop()
 	for _, s := range r.sessions {
 		s.mu.Lock()
 		s.stopTimersLocked()
@@ -139,7 +152,7 @@ func (r *Relay) Open(c Connect) (*Port, error) {
 		c.Expiry = min(c.Expiry, uint32(min(limit/time.Second, never)))
 	}
 	p := &Port{connect: c, told: r.conf()}
-	p.publisher = publisher{relay: r, id: c.ClientID, version: c.Version, access: access{c.Access}}
+	p.publisher = publisher{relay: r, id: c.ClientID, source: newSource(c.ClientID, c.Username, c.Remote), version: c.Version, access: access{c.Access}}
 
 	r.mu.Lock()
 	s := r.sessions[c.ClientID]
@@ -162,6 +175,7 @@ func (r *Relay) Open(c Connect) (*Port, error) {
 		r.sessions[c.ClientID] = s
 	}
 	p.session = s
+	r.ports[p] = struct{}{}
 	s.mu.Lock()
 	s.stopTimersLocked()
 	s.dropWillLocked() // [MQTT-3.1.3-9] the client is back before it was due
@@ -177,7 +191,7 @@ func (r *Relay) Open(c Connect) (*Port, error) {
 	s.rules.Store(r.rulesFor(c.ClientID, c.Username))
 	s.weighLocked()
 	s.expiry.Store(c.Expiry)
-	s.queued0.Store(s.queue.countQoS0())
+	s.queued0.Store(int32(s.queue.n0))
 	s.termsLocked(true)
 	catchUp := s.catchUpLocked()
 	s.mu.Unlock()
@@ -255,6 +269,18 @@ func (p *Port) End(e End) {
 	defer p.leave(e)
 	p.giveUpHeld()
 	p.concludeHolding()
+	p.closeBooks()
+}
+
+// closeBooks keeps the counts of a connection that has ended.
+func (p *Port) closeBooks() {
+	r := p.relay
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, open := r.ports[p]; open {
+		delete(r.ports, p)
+		r.retired.tally.add(&p.tally)
+	}
 }
 
 func (p *Port) leave(e End) {
@@ -293,7 +319,7 @@ func (p *Port) leave(e End) {
 	s.mu.Unlock()
 
 	if will != nil {
-		r.publishWill(p.id, will, p.access)
+		r.publishWill(p.id, p.connect.Username, will, p.access)
 	}
 	if owned && !keep {
 		r.remove(s, p.serial)
@@ -312,7 +338,7 @@ func (p *Port) cap() uint32 {
 func (s *Session) publishDelayed(last uint64) {
 	s.mu.Lock()
 	var will *wire.Will
-	by := s.willAccess
+	by, username := s.willAccess, s.username
 	if s.opened == last {
 		will = s.will
 		s.setWillLocked(nil)
@@ -321,7 +347,7 @@ func (s *Session) publishDelayed(last uint64) {
 	if will == nil {
 		return
 	}
-	s.relay.publishWill(s.id, will, by)
+	s.relay.publishWill(s.id, username, will, by)
 	s.mu.Lock()
 	if s.will == nil { // not before it is recorded what became of it
 		s.recordLocked(Change{Kind: WillGone})
@@ -368,4 +394,7 @@ func (r *Relay) retire(s *Session) {
 	delete(r.ending, s)
 	r.retired.received.accumulate(&s.received)
 	r.retired.sent.accumulate(&s.sent)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.retired.books.add(&s.books)
 }

@@ -82,7 +82,19 @@ func (r *Relay) restoreSession(st *SessionState) {
 	for i := range st.Front {
 		s.restoreEntryLocked(&st.Front[i])
 	}
+	recovered := len(st.Tail)
+	defer func() {
+		if recovered > 0 {
+			s.books.seldom().recovered = uint64(recovered)
+		}
+	}()
+	for i := range st.Front {
+		if st.Front[i].Message != nil {
+			recovered++
+		}
+	}
 	for _, c := range st.Chunks {
+		recovered += c.Entries
 		r.holdChunk(&c)
 		s.spill.insert(len(s.spill.chunks), &chunk{Chunk: c})
 	}

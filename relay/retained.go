@@ -31,6 +31,7 @@ const nodeOverhead = 200
 type kept struct {
 	children map[string]*kept
 	msg      *Message
+	since    time.Duration // when msg was set, negative if by an earlier process
 }
 
 // set makes m its topic's retained message, or, with an empty payload,
@@ -90,6 +91,10 @@ func (r *retained) replaceLocked(n *kept, m *Message) {
 	}
 	n.msg = m
 	if m != nil {
+		n.since = -1
+		if !m.recovered {
+			n.since = r.now()
+		}
 		r.count++
 		r.bytes += m.size()
 	}
@@ -168,6 +173,11 @@ func (r *Relay) mayRetain(pub *wire.Publish) bool {
 // whose expiry interval has not passed. It returns how many levels of the tree
 // it has looked at.
 func (r *retained) match(filter string, found func(*Message)) (visited int) {
+	return r.look(filter, func(n *kept) { found(n.msg) })
+}
+
+// look is match that tells more.
+func (r *retained) look(filter string, found func(*kept)) (visited int) {
 	w := walk{now: r.now(), found: found}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -178,7 +188,7 @@ func (r *retained) match(filter string, found func(*Message)) (visited int) {
 // walk is one search of the topic tree.
 type walk struct {
 	now     time.Duration
-	found   func(*Message)
+	found   func(*kept)
 	visited int
 }
 
@@ -187,7 +197,7 @@ func (w *walk) visit(n *kept) {
 		return
 	}
 	if _, alive := n.msg.remaining(w.now); alive {
-		w.found(n.msg)
+		w.found(n)
 	}
 }
 

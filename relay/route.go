@@ -11,10 +11,12 @@ type route struct {
 	topic   string
 	name    []byte // topic
 	levels  int    // of topic
+	slot    int    // where publishers remember it
 	level   Level  // what the store promises for it
 	epoch   uint64
 	targets []target
 	groups  []*group
+	flow    *flow // of the topic; set when the route is remembered
 }
 
 // target is one session that gets the messages of a topic, with what all of
@@ -58,7 +60,7 @@ func (t *target) forPublisher(client string) (_ target, ok bool) {
 
 // resolve computes the route of topic.
 func (t *subscriptions) resolve(topic string) *route {
-	rt := &route{topic: topic, name: []byte(topic), levels: levels(topic)}
+	rt := &route{topic: topic, name: []byte(topic), levels: levels(topic), slot: slot(topic)}
 	if t.level != nil {
 		rt.level = t.level(topic)
 	}
@@ -114,6 +116,7 @@ func (t *subscriptions) resolve(topic string) *route {
 // most limit*targetsPerRoute targets in all.
 type routes struct {
 	subs  *subscriptions
+	flows *flows
 	limit int
 
 	mu      sync.RWMutex // guards what follows
@@ -131,7 +134,10 @@ const maxCachedTopic = 1 << 10
 // lookup returns the route of topic, which may alias a read buffer.
 func (c *routes) lookup(topic []byte) *route {
 	if len(topic) > maxCachedTopic {
-		return c.subs.resolve(string(topic))
+		rt := c.subs.resolve(string(topic))
+		rt.flow = newFlow()
+		rt.flow.gone.Store(true)
+		return rt
 	}
 	c.mu.RLock()
 	rt := c.byName[string(topic)]
@@ -154,7 +160,9 @@ func (c *routes) storeLocked(rt *route) {
 	old := c.byName[rt.topic]
 	if old != nil {
 		c.targets += len(rt.targets) - len(old.targets)
+		rt.flow = old.flow
 	} else {
+		rt.flow = newFlow()
 		c.targets += len(rt.targets)
 	}
 	c.byName[rt.topic] = rt
@@ -184,4 +192,6 @@ func (c *routes) overLocked() bool {
 func (c *routes) forgetLocked(topic string, r *route) {
 	delete(c.byName, topic)
 	c.targets -= len(r.targets)
+	r.flow.gone.Store(true)
+	c.flows.collectGone(topic, r.flow)
 }

@@ -43,12 +43,13 @@ type Session struct {
 	queue     queue
 	spill     spilled // waits behind queue
 	window    window
-	seq       uint64             // of the last QoS>0 message that was put in the queue
-	seen      uint64             // the greatest seq that has been sent, as recorded
-	unchecked uint64             // messages with a lower seq were let in under earlier rights; 0 if there are none
-	catching  *gate              // holds PUBRELs back at the beginning of a connection; nil if there are none
-	entry     entry              // holds back what no publisher commits
-	holding   bool               // pump stopped at a gate, whose lifting will resume it
+	seq       uint64 // of the last QoS>0 message that was put in the queue
+	seen      uint64 // the greatest seq that has been sent, as recorded
+	unchecked uint64 // messages with a lower seq were let in under earlier rights; 0 if there are none
+	catching  *gate  // holds PUBRELs back at the beginning of a connection; nil if there are none
+	entry     entry  // holds back what no publisher commits
+	holding   bool   // pump stopped at a gate, whose lifting will resume it
+	books     books
 	inbound   map[uint16]inbound // QoS 2 identifiers received and not released [MQTT-4.3.3-10]
 	detached  time.Duration      // when its last connection ended
 	expiring  *time.Timer        // ends the session
@@ -122,6 +123,7 @@ func (s *Session) end() {
 	s.ended.Store(true)
 	s.live.Store(nil)
 	subs, waiting, unacked, spill, will, by := s.subs, s.queue, s.window, s.spill, s.will, s.willAccess
+	username := s.username
 	s.relay.shed.filters.Add(-s.filters)
 	s.relay.shed.ids.Add(-int64(len(s.inbound)))
 	s.subs, s.filters, s.inbound = nil, 0, nil
@@ -141,7 +143,7 @@ func (s *Session) end() {
 		case awaitPuback:
 			again = append(again, e.delivery)
 		case awaitPubrec:
-			s.drop(DropDiscarded, e.msg.origin(e.qos), 1)
+			s.dropUnlocked(DropDiscarded, e.msg.origin(e.qos), 1)
 			sent = append(sent, e.delivery)
 		}
 	}
@@ -159,7 +161,7 @@ func (s *Session) end() {
 	}
 	s.handOn(again)
 	if will != nil {
-		s.relay.publishWill(s.id, will, by)
+		s.relay.publishWill(s.id, username, will, by)
 	}
 	// Not before what has become of its messages and its will is recorded.
 	s.mu.Lock()
@@ -176,7 +178,7 @@ func (s *Session) handOn(list []delivery) {
 	for i := range list {
 		d := &list[i]
 		if d.group == nil || d.qos == 0 || !s.relay.redispatch(*d, s) {
-			s.drop(DropDiscarded, d.msg.origin(d.qos), 1)
+			s.dropUnlocked(DropDiscarded, d.msg.origin(d.qos), 1)
 		}
 	}
 	s.giveUp(list)
@@ -218,7 +220,7 @@ func (s *Session) handOnChunk(c *chunk, subs map[string]*subscription) {
 		s.letGo(c)
 		s.mu.Unlock()
 		s.relay.releaseChunk(&c.Chunk)
-		s.drop(DropDiscarded, origin{qos: 1}, c.Entries)
+		s.dropUnlocked(DropDiscarded, origin{qos: 1}, c.Entries)
 		return
 	}
 	entries, err := s.readLocking(c)
@@ -264,6 +266,9 @@ type SessionInfo struct {
 	QueuedBytes   int64 // their size, unacknowledged ones included
 	Inflight      int
 	Dropped       uint64
+	Pending       int           // bytes sent that the network has not taken
+	Oldest        time.Duration // how long the oldest message of Queued has waited, to a second
+	OldestAtLeast bool          // it may be longer: the store has brought messages
 }
 
 func (s *Session) info() SessionInfo {
@@ -271,7 +276,7 @@ func (s *Session) info() SessionInfo {
 	i.Received.accumulate(&s.received)
 	i.Sent.accumulate(&s.sent)
 	if l := s.live.Load(); l != nil {
-		i.Connected, i.Version = true, l.version
+		i.Connected, i.Version, i.Pending = true, l.version, l.link.Pending()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -279,6 +284,8 @@ func (s *Session) info() SessionInfo {
 	i.Subscriptions = len(s.subs)
 	i.Queued, i.QueuedBytes = s.waitingLocked()
 	i.Inflight = s.window.n
+	w := s.oldestLocked()
+	i.Oldest, i.OldestAtLeast = w.age, w.atLeast
 	return i
 }
 

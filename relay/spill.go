@@ -324,7 +324,7 @@ func (s *Session) damagedLocked(c *Chunk, read []Entry, err error) {
 		return
 	}
 	s.relay.log.Error("stored messages cannot be read", "client", s.id, "messages", lost, "error", err)
-	s.drop(DropDamaged, origin{qos: 1}, lost)
+	s.dropLocked(DropDamaged, origin{qos: 1}, lost)
 	from := c.First
 	for i := range read {
 		if seq := read[i].Seq; seq > from {
@@ -357,7 +357,7 @@ func (s *Session) dropChunkLocked() {
 	s.recordLocked(Change{Kind: Settled, Seq: c.First, Last: c.Last})
 	s.letGo(c)
 	s.relay.releaseChunk(&c.Chunk)
-	s.drop(DropQueueFull, origin{qos: 1}, c.Entries)
+	s.dropLocked(DropQueueFull, origin{qos: 1}, c.Entries)
 }
 
 // moveChunks records anew the chunks that stand in the way of giving up

@@ -22,7 +22,7 @@ func spilling(t *testing.T, change func(*relay.Config)) (*broker, *store) {
 			change(c)
 		}
 	}, s)
-	t.Cleanup(b.Close)
+	t.Cleanup(b.finish)
 	return b, s
 }
 

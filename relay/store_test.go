@@ -214,7 +214,7 @@ func (s *store) words(c *relay.Change) string {
 func newStored(t *testing.T) (*broker, *store) {
 	s := &store{}
 	b := openBroker(t, nil, s)
-	t.Cleanup(b.Close)
+	t.Cleanup(b.finish)
 	return b, s
 }
 

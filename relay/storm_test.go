@@ -199,6 +199,7 @@ func (s *storm) monitor(done chan struct{}) {
 		for _, info := range s.Sessions() {
 			s.Session(info.ClientID)
 		}
+		s.balanced()
 		before = now
 		runtime.Gosched()
 	}

@@ -181,7 +181,9 @@ func (p *Port) sendRetained(sub *Subscription) (visited int, owned bool) {
 		if !s.mayReceive(m.Topic) {
 			return
 		}
-		s.enterLocked(delivery{msg: m, ids: ids, qos: min(m.QoS, sub.QoS), retain: true})
+		d := delivery{msg: m, ids: ids, qos: min(m.QoS, sub.QoS), retain: true}
+		s.books.made[classOf(d.qos)]++
+		s.enterLocked(d)
 	}
 	visited = p.relay.retained.match(sub.Filter, send)
 	if strings.HasPrefix(sub.Filter, SystemRoot) {

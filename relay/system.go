@@ -30,9 +30,11 @@ func (r *Relay) Tell(own []Own) {
 		return
 	}
 	p := publisher{relay: r}
-	for _, m := range msgs {
-		p.tell(m)
-	}
+	r.inHouse(&p, func() {
+		for _, m := range msgs {
+			p.tell(m)
+		}
+	})
 	p.flush()
 }
 
@@ -60,8 +62,7 @@ func (p *publisher) tell(m *Message) {
 			if sub == nil {
 				break
 			}
-			p.batch = append(p.batch[:0], sub.share(m))
-			taken = p.hand(sub.session, p.batch)
+			taken = p.handShare(sub, m)
 		}
 	}
 }

@@ -24,10 +24,3 @@ type Delivery struct {
 	Expiry   uint32   // seconds that are left of its message expiry interval; 0: it has none
 	IDs      []uint32 // subscription identifiers of the matching subscriptions
 }
-
-// giveLocked is encodeLocked for a Taker.
-func (s *Session) giveLocked(w *writer, l *live, d *delivery, id uint16, dup bool, remaining uint32) {
-	w.flush()
-	l.taker.Take(Delivery{Message: d.msg, Seq: d.seq, PacketID: id, QoS: d.qos, Retain: d.retain, Dup: dup, Expiry: remaining, IDs: d.ids})
-	s.sent.add(d.qos, 1, len(d.msg.Payload))
-}

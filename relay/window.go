@@ -28,6 +28,7 @@ type window struct {
 	n       int
 	current int   // the first current entries were sent on this connection; the rest wait to be sent again
 	odd     int   // entries whose identifier is not that of their seq
+	open    int   // entries that still hold their message
 	bytes   int64 // memory charged for entries that still hold their message
 }
 
@@ -67,6 +68,7 @@ func (w *window) addAs(d delivery, state exchange, id uint16) *sent {
 	*e = sent{delivery: d, id: id, state: state}
 	if d.msg != nil {
 		e.level, e.size = d.msg.level, d.msg.size()
+		w.open++
 	}
 	if id != packetID(d.seq) {
 		w.odd++
@@ -113,6 +115,9 @@ func (w *window) remove(i int) {
 // release lets go of an entry's message, whose bytes are no longer needed.
 func (w *window) release(e *sent) {
 	w.bytes -= e.size
+	if e.msg != nil {
+		w.open--
+	}
 	e.size, e.msg = 0, nil
 }
 

@@ -41,9 +41,9 @@ func TestQueueIsASlice(t *testing.T) {
 						}
 					}
 				}
-				if q.len() != len(model) || q.bytes != bytes || q.live0 != live0 || q.countQoS0() != zeros {
+				if q.len() != len(model) || q.bytes != bytes || q.live0 != live0 || q.n0 != int(zeros) {
 					t.Fatalf("%d messages, %d bytes, %d live, %d QoS 0; want %d, %d, %d, %d",
-						q.len(), q.bytes, q.live0, q.countQoS0(), len(model), bytes, live0, zeros)
+						q.len(), q.bytes, q.live0, q.n0, len(model), bytes, live0, zeros)
 				}
 				held := 0
 				for _, d := range q.ring {

@@ -11,6 +11,7 @@ import (
 // Backend is the broker as the control socket sees it. Methods are called from
 // many goroutines at once and must not block for long.
 type Backend interface {
+	Answers
 	// Snapshot returns the counters, rates and memory included: see
 	// Sampler.Fill. The caller owns the result, maps included.
 	Snapshot() Snapshot

@@ -27,6 +27,8 @@ type fakeBackend struct {
 	health  statsd.Health
 	past    []events.Event
 	paused  []bool
+
+	questions []string // what Answers were asked
 }
 
 var _ statsd.Backend = (*fakeBackend)(nil)
@@ -147,6 +149,53 @@ func (f *fakeBackend) Health() statsd.Health {
 
 func (f *fakeBackend) Backup(context.Context, io.Writer) error { return statsd.ErrNoStore }
 
+func (f *fakeBackend) Balance() statsd.Balance { return exampleBalance() }
+
+func (f *fakeBackend) Publishers(filter string, top int) statsd.Found[statsd.TopicPublishers] {
+	f.asked("publishers", filter, top)
+	return statsd.Found[statsd.TopicPublishers]{Total: 3, List: examplePublishers()}
+}
+
+func (f *fakeBackend) Retained(filter string, top int, payload bool) statsd.Found[statsd.Retained] {
+	f.asked("retained", filter, top, payload)
+	return statsd.Found[statsd.Retained]{Total: 7, List: []statsd.Retained{exampleRetained()}}
+}
+
+func (f *fakeBackend) ClearRetained(_ context.Context, filter string) (int, error) {
+	f.asked("clear", filter)
+	if filter == "broken" {
+		return 1, errors.New("the store has failed")
+	}
+	return 7, nil
+}
+
+func (f *fakeBackend) Topics(depth int, byBytes bool, top int) (statsd.Topics, error) {
+	f.asked("topics", depth, byBytes, top)
+	if depth > 4 {
+		return statsd.Topics{}, errors.New("too deep")
+	}
+	return exampleTopics(), nil
+}
+
+func (f *fakeBackend) LogLevel(set string) (statsd.LogLevel, error) {
+	f.asked("log level", set)
+	if set == "error" {
+		return statsd.LogLevel{}, statsd.ErrLogFixed
+	}
+	return statsd.LogLevel{Level: "debug", Config: "info"}, nil
+}
+
+func (f *fakeBackend) Settings() []statsd.Setting {
+	return []statsd.Setting{{Key: "log.level", Value: "info", Preset: true}}
+}
+
+// asked notes what the backend was asked.
+func (f *fakeBackend) asked(words ...any) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.questions = append(f.questions, strings.TrimSpace(fmt.Sprintln(words...)))
+}
+
 func (f *fakeBackend) setHealth(h statsd.Health) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -174,7 +223,7 @@ func exampleSnapshot() statsd.Snapshot {
 		Queued:        statsd.Queued{Messages: 31, Bytes: 5120, Inflight: 9},
 		Outbound:      statsd.Outbound{Packets: 61, Bytes: 70001},
 		Push:          statsd.PushStats{Datagrams: 71, Dropped: 6},
-		Rates:         statsd.Rates{Received: statsd.Rate{Min1: 1234.56, Min5: 1100, Min15: 900.04}, Sent: statsd.Rate{Min1: 2, Min5: 3, Min15: 4}, Dropped: statsd.Rate{Min1: 0.25}, BytesReceived: statsd.Rate{Min1: 2048, Min5: 1024, Min15: 512}, BytesSent: statsd.Rate{Min1: 1 << 20, Min5: 6, Min15: 7}, Connections: statsd.Rate{Min1: 0.1, Min5: 0.2, Min15: 0.3}},
+		Rates:         statsd.Rates{Received: statsd.Rate{Min1: 1234.56, Min5: 1100, Min15: 900.04}, Sent: statsd.Rate{Min1: 2, Min5: 3, Min15: 4}, Dropped: statsd.Rate{Min1: 0.25}, Lost: statsd.Rate{Min1: 0.125}, BytesReceived: statsd.Rate{Min1: 2048, Min5: 1024, Min15: 512}, BytesSent: statsd.Rate{Min1: 1 << 20, Min5: 6, Min15: 7}, Connections: statsd.Rate{Min1: 0.1, Min5: 0.2, Min15: 0.3}},
 		Storage:       exampleStorage(),
 		Memory:        statsd.Memory{Heap: 12 << 20, Sys: 30 << 20, Resident: 24 << 20, Goroutines: 431},
 		Budget: statsd.Budget{Bytes: 64 << 20, Source: "/sys/fs/cgroup/memory.max", Used: 53 << 20, Most: 57 << 20, Level: "guarded", Pressure: 1,

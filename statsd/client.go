@@ -25,6 +25,12 @@ type Client struct {
 	Inflight      int64  `json:"inflight"`      // sent, not yet acknowledged
 	Dropped       uint64 `json:"dropped"`       // deliveries to the client that were lost
 
+	Pending       int64   `json:"pending"`       // bytes sent that the network has not taken
+	Waited        float64 `json:"waited"`        // seconds that the oldest message of Queued has waited, or that the network has taken nothing
+	WaitedAtLeast bool    `json:"waitedAtLeast"` // it may be longer: the store has brought messages, which do not tell
+	Stalls        uint64  `json:"stalls"`        // how often the network has not taken for a while what was sent, on this connection
+	Slow          bool    `json:"slow"`          // it does not keep up, as the latest event has said
+
 	// Filters lists the subscriptions. Only the description of a single client
 	// has it.
 	Filters []ClientFilter `json:"filters,omitempty"`

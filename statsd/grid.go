@@ -57,7 +57,7 @@ func (g grid) write(b *strings.Builder) {
 // the given order. Durations are as of now.
 func WriteClients(w io.Writer, clients []Client) error {
 	g := grid{
-		header: []string{"CLIENT", "REMOTE", "PROTOCOL", "CONNECTED", "IN", "OUT", "QUEUED", "DROPPED"},
+		header: []string{"CLIENT", "REMOTE", "PROTOCOL", "CONNECTED", "IN", "OUT", "QUEUED", "WAITED", "STALLS", "DROPPED"},
 		left:   3,
 	}
 	now := time.Now()
@@ -68,13 +68,24 @@ func WriteClients(w io.Writer, clients []Client) error {
 		}
 		g.rows = append(g.rows, []string{
 			orDash(SafeText(c.ID, maxText)), orDash(SafeText(c.Remote, maxText)), orDash(SafeText(c.Protocol, maxText)), connected,
-			count(c.Received.Messages), count(c.Sent.Messages), count(c.Queued.Messages), count(c.Dropped),
+			count(c.Received.Messages), count(c.Sent.Messages), count(c.Queued.Messages), waited(c), count(c.Stalls), count(c.Dropped),
 		})
 	}
 	var b strings.Builder
 	g.write(&b)
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// waited is how long something has been waiting for a client.
+func waited(c Client) string {
+	switch {
+	case c.WaitedAtLeast:
+		return ">=" + span(seconds(c.Waited))
+	case c.Waited < 1:
+		return "-"
+	}
+	return span(seconds(c.Waited))
 }
 
 // orDash keeps an empty cell from looking like a missing one.

@@ -63,6 +63,25 @@ func TestAnswers(t *testing.T) {
 		"clients, sorted, cut": {"GET", "/v1/clients?sort=connected&top=1", 200, `[{"id":"dev1"`},
 		"client":               {"GET", "/v1/clients/dev2", 200, `{"id":"dev2"`},
 		"kick":                 {"POST", "/v1/clients/dev1/kick", 200, `{"kicked":"dev1"}`},
+		"balance":              {"GET", "/v1/balance", 200, `"balanced":false,"accounts":[{"name":"copies at QoS 0","in":[{"name":`},
+		"publishers":           {"GET", "/v1/publishers?filter=plant/%23&top=5", 200, `"total":3,"list":[{"topic":"plant/1`},
+		"no top":               {"GET", "/v1/publishers?top=0", 400, `"top is not a number of topics"`},
+		"topics":               {"GET", "/v1/topics?depth=2&sort=bytes", 200, `"busiest":[{"topic":`},
+		"topics, odd order":    {"GET", "/v1/topics?sort=colour", 400, `use one of messages, bytes`},
+		"topics, odd depth":    {"GET", "/v1/topics?depth=x", 400, `depth is not a number`},
+		"topics too deep":      {"GET", "/v1/topics?depth=9", 400, `too deep`},
+		"retained":             {"GET", "/v1/retained?payload=true", 200, `"payload":"21.5"`},
+		"clear":                {"POST", "/v1/retained/clear?filter=%23", 200, `{"filter":"#","cleared":7,"dryRun":false}`},
+		"clear, tried":         {"POST", "/v1/retained/clear?filter=%23&dry_run=true", 200, `{"filter":"#","cleared":7,"dryRun":true}`},
+		"clear what?":          {"POST", "/v1/retained/clear", 400, `a filter is missing`},
+		"clear by GET":         {"GET", "/v1/retained/clear?filter=a", 405, `"hint":"use POST"`},
+		"clear, no bool":       {"POST", "/v1/retained/clear?filter=a&dry_run=maybe", 400, `neither true nor false`},
+		"clear fails":          {"POST", "/v1/retained/clear?filter=broken", 500, `the store has failed`},
+		"config":               {"GET", "/v1/config", 200, `[{"key":"log.level","value":"info","preset":true}]`},
+		"log level":            {"GET", "/v1/log/level", 200, `{"level":"debug","config":"info"}`},
+		"set log level":        {"POST", "/v1/log/level?level=warn", 200, `{"level":"debug"`},
+		"no such log level":    {"POST", "/v1/log/level?level=loud", 400, `use one of debug, info, warn, error`},
+		"log level is fixed":   {"POST", "/v1/log/level?level=error", 409, `not the broker's to change`},
 		"live":                 {"GET", "/healthz", 200, `{"live":true,"ready":true}`},
 		"ready":                {"GET", "/readyz", 200, `{"live":true,"ready":true}`},
 
@@ -97,6 +116,16 @@ func TestAnswers(t *testing.T) {
 	}
 	if kicked := r.backend.kicked; len(kicked) != 1 || kicked[0] != "dev1" {
 		t.Errorf("kicked %v, want dev1 once", kicked)
+	}
+}
+
+func TestProfiles(t *testing.T) {
+	r := start(t, newFakeBackend(), statsd.Options{}, nil)
+	for path, begin := range map[string]string{"/v1/debug/goroutines": "goroutine profile: total ", "/v1/debug/heap": "\x1f\x8b"} {
+		status, header, body := r.ask(t, "GET", path, nil)
+		if status != 200 || !strings.HasPrefix(body, begin) || header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: %d, %v, %.40q", path, status, header, body)
+		}
 	}
 }
 

@@ -12,7 +12,8 @@ const SampleInterval = 5 * time.Second
 type Totals struct {
 	Received      uint64 // messages from clients
 	Sent          uint64 // messages to clients
-	Dropped       uint64 // messages and deliveries lost
+	Dropped       uint64 // messages and deliveries lost, and messages that nobody had subscribed to
+	Lost          uint64 // of these, those that somebody has missed
 	BytesReceived uint64 // on the wire
 	BytesSent     uint64 // on the wire
 	Connections   uint64 // connections accepted
@@ -26,7 +27,7 @@ type Sampler struct {
 	started time.Time // with the monotonic clock
 	memory  memoryReader
 
-	received, sent, dropped, bytesReceived, bytesSent, connections *Meter
+	received, sent, dropped, lost, bytesReceived, bytesSent, connections *Meter
 }
 
 // NewSampler returns a Sampler for a broker that starts now. read is called
@@ -39,6 +40,7 @@ func NewSampler(read func() Totals) *Sampler {
 		received:      NewMeter(t.Received, now),
 		sent:          NewMeter(t.Sent, now),
 		dropped:       NewMeter(t.Dropped, now),
+		lost:          NewMeter(t.Lost, now),
 		bytesReceived: NewMeter(t.BytesReceived, now),
 		bytesSent:     NewMeter(t.BytesSent, now),
 		connections:   NewMeter(t.Connections, now),
@@ -64,6 +66,7 @@ func (s *Sampler) sample() {
 	s.received.Update(t.Received, now)
 	s.sent.Update(t.Sent, now)
 	s.dropped.Update(t.Dropped, now)
+	s.lost.Update(t.Lost, now)
 	s.bytesReceived.Update(t.BytesReceived, now)
 	s.bytesSent.Update(t.BytesSent, now)
 	s.connections.Update(t.Connections, now)
@@ -82,6 +85,7 @@ func (s *Sampler) Fill(snap *Snapshot) {
 		Received:      s.received.Rate(),
 		Sent:          s.sent.Rate(),
 		Dropped:       s.dropped.Rate(),
+		Lost:          s.lost.Rate(),
 		BytesReceived: s.bytesReceived.Rate(),
 		BytesSent:     s.bytesSent.Rate(),
 		Connections:   s.connections.Rate(),

@@ -172,7 +172,8 @@ type EventStats struct {
 type Rates struct {
 	Received      Rate `json:"received"`      // messages from clients
 	Sent          Rate `json:"sent"`          // messages to clients
-	Dropped       Rate `json:"dropped"`       // messages and deliveries lost
+	Dropped       Rate `json:"dropped"`       // messages and deliveries lost, and messages that nobody had subscribed to
+	Lost          Rate `json:"lost"`          // of these, those that somebody has missed
 	BytesReceived Rate `json:"bytesReceived"` // on the wire
 	BytesSent     Rate `json:"bytesSent"`     // on the wire
 	Connections   Rate `json:"connections"`   // connections accepted

@@ -28,12 +28,16 @@ func clientOrders() map[string]func(a, b Client) int {
 		"bytes":   func(a, b Client) int { return cmp.Compare(b.ReceivedBytes+b.SentBytes, a.ReceivedBytes+a.SentBytes) },
 		"queued":  func(a, b Client) int { return cmp.Compare(b.Queued.Messages, a.Queued.Messages) },
 		"dropped": func(a, b Client) int { return cmp.Compare(b.Dropped, a.Dropped) },
+		"queue":   func(a, b Client) int { return cmp.Compare(b.Queued.Messages, a.Queued.Messages) },
+		"drops":   func(a, b Client) int { return cmp.Compare(b.Dropped, a.Dropped) },
+		"latency": func(a, b Client) int { return cmp.Compare(b.Waited, a.Waited) },
+		"stalls":  func(a, b Client) int { return cmp.Compare(b.Stalls, a.Stalls) },
 	}
 }
 
 // ClientOrders returns the names that SortClients knows.
 func ClientOrders() []string {
-	return []string{"id", "connected", "in", "out", "bytes", "queued", "dropped"}
+	return []string{"id", "connected", "in", "out", "bytes", "queued", "dropped", "queue", "latency", "drops", "stalls"}
 }
 
 // SortClients sorts clients by the named order, equal ones by id; the empty

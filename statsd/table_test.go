@@ -42,6 +42,11 @@ func TestJSONContract(t *testing.T) {
 	for name, v := range map[string]any{
 		"snapshot.json": exampleSnapshot(),
 		"clients.json":  exampleClients(time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)),
+		"balance.json":  exampleBalance(),
+
+		"publishers.json": statsd.Found[statsd.TopicPublishers]{Total: 3, List: examplePublishers()},
+		"retained.json":   statsd.Found[statsd.Retained]{Total: 1, List: []statsd.Retained{exampleRetained()}},
+		"topics.json":     exampleTopics(),
 	} {
 		got, err := json.MarshalIndent(v, "", "  ")
 		if err != nil {
@@ -55,11 +60,11 @@ func exampleClients(now time.Time) []statsd.Client {
 	return []statsd.Client{
 		{
 			ID: "boiler-17", Username: "plant", Connected: true, ConnectedAt: now.Add(-75 * time.Hour), Remote: "192.168.1.17:51544", Listener: "tcp", Protocol: "3.1.1", KeepAlive: 60, Subscriptions: 2,
-			Received: statsd.Count{Messages: 1234567, PayloadBytes: 1 << 24}, Sent: statsd.Count{Messages: 12, PayloadBytes: 100}, ReceivedBytes: 1 << 25, SentBytes: 200, Queued: statsd.Store{Messages: 3, Bytes: 30}, Inflight: 1, Dropped: 7,
+			Received: statsd.Count{Messages: 1234567, PayloadBytes: 1 << 24}, Sent: statsd.Count{Messages: 12, PayloadBytes: 100}, ReceivedBytes: 1 << 25, SentBytes: 200, Queued: statsd.Store{Messages: 3, Bytes: 30}, Inflight: 1, Dropped: 7, Pending: 99, Waited: 75, Stalls: 4, Slow: true,
 			Filters: []statsd.ClientFilter{{Filter: "boiler/17/set", QoS: 1}, {Filter: "$share/g/all/#"}},
 		},
 		{ID: "evil\x1b[2J\u202e☃" + strings.Repeat("x", 100), Connected: true, ConnectedAt: now.Add(-5 * time.Second), Remote: "[::1]:9", Protocol: "5", CleanStart: true, SessionExpiry: 4294967295},
-		{ID: "asleep", Protocol: "5", Queued: statsd.Store{Messages: 1000, Bytes: 1 << 20}},
+		{ID: "asleep", Protocol: "5", Queued: statsd.Store{Messages: 1000, Bytes: 1 << 20}, Waited: 7200, WaitedAtLeast: true},
 	}
 }
 
@@ -93,11 +98,11 @@ func TestSortClients(t *testing.T) {
 		return []statsd.Client{
 			{ID: "c", Connected: true, ConnectedAt: now, Received: statsd.Count{Messages: 1}, Sent: statsd.Count{Messages: 9}, SentBytes: 1},
 			{ID: "a", Queued: statsd.Store{Messages: 5}, Dropped: 1, ReceivedBytes: 50},
-			{ID: "d", Connected: true, ConnectedAt: now.Add(-time.Hour), Received: statsd.Count{Messages: 2}, Dropped: 1, ReceivedBytes: 9, SentBytes: 42},
+			{ID: "d", Connected: true, ConnectedAt: now.Add(-time.Hour), Received: statsd.Count{Messages: 2}, Dropped: 1, ReceivedBytes: 9, SentBytes: 42, Waited: 3, Stalls: 1},
 			{ID: "b", Received: statsd.Count{Messages: 2}, Sent: statsd.Count{Messages: 1}},
 		}
 	}
-	want := map[string]string{"": "abcd", "id": "abcd", "connected": "dcab", "in": "bdca", "out": "cbad", "bytes": "dacb", "queued": "abcd", "dropped": "adbc"}
+	want := map[string]string{"": "abcd", "id": "abcd", "connected": "dcab", "in": "bdca", "out": "cbad", "bytes": "dacb", "queued": "abcd", "dropped": "adbc", "queue": "abcd", "drops": "adbc", "latency": "dabc", "stalls": "dabc"}
 	for _, order := range append(statsd.ClientOrders(), "") {
 		list := clients()
 		if !statsd.SortClients(list, order) {

@@ -93,10 +93,16 @@ func (w *world) stop() {
 	if w.relay == nil {
 		return
 	}
+	books := w.relay.Balance()
 	w.relay.Close()
 	damaged := w.relay.Drops()[relay.DropDamaged.String()]
 	_ = w.store.Close()
 	w.relay = nil
+	for _, a := range books {
+		if n := a.Difference(); n != 0 {
+			w.fail("%s: %d are missing: in %v, out %v", a.Name, n, a.In, a.Out)
+		}
+	}
 	if damaged > 0 && !w.crashed() {
 		w.fail("%d stored messages could not be read", damaged)
 	}
@@ -177,6 +183,7 @@ func (w *world) acts(most int) {
 
 // act lets a device do something.
 func (w *world) act() {
+	defer w.balanced()
 	d := w.devices[w.rng.IntN(len(w.devices))]
 	switch n := w.rng.IntN(12); {
 	case !d.connected():
@@ -197,6 +204,16 @@ func (w *world) act() {
 		w.settle()
 		d.read()
 		d.answer(true)
+	}
+}
+
+// balanced checks that the relay can account for every message.
+func (w *world) balanced() {
+	w.t.Helper()
+	for _, a := range w.relay.Balance() {
+		if n := a.Difference(); n != 0 {
+			w.fail("%s: %d are missing: in %v, out %v", a.Name, n, a.In, a.Out)
+		}
 	}
 }
 

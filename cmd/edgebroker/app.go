@@ -38,16 +38,20 @@ edgebroker sub 'plant/#'                      print the messages that arrive
 edgebroker pub plant/temp 21.5                publish one
 edgebroker stats --watch                      see what passes`,
 		Description: `Exit codes: 0 done, 1 error, 2 wrong usage or config, 3 the daemon or broker
-cannot be reached, 4 reachable but degraded.`,
+cannot be reached, 4 reachable but degraded. Those of check are a plugin's.`,
 		Commands: []*cli.Command{
 			initCommand(e),
 			serveCommand(e),
 			statsCommand(e),
 			healthCommand(e),
+			checkCommand(e),
 			clientsCommand(e),
 			eventsCommand(e),
 			bridgesCommand(e),
 			dropsCommand(e),
+			whoCommand(e),
+			topicsCommand(e),
+			retainedCommand(e),
 			pubCommand(e),
 			subCommand(e),
 			deviceCommand(e),
@@ -55,11 +59,13 @@ cannot be reached, 4 reachable but degraded.`,
 			usersCommand(e),
 			aclCommand(e),
 			reloadCommand(e),
+			logCommand(e),
 			storeCommand(e),
 			backupCommand(e),
 			restoreCommand(e),
 			configCommand(e),
 			doctorCommand(e),
+			debugCommand(e),
 			bench.Command(),
 			versionCommand(e),
 			completionCommand(e),
@@ -103,7 +109,9 @@ func prepare(commands []*cli.Command, parent string) {
 		}
 		cmd.UsageText = strings.TrimSpace(synopsis + "\n\n" + cmd.UsageText)
 		plainDefaults(cmd.Flags)
-		cmd.OnUsageError = onUsageError(cmd.Flags, path)
+		if cmd.OnUsageError == nil {
+			cmd.OnUsageError = onUsageError(cmd.Flags, path)
+		}
 		if len(cmd.Subcommands) > 0 && cmd.Action == nil {
 			cmd.Action = groupAction(cmd.Subcommands, path)
 		}

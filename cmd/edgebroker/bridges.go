@@ -99,7 +99,7 @@ func writeBridges(w io.Writer, list []statsd.Bridge, now time.Time) error {
 	_, err := fmt.Fprintln(table, "NAME\tSTATE\tFOR\tWAITING\tIN FLIGHT\tACKED\tRECEIVED\tREFUSED\tDROPPED\tADDRESS")
 	for i := range list {
 		b := &list[i]
-		_, e := fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", b.Name, b.State, span(now.Sub(b.Since)), waitingWords(b.Queued),
+		_, e := fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", b.Name, b.State, span(now.Sub(b.Since)), queueWords(b.Queued),
 			count(b.Inflight), count(b.Acked), count(b.Received.Messages), count(b.Refused), count(b.Dropped), b.Address)
 		err = errors.Join(err, e)
 	}
@@ -115,8 +115,8 @@ func writeBridges(w io.Writer, list []statsd.Bridge, now time.Time) error {
 	return err
 }
 
-// waitingWords words what waits, its size if there is any.
-func waitingWords(s statsd.Store) string {
+// queueWords words what waits, its size if there is any.
+func queueWords(s statsd.Store) string {
 	if s.Messages == 0 {
 		return "0"
 	}

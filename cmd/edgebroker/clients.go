@@ -25,7 +25,7 @@ func clientsCommand(e *env) *cli.Command {
 				Name:  "list",
 				Usage: "list the clients, also those whose session waits for them",
 				UsageText: `edgebroker clients list
-edgebroker clients list --sort queued --top 10`,
+edgebroker clients list --sort latency --top 10`,
 				Flags: append([]cli.Flag{
 					outputFlag("table", "json", "jsonl"),
 					&cli.StringFlag{Name: "sort", Value: statsd.DefaultOrder, Usage: "order by `NAME`: " + strings.Join(statsd.ClientOrders(), ", ")},
@@ -135,11 +135,25 @@ func writeClient(w io.Writer, cl *statsd.Client, now time.Time) error {
 	line("sent", "%s, %s payload, %s on the wire", messages(cl.Sent.Messages), size(cl.Sent.PayloadBytes), size(cl.SentBytes))
 	line("queued", "%s, %s; %s in flight", messages(cl.Queued.Messages), size(cl.Queued.Bytes), count(cl.Inflight))
 	line("dropped", "%s", count(cl.Dropped))
+	line("waiting", "%s", waitingWords(cl))
 	line("subscriptions", "%d", cl.Subscriptions)
 	for _, f := range cl.Filters {
 		line("", "%s (QoS %d)", f.Filter, f.QoS)
 	}
 	return tw.Flush()
+}
+
+// waitingWords says whether and how a client keeps up.
+func waitingWords(cl *statsd.Client) string {
+	text := fmt.Sprintf("oldest message for %s", span(time.Duration(cl.Waited*float64(time.Second))))
+	if cl.WaitedAtLeast {
+		text += " at least"
+	}
+	text += fmt.Sprintf(", %s not taken by the network, %s so far", size(cl.Pending), things(cl.Stalls, "stall"))
+	if cl.Slow {
+		text += "; it is slow"
+	}
+	return text
 }
 
 func startWord(clean bool) string {

@@ -21,12 +21,13 @@ import (
 // fakeBroker is a statsd.Backend with fixed answers. Its clients bring names
 // that a terminal would act on.
 type fakeBroker struct {
-	snapshot statsd.Snapshot
-	clients  []statsd.Client
-	health   statsd.Health
-	events   []events.Event // sent to every stream, at once
-	losses   []statsd.Loss
-	kicked   chan string
+	statsd.Answers // not asked here
+	snapshot       statsd.Snapshot
+	clients        []statsd.Client
+	health         statsd.Health
+	events         []events.Event // sent to every stream, at once
+	losses         []statsd.Loss
+	kicked         chan string
 }
 
 var _ statsd.Backend = (*fakeBroker)(nil)

@@ -141,10 +141,20 @@ func eventText(ev events.Event) string {
 			return fmt.Sprintf("%s is %s", d.Bridge, d.State)
 		}
 		return fmt.Sprintf("%s is %s: %s", d.Bridge, d.State, d.Why)
+	case events.SlowData:
+		return slowText(d)
 	case events.SystemData:
 		return strings.TrimSpace(d.What + " " + d.Detail)
 	}
 	return fmt.Sprintf("%s %s", ev.Source, fmt.Sprint(ev.Data))
+}
+
+func slowText(d events.SlowData) string {
+	if d.State == events.SlowEnds {
+		return fmt.Sprintf("%s keeps up again, after %s", d.ClientID, span(time.Duration(d.Lasted*float64(time.Second))))
+	}
+	return fmt.Sprintf("%s does not keep up: %s and %s wait for it, for %s", d.ClientID, things(d.Queued, "message"), size(d.Pending),
+		span(time.Duration(d.Waited*float64(time.Second))))
 }
 
 // excerpt is the beginning of a payload, as much as fits a line.

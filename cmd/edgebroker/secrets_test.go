@@ -85,6 +85,8 @@ func TestSecretsAreNowhere(t *testing.T) {
 		wrong    = "wr0ng-s3cret"
 		token    = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJ0b2tlbi1zM2NyZXQifQ.c2lnbmF0dXJlLXMzY3JldA"
 		urlQuery = "query-s3cret"
+		payload  = "payload-s3cret"
+		asName   = "user-name-s3cret"
 	)
 	dir := t.TempDir()
 	file := func(name, text string, mode os.FileMode) string {
@@ -260,6 +262,18 @@ log: {level: debug}
 		say("config", "check", filepath.Join(dir, "eb.yml"))
 		say("doctor", "--config", filepath.Join(dir, "eb.yml"), "-o", "json")
 		say("version")
+		// A token as user name, and payloads, are secret in a bundle.
+		say("pub", "--address", plain, "--user", "ann", "--password-file", annFile, "--qos", "1", "--retain", "a", payload)
+		say("pub", "--address", plain, "--user", asName, "--password-file", wrongFile, "a", "1")
+		named := child(t, "sub", "--address", plain, "--user", "ann", "--password-file", annFile, "--id", "stays", "nothing")
+		if err := named.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = named.Process.Kill(); _ = named.Wait() }()
+		for there := false; !there; {
+			there = strings.Contains(edgebroker(t, "clients", "list", "--socket", socket, "-o", "json").stdout, `"stays"`)
+		}
+		say("debug", "bundle", "--socket", socket, "--config", filepath.Join(dir, "eb.yml"), filepath.Join(dir, "bundle.tar.gz"))
 		if err := watch.Wait(); err != nil {
 			t.Errorf("events: %v\n%s", err, events.String())
 		}
@@ -291,14 +305,19 @@ log: {level: debug}
 	}
 	say("config", "check", file("bad.yml", "access:\n  http:\n    authorization: {"+header+"\n", 0o644))
 
-	secrets := []string{"h3ader-s3cret", "env-s3cret", annPass, wrong, token, urlQuery, "c2lnbmF0dXJlLXMzY3JldA", hash[strings.LastIndex(hash, "$")+1:]}
+	secrets := []string{payload, "h3ader-s3cret", "env-s3cret", annPass, wrong, token, urlQuery, "c2lnbmF0dXJlLXMzY3JldA", hash[strings.LastIndex(hash, "$")+1:]}
 	block, _ := pem.Decode(server.KeyPEM)
 	for line := range strings.Lines(string(pem.EncodeToMemory(block))) {
 		if !strings.HasPrefix(line, "--") && len(line) > 16 {
 			secrets = append(secrets, strings.TrimSpace(line))
 		}
 	}
+	checkBundle(t, filepath.Join(dir, "bundle.tar.gz"), append([]string{asName, `"ann"`}, secrets...), map[string]string{
+		"config.json": "access.http.url", "clients.json": "[redacted]", "events.jsonl": "[redacted]", "doctor.json": "certificates", "README.txt": "heap.pprof"})
 	for line := range strings.Lines(seen.String()) {
+		if strings.HasPrefix(line, "pub ") { // what we have said ourselves
+			continue
+		}
 		for _, s := range secrets {
 			if strings.Contains(line, s) {
 				t.Errorf("%q is in: %q", s, line)

@@ -18,11 +18,14 @@ func statsCommand(e *env) *cli.Command {
 		UsageText: `edgebroker stats
 edgebroker stats --watch --interval 5s
 edgebroker stats -o json | jq .clientCount
-edgebroker stats -o prom > /var/lib/node_exporter/edgebroker.prom`,
+edgebroker stats -o prom > /var/lib/node_exporter/edgebroker.prom
+edgebroker stats --balance`,
 		Description: `Totals count from the daemon's start. With --watch, a table on a terminal is
-redrawn in place; everything else is appended.`,
+redrawn in place; everything else is appended. --balance shows what has become of
+every message since then, also under load; exit code 4 says that some are missing.`,
 		Flags: append([]cli.Flag{
 			outputFlag("table", "json", "jsonl", "prom"),
+			&cli.BoolFlag{Name: "balance", Usage: "account for every message: received, delivered, queued, dropped"},
 			&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "show them again and again, until interrupted"},
 			&cli.DurationFlag{Name: "interval", Value: 2 * time.Second, Usage: "with --watch, wait `DURATION` in between"},
 		}, controlFlags()...),
@@ -37,6 +40,9 @@ func runStats(e *env, c *cli.Context) error {
 	format, err := outputFormat(c, "table", "json", "jsonl", "prom")
 	if err != nil {
 		return err
+	}
+	if c.Bool("balance") {
+		return runBalance(e, c, format)
 	}
 	interval := c.Duration("interval")
 	switch {
@@ -54,7 +60,9 @@ func runStats(e *env, c *cli.Context) error {
 	if !c.Bool("watch") {
 		return showStats(c.Context, daemon, e.stdout, format)
 	}
-	return watchStats(c.Context, daemon, e.stdout, format, interval)
+	return watch(c.Context, e.stdout, format == "table", interval, func(ctx context.Context, w io.Writer) error {
+		return showStats(ctx, daemon, w, format)
+	})
 }
 
 // showStats asks once and prints to w.
@@ -109,15 +117,15 @@ func redraw(page []byte, height int, first bool) []byte {
 	return append(out, clearLine+clearBelow...)
 }
 
-// watchStats shows the counters every interval until ctx ends, which is no
-// error. A daemon that goes away ends it with one.
-func watchStats(ctx context.Context, daemon *control, w io.Writer, format string, interval time.Duration) error {
-	inPlace := format == "table" && isTerminal(w)
+// watch shows a page every interval until ctx ends, which is no error: a table
+// on a terminal in place. A daemon that goes away ends it with one.
+func watch(ctx context.Context, w io.Writer, table bool, interval time.Duration, show func(context.Context, io.Writer) error) error {
+	inPlace := table && isTerminal(w)
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for first := true; ; first = false {
 		var page bytes.Buffer
-		if err := showStats(ctx, daemon, &page, format); err != nil {
+		if err := show(ctx, &page); err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}
@@ -127,7 +135,7 @@ func watchStats(ctx context.Context, daemon *control, w io.Writer, format string
 		switch {
 		case inPlace:
 			out = redraw(out, screenHeight(w), first)
-		case format == "table" && !first:
+		case table && !first:
 			out = append([]byte("\n"), out...)
 		}
 		if _, err := w.Write(out); err != nil {
