@@ -96,4 +96,5 @@ func TestDeadLetters(t *testing.T) {
 		t.Fatalf("%d discarded, %v", n, err)
 	}
 	dead(0)
+	balanced(t, near)
 }

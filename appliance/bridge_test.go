@@ -40,6 +40,14 @@ func relayed(t testing.TB, b *appliance.Broker) {
 	})
 }
 
+// balanced checks that a broker can account for every message.
+func balanced(t testing.TB, b *appliance.Broker) {
+	t.Helper()
+	if books := b.Balance(); !books.Balanced {
+		t.Errorf("the books do not balance: %+v", books)
+	}
+}
+
 // launch is start for brokers that know each other: whoever started first may
 // have more to do when the other one is there.
 func launch(t testing.TB, cfg appliance.Config) *appliance.Broker {
@@ -115,6 +123,8 @@ func TestUplink(t *testing.T) {
 	}
 	above.ExpectNothing()
 	below.ExpectNothing()
+	balanced(t, near)
+	balanced(t, far)
 	if st := near.Uplinks()[0]; st.Loops != 0 || st.Refused != 0 || st.Connects != 1 {
 		t.Errorf("got %+v", st)
 	}
@@ -216,4 +226,6 @@ func TestUplinkOutage(t *testing.T) {
 	}
 	keeper.ExpectNothing()
 	keeper.Disconnect()
+	balanced(t, near)
+	balanced(t, far)
 }

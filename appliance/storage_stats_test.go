@@ -97,17 +97,16 @@ func TestHealthOfAFullStore(t *testing.T) {
 	c.Disconnect()
 	p := brokertest.Dial(t, b.Addr("tcp"), brokertest.Clean(wire.V5, "p"))
 	payload := strings.Repeat("x", 256<<10)
-	refused := 0 // in a row: at first there may be something that can be tidied up
-	for n := 0; refused < 5 || b.Stats().Storage.State != statsd.StorageFull; n++ {
-		if n > 200 {
-			t.Fatalf("still not full: %+v", b.Stats().Storage)
-		}
-		refused++
-		if reason := p.PublishOut(wire.Out{Topic: fmt.Append(nil, "a/", n), Payload: []byte(payload), QoS: 1}); reason != wire.QuotaExceeded {
-			refused = 0
-		}
-	}
-	s, h := askControl(t, cfg)
+	n := 0
+	var s statsd.Snapshot
+	var h statsd.Health
+	// What is tidied up makes room again, until there is nothing to tidy up.
+	brokertest.WaitFor(t, "a store that is full and says so", func() bool {
+		n++
+		p.PublishOut(wire.Out{Topic: fmt.Append(nil, "a/", n), Payload: []byte(payload), QoS: 1})
+		s, h = askControl(t, cfg)
+		return s.Storage.State == statsd.StorageFull && len(h.Problems) > 0
+	})
 	if !h.Live || !h.Ready || len(h.Problems) != 1 || !strings.Contains(h.Problems[0], "full") || s.Storage.Reason == "" ||
 		!strings.Contains(h.Problems[0], s.Storage.Reason) {
 		t.Errorf("health %+v, storage %+v", h, s.Storage)
