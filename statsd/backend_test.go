@@ -231,6 +231,12 @@ func exampleSnapshot() statsd.Snapshot {
 		Events:         statsd.EventStats{Published: 99, Dropped: 3, Listeners: 2},
 		Refusals:       map[string]uint64{"connect": 7, "publish": 12, "subscribe": 0, "publish_rate": 1},
 		Disconnections: map[string]uint64{"normal": 4000, "keepalive_timeout": 100, "tcp_closed": 23},
+		Bridges: []statsd.Bridge{
+			{Name: "cloud", Address: "mqtts://cloud.example.com:8883", ClientID: "gw-17", State: "up", Since: time.Date(2026, 3, 3, 12, 0, 0, 0, time.UTC), Attempts: 4, Connects: 3,
+				Queued: statsd.Store{Messages: 1200, Bytes: 99000}, Inflight: 4, Unanswered: 0.25, Sent: statsd.Count{Messages: 5004, PayloadBytes: 80064}, Acked: 5000, Retried: 2,
+				Received: statsd.Count{Messages: 7, PayloadBytes: 70}, Refused: 3, Dead: 2, Loops: 1, Dropped: 9, Persistent: true},
+			{Name: "plant", Address: "mqtt://10.0.0.9:1883", ClientID: "gw-17-plant", State: "down", Why: "the far side has ended the connection: not authorized (\"\x1b[2J\")", Since: time.Date(2026, 3, 4, 15, 0, 0, 0, time.UTC)},
+		},
 		Certificates: []statsd.Certificate{
 			{Listener: "lan", Role: "certificate", Subject: "CN=gateway", Path: "/etc/edgebroker/server.crt", NotAfter: time.Date(2026, 3, 20, 0, 0, 0, 0, time.UTC), State: statsd.CertificateExpiring},
 			{Listener: "lan", Role: "client_ca", Subject: "CN=\"plant\" \x1b[2J", Path: "/etc/edgebroker/ca.crt", NotAfter: time.Date(2046, 3, 20, 0, 0, 0, 0, time.UTC), State: statsd.CertificateOK},

@@ -3,9 +3,11 @@ package statsd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -143,6 +145,27 @@ func (c *ControlClient) PauseBridge(ctx context.Context, name string, pause bool
 		return err
 	}
 	return body.Close()
+}
+
+// bridgeGroup says how the uplinks are. It has no rows where there are none.
+func (s Snapshot) bridgeGroup() group {
+	g := group{title: "uplinks"}
+	now := s.StartedAt.Add(seconds(s.Uptime))
+	for i := range s.Bridges {
+		b := &s.Bridges[i]
+		text := fmt.Sprintf("%s for %s", b.State, span(now.Sub(b.Since)))
+		if n := b.Queued.Messages + b.Inflight; n > 0 {
+			text += fmt.Sprintf(", %s waiting", humanize.Comma(n))
+		}
+		if b.Dead > 0 {
+			text += fmt.Sprintf(", %s dead letters", humanize.Comma(int64(b.Dead)))
+		}
+		if b.Why != "" {
+			text += ": " + SafeText(b.Why, 0)
+		}
+		g.rows = append(g.rows, [2]string{SafeText(b.Name, labelWidth), text})
+	}
+	return g
 }
 
 // bridgeTable lists the metrics of uplinks.

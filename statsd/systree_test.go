@@ -44,6 +44,7 @@ func TestSysTreeForExporters(t *testing.T) {
 		"broker_publish_bytes_received": 123456789, "broker_publish_bytes_sent": 987654321,
 		"broker_bytes_received": 150000000, "broker_bytes_sent": 1100000000,
 		"broker_packet_out_count": 61, "broker_packet_out_bytes": 70001, "broker_connections_socket_count": 211,
+		"broker_connection_gw-17_state": 1, "broker_connection_gw-17-plant_state": 0,
 	}
 	for name, total := range map[string]float64{
 		"messages_received": 1500000, "messages_sent": 8000000, "publish_dropped": 42, "publish_received": 1234567, "publish_sent": 7654321,
@@ -158,6 +159,8 @@ func TestMonitoringDocument(t *testing.T) {
 	var b strings.Builder
 	s := exampleSnapshot()
 	s.Uptime = 12345
+	s.Bridges = s.Bridges[:1]
+	s.Bridges[0].ClientID = "CLIENT"
 	about := sysMeanings()
 	b.WriteString("\n| topic below `$SYS/broker/` | like | meaning |\n|---|---|---|\n")
 	for _, v := range statsd.NewSysTree(&s, time.Now()).Update(&s, time.Now()) {
@@ -215,7 +218,8 @@ func TestMonitoringDocument(t *testing.T) {
 
 func sysMeanings() map[string]string {
 	about := map[string]string{
-		"version": "what runs", "uptime": "since the start",
+		"connection/CLIENT/state": "an uplink, by its client identifier on the far side: `1` when it is up, `0` when not",
+		"version":                 "what runs", "uptime": "since the start",
 		"clients/total": "sessions, with and without a connected client", "clients/connected": "clients connected now",
 		"clients/active": "the same, its old name", "clients/disconnected": "sessions kept for clients that are away",
 		"clients/inactive": "the same, its old name", "clients/expired": "sessions that ended because their client did not come back in time",

@@ -20,6 +20,9 @@ import (
 func (s Snapshot) WriteTable(w io.Writer) error {
 	var b strings.Builder
 	s.brokerGroup().write(&b)
+	if g := s.bridgeGroup(); len(g.rows) > 0 {
+		g.write(&b)
+	}
 	if g := s.certificateGroup(); len(g.rows) > 0 {
 		g.write(&b)
 	}
