@@ -21,6 +21,7 @@ import (
 type Uplink struct {
 	cfg      Config
 	near     near
+	far      far
 	exchange exchange
 	pacer    pacer // of attempts to connect
 	calm     pacer // of attempts to send what was refused
@@ -44,6 +45,7 @@ func New(cfg Config, r *relay.Relay, bus *events.Bus, log *slog.Logger) (*Uplink
 	u := &Uplink{cfg: cfg, log: log, bus: bus, started: time.Now(), pacer: pacer{Backoff: cfg.Backoff}, calm: pacer{Backoff: cfg.Backoff}}
 	u.near = near{relay: r, id: SessionPrefix + cfg.Name, rules: cfg.Rules}
 	u.exchange = exchange{up: u, asked: make(map[uint16]chan<- packets.ControlPacket)}
+	u.far = u.newFar()
 	u.is = condition{state: Connecting, since: time.Now()}
 	if err := u.near.open(); err != nil {
 		return nil, fmt.Errorf("uplink %q: %w", cfg.Name, err)
@@ -76,7 +78,7 @@ func (u *Uplink) Start() {
 	done := u.done
 	go func() {
 		defer close(done)
-		u.run(ctx)
+		u.far.run(ctx)
 	}()
 }
 
