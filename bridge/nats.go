@@ -226,6 +226,8 @@ func natsWording(err error) string {
 		return "no server can be reached"
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return text + "; make the stream there, or correct its name"
+	case errors.Is(err, nats.ErrNoResponders):
+		return text + ": JetStream is not there; enable it, wait for it to come up, or leave out stream"
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		return text + "; enable it there, or leave out stream"
 	}
