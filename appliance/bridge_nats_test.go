@@ -29,7 +29,7 @@ func natsOptions(t testing.TB) *server.Options {
 	if _, err := fmt.Sscanf(host[strings.LastIndex(host, ":")+1:], "%d", &port); err != nil {
 		t.Fatal(err)
 	}
-	return &server.Options{Host: "127.0.0.1", Port: port, NoLog: true, NoSigs: true, JetStream: true, StoreDir: t.TempDir(), MaxPayload: 1 << 20}
+	return &server.Options{Host: "127.0.0.1", Port: port, NoLog: true, NoSigs: true, JetStream: true, StoreDir: t.TempDir(), MaxPayload: 64 << 10}
 }
 
 func natsServer(t testing.TB, o *server.Options) *server.Server {

@@ -53,7 +53,7 @@ func (o *natsOut) replied(m *nats.Msg) {
 		o.doneLocked(p)
 	case e.ErrorCode == tooLarge:
 		o.arrivedLocked(p)
-		o.judgeLocked(p.Delivery, wire.PacketTooLarge, e.Description)
+		o.judgeLocked(p.Delivery, wire.ImplementationError, e.Description)
 	case e.ErrorCode == otherStream:
 		o.arrivedLocked(p)
 		o.judgeLocked(p.Delivery, wire.NotAuthorized, "another stream takes it: "+e.Description)

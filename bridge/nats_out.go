@@ -277,7 +277,9 @@ func (o *natsOut) step() bool {
 
 	u := o.s.up
 	for _, f := range verdict {
-		_ = u.near.receive(wire.AppendAck(nil, f.kind, wire.V5, f.id, f.reason))
+		if err := u.near.receive(wire.AppendAck(nil, f.kind, wire.V5, f.id, f.reason)); err != nil {
+			o.s.fail(err)
+		}
 	}
 	if len(verdict) > 0 {
 		u.near.flush()
@@ -359,7 +361,7 @@ func (o *natsOut) publish(batch []*parcel) {
 			read = true
 		case errors.Is(err, nats.ErrMaxPayload), errors.Is(err, nats.ErrBadSubject), errors.Is(err, errUnfit):
 			o.arrivedLocked(p)
-			o.judgeLocked(p.Delivery, wire.PacketTooLarge, strings.TrimPrefix(err.Error(), "nats: "))
+			o.judgeLocked(p.Delivery, wire.ImplementationError, strings.TrimPrefix(err.Error(), "nats: "))
 			p.qos = 0 // it is answered
 			o.haltLocked(p.lane)
 		case err != nil:

@@ -105,6 +105,9 @@ func (s *natsSession) begin() error {
 
 // drain lets what has come in be acknowledged before the session ends in order.
 func (s *natsSession) drain() {
+	if len(s.in.subjects) == 0 {
+		return
+	}
 	s.in.drain(drainTimeout)
 	_ = s.nc.FlushTimeout(drainTimeout)
 }
