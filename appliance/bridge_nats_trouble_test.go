@@ -226,6 +226,51 @@ func TestUplinkNATSRefused(t *testing.T) {
 	}
 }
 
+// A stream that has no room for a large message takes the small one after it; it
+// must not come before the large one.
+func TestUplinkNATSKeepsOrder(t *testing.T) {
+	for _, only := range []bool{false, true} {
+		t.Run(fmt.Sprintf("only writer %v", only), func(t *testing.T) {
+			brokertest.NoLeaks(t)
+			o := natsOptions(t)
+			s := natsServer(t, o)
+			_, js := natsClient(t, s)
+			sc := jetstream.StreamConfig{Name: "S", Subjects: []string{"t.>"}, MaxBytes: 5000, Discard: jetstream.DiscardNew}
+			stream := makeStream(t, js, sc)
+			cfg := config(t)
+			cfg.Bridges = []appliance.BridgeConfig{uplinkToNATS(o, "S", appliance.BridgeTopic{Filter: "#", QoS: 2})}
+			cfg.Bridges[0].NATS.OnlyWriter = only
+			near := launch(t, cfg)
+			is(t, near, bridge.Up)
+			n := 0
+			publish := func(count int) {
+				pub := client(t, near, "pub")
+				for range count {
+					room := 1
+					if n%4 == 2 {
+						room = 4000
+					}
+					pub.Publish("t/0", fmt.Sprintf("%*d", room, n), 1+byte(n/10%2), false)
+					n++
+				}
+				pub.Disconnect()
+			}
+			publish(20)
+			is(t, near, bridge.Stalled)
+			for range 3 {
+				before := messages(t, stream)
+				sc.MaxBytes += 7000
+				makeStream(t, js, sc)
+				brokertest.WaitFor(t, "more in the stream", func() bool { return messages(t, stream) > before })
+			}
+			sc.MaxBytes = 1 << 20
+			makeStream(t, js, sc)
+			relayed(t, near)
+			order(t, inStream(t, stream), n)
+		})
+	}
+}
+
 // What comes in from a stream comes while the gateway is away as well, in order,
 // and is taken from the stream only when this broker has it.
 func TestUplinkFromStream(t *testing.T) {
