@@ -81,10 +81,7 @@ func (o *natsOut) arrivedLocked(p *parcel) {
 	if i := slices.Index(l.queue, p); i >= 0 {
 		l.queue = slices.Delete(l.queue, i, i+1)
 	}
-	if !p.sent {
-		p.sent = true
-		o.unsent -= len(p.Message.Payload)
-	}
+	o.departedLocked(p)
 	if l.stuck {
 		l.stuck = false
 		if o.stuck--; o.stuck == 0 {

@@ -54,9 +54,9 @@ func messageID(gateway, epoch, uplink string, d relay.Delivery) string {
 }
 
 // headers are those of d, with props instead of its own properties.
-func headers(gateway string, d relay.Delivery, qos byte, retain bool, props []byte, now time.Time) (nats.Header, error) {
+func headers(gateway string, d relay.Delivery, retain bool, props []byte, now time.Time) (nats.Header, error) {
 	h := nats.Header{
-		headerQoS:     {strconv.Itoa(int(qos))},
+		headerQoS:     {strconv.Itoa(int(d.QoS))},
 		headerGateway: {headerText(gateway)},
 		headerTime:    {now.UTC().Format(time.RFC3339Nano)},
 	}

@@ -56,7 +56,7 @@ func TestHeadersReversible(t *testing.T) {
 		d := relay.Delivery{Message: &relay.Message{Topic: "t", Payload: []byte("p"), Props: props, Publisher: text.Draw(t, "client")},
 			QoS: byte(rapid.IntRange(0, 2).Draw(t, "qos")), Expiry: rapid.Uint32().Draw(t, "expiry")}
 		retain := rapid.Bool().Draw(t, "retain")
-		h, err := headers("gateway", d, d.QoS, retain, props, time.Now())
+		h, err := headers("gateway", d, retain, props, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}

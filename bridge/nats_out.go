@@ -25,7 +25,7 @@ type natsOut struct {
 	s *natsSession
 
 	mu      sync.Mutex
-	loose   []*parcel // go at once, in order
+	loose   []departure // go at once, in order
 	lanes   map[string]*lane
 	ready   []*lane            // those that may have something to send
 	flying  map[uint64]*parcel // sent and not answered, by their tokens
@@ -49,14 +49,21 @@ type parcel struct {
 	lane    *lane // nil if it has none
 	subject string
 	id      string
-	qos     byte
 	retain  bool
-	after   string // identifier of the message before it, if nobody else writes
 	sent    bool   // at least once in this session
 	token   uint64 // 0 if it is not flying
 	at      int64  // when it was sent last
 	early   bool   // it may have been stored already by an earlier session
 	doubt   bool   // the stream may not take its subject
+}
+
+// departure is a parcel that is to be sent.
+type departure struct {
+	*parcel
+	token   uint64 // that the answer names; 0 if none comes
+	after   string // identifier of the message before it, if nobody else writes
+	again   bool   // it has been sent before
+	refused bool   // it cannot be sent
 }
 
 // lane is messages that must not overtake each other.
@@ -109,7 +116,7 @@ func (o *natsOut) Take(d relay.Delivery) {
 		o.settleLocked(d, wire.Success)
 		return
 	}
-	p := &parcel{Delivery: d, subject: TopicSubject(topic), qos: d.QoS, retain: d.Retain && rule.Retain}
+	p := &parcel{Delivery: d, subject: TopicSubject(topic), retain: d.Retain && rule.Retain}
 	if d.QoS > 0 {
 		p.id = messageID(u.cfg.ClientID, o.s.cfg.Epoch, u.cfg.Name, d)
 		p.early = d.Dup || o.early >= 0 && o.early < o.s.cfg.window()
@@ -119,7 +126,7 @@ func (o *natsOut) Take(d relay.Delivery) {
 	}
 	o.unsent += len(d.Message.Payload)
 	if !o.stored() || d.QoS == 0 && !o.s.cfg.OnlyWriter {
-		o.loose = append(o.loose, p)
+		o.loose = append(o.loose, departure{parcel: p})
 		return
 	}
 	if d.QoS == 0 { // it must be known to those that follow
@@ -296,8 +303,11 @@ func (o *natsOut) step() bool {
 
 // nextLocked takes what may be sent now, and the lanes about which the stream is
 // to be asked.
-func (o *natsOut) nextLocked() (batch []*parcel, asks []*lane) {
+func (o *natsOut) nextLocked() (batch []departure, asks []*lane) {
 	batch, o.loose = o.loose, nil
+	for _, d := range batch {
+		o.departedLocked(d.parcel)
+	}
 	most := 1
 	if o.s.cfg.OnlyWriter {
 		most = o.s.cfg.window()
@@ -322,7 +332,7 @@ func (o *natsOut) nextLocked() (batch []*parcel, asks []*lane) {
 }
 
 // departLocked adds what may be sent of a lane.
-func (o *natsOut) departLocked(batch []*parcel, l *lane, most int) []*parcel {
+func (o *natsOut) departLocked(batch []departure, l *lane, most int) []departure {
 	for _, p := range l.queue {
 		if l.flying >= most {
 			break
@@ -334,85 +344,97 @@ func (o *natsOut) departLocked(batch []*parcel, l *lane, most int) []*parcel {
 		p.token, p.at = o.token, o.s.up.now()
 		o.flying[p.token] = p
 		l.flying++
+		d := departure{parcel: p, token: p.token, again: p.sent}
 		if o.s.cfg.OnlyWriter {
-			p.after, o.last = o.last, p.id
+			d.after, o.last = o.last, p.id
 		}
-		batch = append(batch, p)
+		o.departedLocked(p)
+		batch = append(batch, d)
 	}
 	return batch
 }
 
+// departedLocked notes that p does not wait here any more.
+func (o *natsOut) departedLocked(p *parcel) {
+	if !p.sent {
+		p.sent = true
+		o.unsent -= len(p.Message.Payload)
+	}
+}
+
 // publish sends batch. Without JetStream there are no answers: what the server
 // has read is done with.
-func (o *natsOut) publish(batch []*parcel) {
+func (o *natsOut) publish(batch []departure) {
 	if len(batch) == 0 {
 		return
 	}
-	u, read := o.s.up, false
-	for _, p := range batch {
-		err := o.send(p)
-		o.mu.Lock()
-		if !p.sent {
-			o.unsent -= len(p.Message.Payload)
-			p.sent = true
-		}
-		switch {
-		case err == nil && p.lane == nil && p.qos > 0:
-			read = true
+	read := false
+	for i := range batch {
+		d := &batch[i]
+		switch err := o.send(d); {
+		case err == nil:
+			read = read || d.token == 0 && d.QoS > 0
 		case errors.Is(err, nats.ErrMaxPayload), errors.Is(err, nats.ErrBadSubject), errors.Is(err, errUnfit):
-			o.arrivedLocked(p)
-			o.judgeLocked(p.Delivery, wire.ImplementationError, strings.TrimPrefix(err.Error(), "nats: "))
-			p.qos = 0 // it is answered
-			o.haltLocked(p.lane)
-		case err != nil:
-			o.s.fail(err)
-		}
-		o.mu.Unlock()
-	}
-	if read {
-		if err := o.s.nc.FlushTimeout(u.cfg.AckTimeout); err != nil {
+			d.refused = true
+			o.mu.Lock()
+			o.arrivedLocked(d.parcel)
+			o.judgeLocked(d.Delivery, wire.ImplementationError, strings.TrimPrefix(err.Error(), "nats: "))
+			o.haltLocked(d.lane)
+			o.mu.Unlock()
+		default:
 			o.s.fail(err)
 			return
 		}
-		u.heard()
-		o.mu.Lock()
-		for _, p := range batch {
-			if p.lane == nil && p.qos > 0 {
-				u.counts.acked.Add(1)
-				o.settleLocked(p.Delivery, wire.Success)
-			}
-		}
-		o.mu.Unlock()
 	}
-	u.near.writable()
+	if read {
+		if err := o.s.nc.FlushTimeout(o.s.up.cfg.AckTimeout); err != nil {
+			o.s.fail(err)
+			return
+		}
+		o.read(batch)
+	}
+	o.s.up.near.writable()
+}
+
+// read settles what the server has read and nobody else answers.
+func (o *natsOut) read(batch []departure) {
+	o.s.up.heard()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, d := range batch {
+		if d.token == 0 && d.QoS > 0 && !d.refused {
+			o.s.up.counts.acked.Add(1)
+			o.settleLocked(d.Delivery, wire.Success)
+		}
+	}
 }
 
 var errUnfit = errors.New("its properties cannot be read")
 
-// send publishes p.
-func (o *natsOut) send(p *parcel) error {
+// send publishes d.
+func (o *natsOut) send(d *departure) error {
 	u := o.s.up
-	h, err := headers(u.cfg.ClientID, p.Delivery, p.qos, p.retain, u.cfg.mark(p.Message.Props), time.Now())
+	h, err := headers(u.cfg.ClientID, d.Delivery, d.retain, u.cfg.mark(d.Message.Props), time.Now())
 	if err != nil {
 		return errUnfit
 	}
-	m := &nats.Msg{Subject: p.subject, Header: h, Data: p.Message.Payload}
-	if p.id != "" {
-		h[headerID] = []string{p.id}
+	m := &nats.Msg{Subject: d.subject, Header: h, Data: d.Message.Payload}
+	if d.id != "" {
+		h[headerID] = []string{d.id}
 	}
-	if p.lane != nil {
-		m.Reply = o.prefix + strconv.FormatUint(p.token, 10)
+	if d.token != 0 {
+		m.Reply = o.prefix + strconv.FormatUint(d.token, 10)
 		h[headerStream] = []string{o.s.cfg.Stream}
-		if p.after != "" {
-			h[headerAfter] = []string{p.after}
+		if d.after != "" {
+			h[headerAfter] = []string{d.after}
 		}
 	}
 	if err := o.s.nc.PublishMsg(m); err != nil {
 		return err
 	}
 	u.counts.sent.Add(1)
-	u.counts.sentBytes.Add(uint64(len(p.Message.Payload)))
-	if p.Dup || p.sent {
+	u.counts.sentBytes.Add(uint64(len(d.Message.Payload)))
+	if d.Dup || d.again {
 		u.counts.retried.Add(1)
 	}
 	return nil
