@@ -3,6 +3,7 @@ package appliance
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"reflect"
@@ -23,7 +24,7 @@ type uplink struct {
 }
 
 // settings is c as package bridge takes it.
-func (c BridgeConfig) settings(node string) bridge.Config {
+func (c BridgeConfig) settings(node, epoch string) bridge.Config {
 	s := bridge.Config{
 		Name: c.Name, URL: c.Address, ClientID: c.ClientName(), Username: c.Username,
 		KeepAlive:     cmp.Or(c.KeepAlive, bridgeKeepAlive),
@@ -31,6 +32,7 @@ func (c BridgeConfig) settings(node string) bridge.Config {
 		AckTimeout:    cmp.Or(c.AckTimeout, bridgeAckTimeout),
 		Backoff:       c.backoff(),
 		Dial:          c.dial,
+		NATS:          c.far(epoch),
 	}
 	if c.Password != "" {
 		s.Password = func() ([]byte, error) {
@@ -57,6 +59,15 @@ func (c BridgeConfig) dial(ctx context.Context) (net.Conn, error) {
 	if !c.encrypted() {
 		return dial.Broker(ctx, address, dialTimeout)
 	}
+	config, err := c.tls()
+	if err != nil {
+		return nil, err
+	}
+	return dial.Secure(ctx, address, dialTimeout, config)
+}
+
+// tls reads the certificates.
+func (c BridgeConfig) tls() (*tls.Config, error) {
 	files := dial.TLS{}
 	for _, f := range []struct {
 		path string
@@ -71,11 +82,7 @@ func (c BridgeConfig) dial(ctx context.Context) (net.Conn, error) {
 		}
 		*f.to = path
 	}
-	config, err := files.Config()
-	if err != nil {
-		return nil, err
-	}
-	return dial.Secure(ctx, address, dialTimeout, config)
+	return files.Config()
 }
 
 const dialTimeout = 10 * time.Second
@@ -116,7 +123,7 @@ func (b *Broker) changeUplinks(before []*uplink, c Config) (next []*uplink) {
 		if i >= 0 {
 			before[i].Stop()
 		}
-		made, err := bridge.New(want.settings(c.Sys.NodeName()), b.relay, b.bus, b.log.With("component", "bridge"))
+		made, err := bridge.New(want.settings(c.Sys.NodeName(), b.epoch()), b.relay, b.bus, b.log.With("component", "bridge"))
 		if err != nil {
 			b.log.Error("uplink cannot be made", "bridge", want.Name, "error", err)
 			b.system("bridge_failed", err.Error())

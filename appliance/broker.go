@@ -54,18 +54,20 @@ type Broker struct {
 	bus      *events.Bus
 	store    *store.Store  // nil: state is kept in memory
 	recovery *store.Report // what was found in it
-	relay    *relay.Relay
-	gate     *listen.Gate
-	access   *hooks.Access
-	guards   guards
-	sessions *hooks.Sessions
-	doors    atomic.Pointer[doors]
-	server   *mqtt.Server
-	uplinks  atomic.Pointer[[]*uplink] // in the order of the configuration; see links
-	recorder *recorder.Recorder        // nil: off
-	sampler  *statsd.Sampler
-	stats    *statsd.Server
-	pusher   *statsd.Pusher // nil: there is no StatsD server
+
+	memoryEpoch string // see epoch
+	relay       *relay.Relay
+	gate        *listen.Gate
+	access      *hooks.Access
+	guards      guards
+	sessions    *hooks.Sessions
+	doors       atomic.Pointer[doors]
+	server      *mqtt.Server
+	uplinks     atomic.Pointer[[]*uplink] // in the order of the configuration; see links
+	recorder    *recorder.Recorder        // nil: off
+	sampler     *statsd.Sampler
+	stats       *statsd.Server
+	pusher      *statsd.Pusher // nil: there is no StatsD server
 	// sysValues are the latest values of $SYS/broker if metrics show them; nil
 	// before the first.
 	sysValues atomic.Pointer[[]statsd.SysValue]
@@ -132,7 +134,7 @@ func WithSockets(sockets []systemd.Socket) Option {
 // New makes a broker of cfg. It does no I/O and starts nothing. The error
 // lists everything that is wrong with cfg, or names an option that is.
 func New(cfg Config, opts ...Option) (*Broker, error) {
-	b := &Broker{control: true, version: "unknown", stopped: make(chan struct{}), watchEvery: watchInterval,
+	b := &Broker{control: true, memoryEpoch: newEpoch(), version: "unknown", stopped: make(chan struct{}), watchEvery: watchInterval,
 		log: slog.New(slog.NewTextHandler(io.Discard, nil))}
 	b.cfg.Store(&cfg)
 	for _, o := range opts {

@@ -17,7 +17,7 @@ import (
 // is 0 or empty is as docs/BRIDGES.md says.
 type BridgeConfig struct {
 	Name     string    `yaml:"name"`
-	Address  string    `yaml:"address"`   // mqtt://, mqtts://, ws:// or wss://
+	Address  string    `yaml:"address"`   // mqtt://, mqtts://, ws:// or wss://; nats:// or natss://
 	ClientID string    `yaml:"client_id"` // empty: see ClientName
 	Username string    `yaml:"username"`
 	Password SecretRef `yaml:"password"`
@@ -27,6 +27,7 @@ type BridgeConfig struct {
 	PrivateKey  string `yaml:"key"`
 
 	Topics []BridgeTopic `yaml:"topics"`
+	NATS   BridgeNATS    `yaml:"nats"`
 
 	KeepAlive     time.Duration `yaml:"keep_alive"`
 	SessionExpiry time.Duration `yaml:"session_expiry"`
@@ -131,7 +132,7 @@ func (c BridgeConfig) findings(item string) []finding {
 		out = append(out, finding{path: item, what: "certificate and key need each other", mend: "set both or none"})
 	}
 	if !c.encrypted() && (c.CA != "" || c.Certificate != "") {
-		out = append(out, finding{path: item, what: "certificates are of no use without TLS in", other: item + ".address", mend: "write mqtts:// or wss:// there"})
+		out = append(out, finding{path: item, what: "certificates are of no use without TLS in", other: item + ".address", mend: "write mqtts://, wss:// or natss:// there"})
 	}
 	if strings.HasPrefix(c.ClientID, "$") || len(c.ClientID) > 65535 || wire.ValidTopicString(c.ClientName()) != nil {
 		out = append(out, finding{path: item + ".client_id", what: quoteShort(c.ClientID) + " cannot be a client identifier", mend: "use letters, digits and -"})
@@ -160,15 +161,15 @@ func (c BridgeConfig) findings(item string) []finding {
 	if c.WhenFull != "" {
 		out = append(out, oneOf(item+".when_full", c.WhenFull, DropOldest, DropNewest, Refuse)...)
 	}
-	return append(out, c.topicFindings(item)...)
+	return append(append(out, c.natsFindings(item)...), c.topicFindings(item)...)
 }
 
 func (c BridgeConfig) encrypted() bool {
-	return strings.HasPrefix(c.Address, "mqtts://") || strings.HasPrefix(c.Address, "wss://")
+	return strings.HasPrefix(c.Address, "mqtts://") || strings.HasPrefix(c.Address, "wss://") || strings.HasPrefix(c.Address, "natss://")
 }
 
 func (c BridgeConfig) addressFindings(item string) []finding {
-	path, mend := item+".address", "write mqtt://HOST:PORT, mqtts://HOST:PORT, ws:// or wss://HOST:PORT/PATH"
+	path, mend := item+".address", "write mqtt://HOST:PORT, mqtts://HOST:PORT, ws:// or wss://HOST:PORT/PATH, nats:// or natss://HOST:PORT"
 	if c.Address == "" {
 		return []finding{{path: path, what: "no address", mend: mend}}
 	}
@@ -183,6 +184,10 @@ func (c BridgeConfig) addressFindings(item string) []finding {
 	case "mqtt", "mqtts":
 		if u.Port() == "" {
 			return []finding{{path: path, what: quoteShort(c.Address) + " has no port", mend: "add one, such as :1883 for mqtt or :8883 for mqtts"}}
+		}
+	case "nats", "natss":
+		if u.Port() == "" {
+			return []finding{{path: path, what: quoteShort(c.Address) + " has no port", mend: "add one, such as :4222"}}
 		}
 	case "ws", "wss":
 	default:

@@ -20,6 +20,7 @@ type Config struct {
 	Password func() ([]byte, error) // nil: none
 	Dial     func(context.Context) (net.Conn, error)
 	Rules    Rules
+	NATS     *NATS // a NATS system instead of a broker, which Dial is not used for; nil: a broker
 
 	KeepAlive     time.Duration
 	SessionExpiry time.Duration // that the far side is asked for; QoS 2 is once across an outage of at most this

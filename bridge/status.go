@@ -98,8 +98,6 @@ func (u *Uplink) Status() Status {
 		st.Queued, st.QueuedBytes, st.Dropped = info.Queued, info.QueuedBytes, info.Dropped
 		st.InFlight = info.Inflight
 	}
-	if box := u.exchange.current(); box != nil {
-		st.Unanswered, _ = box.oldest()
-	}
+	st.Unanswered = u.far.unanswered()
 	return st
 }

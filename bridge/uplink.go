@@ -22,6 +22,7 @@ import (
 type Uplink struct {
 	cfg      Config
 	near     near
+	far      far
 	exchange exchange
 	dead     *dead // what the far side has not taken
 	pacer    pacer // of attempts to connect
@@ -46,6 +47,7 @@ func New(cfg Config, r *relay.Relay, bus *events.Bus, log *slog.Logger) (*Uplink
 	u := &Uplink{cfg: cfg, log: log, bus: bus, started: time.Now(), pacer: pacer{Backoff: cfg.Backoff}, calm: pacer{Backoff: cfg.Backoff}}
 	u.near = near{relay: r, id: SessionPrefix + cfg.Name, rules: cfg.Rules}
 	u.exchange = exchange{up: u, asked: make(map[uint16]chan<- packets.ControlPacket)}
+	u.far = u.newFar()
 	u.is = condition{state: Connecting, since: time.Now()}
 	u.dead = newDead(r, u.near.id)
 	if err := errors.Join(u.dead.open(), u.near.open()); err != nil {
@@ -89,7 +91,7 @@ func (u *Uplink) Start() {
 	u.pacer.reset()
 	go func() {
 		defer close(done)
-		u.run(ctx)
+		u.far.run(ctx)
 	}()
 }
 

@@ -189,3 +189,7 @@ func (l *Log) Close() error {
 	l.mu.Unlock()
 	return err
 }
+
+// ID is a random name that the log got when it was begun, and keeps. A copy of
+// the log has it as well.
+func (l *Log) ID() [16]byte { return l.epoch }

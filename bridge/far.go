@@ -1,0 +1,38 @@
+package bridge
+
+import (
+	"context"
+	"time"
+)
+
+// far is what an uplink leads to, by the protocol that is spoken there. It
+// attaches to Uplink.near while it is connected, and says by Uplink.become how
+// it is.
+type far interface {
+	// run keeps the connection up until ctx ends. When it returns, nothing is
+	// attached any more.
+	run(ctx context.Context)
+
+	// unanswered is for how long the far side has owed an answer about a message.
+	unanswered() time.Duration
+}
+
+// newFar is the far side that cfg describes.
+func (u *Uplink) newFar() far {
+	if u.cfg.NATS != nil {
+		return &natsFar{up: u, cfg: u.cfg.NATS}
+	}
+	return mqttFar{u}
+}
+
+// mqttFar is a broker of MQTT.
+type mqttFar struct{ *Uplink }
+
+func (f mqttFar) run(ctx context.Context) { f.Uplink.run(ctx) }
+
+func (f mqttFar) unanswered() (age time.Duration) {
+	if box := f.exchange.current(); box != nil {
+		age, _ = box.oldest()
+	}
+	return age
+}

@@ -1,0 +1,235 @@
+package bridge
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// NATS describes the NATS system that an uplink leads to. The functions are
+// called for each attempt to connect; nil is for what is not used.
+type NATS struct {
+	Servers     []string // URLs, nats:// or tls://; those that the servers tell of are tried as well
+	InboxPrefix string   // empty: _INBOX
+
+	// Epoch tells the store that the uplink's queue is in from all others that
+	// this gateway had or will have. It is the same as long as that store is.
+	Epoch string
+
+	Stream     string // empty: no JetStream
+	Domain     string // of JetStream; empty: that of the server
+	Durable    string // the consumer for what comes in; empty: made of Config.ClientID
+	OnlyWriter bool   // nobody else writes to Stream, so that messages need not wait for each other
+	Window     int    // messages that may be on their way at once; 0: 256
+
+	Credentials, NKey func() (string, error) // paths of files
+	Token             func() ([]byte, error)
+	TLS               func() (*tls.Config, error)
+}
+
+const natsWindow = 256
+
+func (c *NATS) window() int { return cmp.Or(c.Window, natsWindow) }
+
+// natsFar is a NATS system.
+type natsFar struct {
+	up    *Uplink
+	cfg   *NATS
+	more  []string // servers that the system has told of
+	shown outAge
+}
+
+func (f *natsFar) unanswered() time.Duration { return f.shown.oldest() }
+
+func (f *natsFar) run(ctx context.Context) {
+	u, was := f.up, Connecting
+	timer := time.NewTimer(u.pacer.next())
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		u.counts.attempts.Add(1)
+		connected, err := f.session(ctx)
+		u.pacer.down()
+		if ctx.Err() != nil {
+			return
+		}
+		if connected {
+			was = Down
+		}
+		u.become(was, natsWording(err))
+		timer.Reset(u.pacer.next())
+	}
+}
+
+// session is one connection, from the attempt to its end.
+func (f *natsFar) session(ctx context.Context) (connected bool, err error) {
+	s := &natsSession{up: f.up, cfg: f.cfg, failed: make(chan error, 1)}
+	if err := f.connect(ctx, s); err != nil {
+		return false, err
+	}
+	defer s.nc.Close()
+	if err := s.prepare(ctx); err != nil {
+		return false, err
+	}
+	f.up.counts.connects.Add(1)
+	f.up.pacer.up()
+	f.up.heard()
+	defer s.close()
+	if err := s.begin(); err != nil {
+		return true, err
+	}
+	f.shown.of(s.out)
+	defer f.shown.of(nil)
+	f.up.become(Up, "")
+	select {
+	case <-ctx.Done():
+		s.drain()
+		return true, nil
+	case err := <-s.failed:
+		return true, err
+	}
+}
+
+// connect makes s.nc.
+func (f *natsFar) connect(ctx context.Context, s *natsSession) error {
+	u := f.up
+	opts := []nats.Option{
+		nats.Name(u.cfg.ClientID), nats.NoReconnect(), nats.DontRandomize(), nats.NoEcho(),
+		nats.Timeout(connectTimeout), nats.FlusherTimeout(writeTimeout),
+		nats.PingInterval(u.cfg.KeepAlive), nats.MaxPingsOutstanding(2),
+		nats.ClosedHandler(func(nc *nats.Conn) { s.fail(cmp.Or(nc.LastError(), errLost)) }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { s.fail(cmp.Or(err, errLost)) }),
+		nats.ErrorHandler(s.trouble),
+	}
+	if f.cfg.InboxPrefix != "" {
+		opts = append(opts, nats.CustomInboxPrefix(f.cfg.InboxPrefix))
+	}
+	login, err := f.login()
+	if err != nil {
+		return err
+	}
+	opts = append(opts, login...)
+	hand := &handshake{ctx: ctx}
+	defer hand.done()
+	opts = append(opts, nats.SetCustomDialer(hand))
+	servers := slices.Concat(f.cfg.Servers, f.more)
+	nc, err := nats.Connect(strings.Join(servers, ","), opts...)
+	if err != nil {
+		return err
+	}
+	f.more = slices.DeleteFunc(nc.DiscoveredServers(), func(s string) bool { return slices.Contains(f.cfg.Servers, s) })
+	s.nc = nc
+	return nil
+}
+
+// login is who the uplink says it is, and by what it believes the server.
+func (f *natsFar) login() (opts []nats.Option, err error) {
+	u, c := f.up, f.cfg
+	if c.TLS != nil {
+		conf, err := c.TLS()
+		if err != nil {
+			return nil, err
+		}
+		if conf == nil {
+			conf = &tls.Config{MinVersion: tls.VersionTLS12}
+		}
+		if first, err := url.Parse(c.Servers[0]); err == nil && len(c.Servers) == 1 && conf.ServerName == "" {
+			conf.ServerName = first.Hostname() // for the servers that it tells of as well
+		}
+		opts = append(opts, nats.Secure(conf))
+	}
+	if u.cfg.Username != "" {
+		var password []byte
+		if u.cfg.Password != nil {
+			if password, err = u.cfg.Password(); err != nil {
+				return nil, err
+			}
+		}
+		opts = append(opts, nats.UserInfo(u.cfg.Username, string(password)))
+	}
+	if c.Token != nil {
+		token, err := c.Token()
+		if err != nil {
+			return nil, err
+		}
+		opts = append(opts, nats.Token(string(token)))
+	}
+	if c.Credentials != nil {
+		path, err := c.Credentials()
+		if err != nil {
+			return nil, err
+		}
+		opts = append(opts, nats.UserCredentials(path))
+	}
+	if c.NKey != nil {
+		path, err := c.NKey()
+		if err != nil {
+			return nil, err
+		}
+		nkey, err := nats.NkeyOptionFromSeed(path)
+		if err != nil {
+			return nil, fmt.Errorf("read nkey %s: %w", path, err)
+		}
+		opts = append(opts, nkey)
+	}
+	return opts, nil
+}
+
+var (
+	errLost     = errors.New("the connection was lost")
+	errNoStream = errors.New("no stream has answered")
+)
+
+// handshake dials, and ends what it has dialled when ctx does before done.
+type handshake struct {
+	ctx   context.Context
+	stops []func() bool
+}
+
+// Dial implements nats.CustomDialer.
+func (h *handshake) Dial(network, address string) (net.Conn, error) {
+	d := net.Dialer{Timeout: connectTimeout}
+	nc, err := d.DialContext(h.ctx, network, address)
+	if err == nil {
+		h.stops = append(h.stops, context.AfterFunc(h.ctx, func() { _ = nc.Close() }))
+	}
+	return nc, err
+}
+
+func (h *handshake) done() {
+	for _, stop := range h.stops {
+		stop()
+	}
+}
+
+// natsWording says what is wrong, and what mends it where that is known.
+func natsWording(err error) string {
+	text := strings.TrimPrefix(err.Error(), "nats: ")
+	switch {
+	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked), errors.Is(err, nats.ErrAccountAuthExpired):
+		return "the far side refuses the connection: " + strings.ToLower(text) + "; see creds, nkey, token, username and password"
+	case errors.Is(err, nats.ErrNoServers):
+		return "no server can be reached"
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return text + "; make the stream there, or correct its name"
+	case errors.Is(err, nats.ErrNoResponders):
+		return text + ": JetStream is not there; enable it, wait for it to come up, or leave out stream"
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		return text + "; enable it there, or leave out stream"
+	}
+	return text
+}

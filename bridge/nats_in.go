@@ -1,0 +1,302 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/synthetism/edgebroker/wire"
+)
+
+// natsIn is what comes in from NATS. It is acknowledged when this broker has
+// stored it.
+type natsIn struct {
+	s        *natsSession
+	consumer jetstream.Consumer // nil without JetStream
+	subjects []string
+	slots    chan struct{} // one for each message that is not answered
+
+	mu      sync.Mutex
+	consume jetstream.ConsumeContext
+	subs    []*nats.Subscription
+	stopped bool
+	open    map[uint16]func(wire.Reason)
+	next    uint16
+}
+
+func newNatsIn(s *natsSession) *natsIn {
+	return &natsIn{s: s, open: make(map[uint16]func(wire.Reason)), slots: make(chan struct{}, s.cfg.window()), subjects: s.up.rules().subjects()}
+}
+
+// subjects are those from which messages may come in, none of which is part of
+// another.
+func (rs Rules) subjects() []string {
+	var all []string
+	for i := range rs {
+		if rs[i].Direction&In != 0 {
+			all = append(all, FilterSubjects(rs[i].remote())...)
+		}
+	}
+	slices.Sort(all)
+	all = slices.Compact(all)
+	return slices.DeleteFunc(slices.Clone(all), func(s string) bool {
+		return slices.ContainsFunc(all, func(other string) bool { return other != s && subjectMatches(other, s) })
+	})
+}
+
+// prepare makes the consumer what the rules say.
+func (n *natsIn) prepare(ctx context.Context) error {
+	s := n.s
+	if len(n.subjects) == 0 || s.stream == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	name := s.cfg.Durable
+	if name == "" {
+		name = durableName(s.up.cfg.ClientID)
+	}
+	filters := n.subjects
+	for i, a := range filters {
+		if slices.ContainsFunc(filters[i+1:], func(b string) bool { return subjectsOverlap(a, b) }) {
+			filters = nil // a consumer's may not overlap; what no rule lets in is passed over
+			break
+		}
+	}
+	c, err := s.stream.Consumer(ctx, name)
+	switch {
+	case errors.Is(err, jetstream.ErrConsumerNotFound):
+		c, err = s.stream.CreateConsumer(ctx, jetstream.ConsumerConfig{Durable: name, AckPolicy: jetstream.AckExplicitPolicy, AckWait: s.up.cfg.AckTimeout,
+			DeliverPolicy: jetstream.DeliverNewPolicy, MaxAckPending: s.cfg.window(), FilterSubjects: filters})
+	case err == nil:
+		conf := c.CachedInfo().Config
+		have := conf.FilterSubjects
+		if conf.FilterSubject != "" {
+			have = []string{conf.FilterSubject}
+		}
+		if slices.Sort(have); !slices.Equal(have, filters) {
+			conf.FilterSubject, conf.FilterSubjects = "", filters
+			c, err = s.stream.UpdateConsumer(ctx, conf)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("consumer %q of stream %q: %w", name, s.cfg.Stream, err)
+	}
+	n.consumer = c
+	return nil
+}
+
+// begin lets messages come.
+func (n *natsIn) begin() error {
+	s := n.s
+	switch {
+	case n.consumer != nil:
+		s.tasks.Go(n.pull)
+	case s.stream == nil:
+		for _, subject := range n.subjects {
+			sub, err := s.nc.Subscribe(subject, func(m *nats.Msg) { n.take(m.Subject, m.Header, m.Data, nil) })
+			if err != nil {
+				return fmt.Errorf("subscribe to %s: %w", subject, err)
+			}
+			n.mu.Lock()
+			n.subs = append(n.subs, sub)
+			n.mu.Unlock()
+		}
+	}
+	return nil
+}
+
+// pull begins to take messages from the consumer. What an earlier session has
+// taken and not acknowledged comes again after some time; it must not be
+// overtaken meanwhile.
+func (n *natsIn) pull() {
+	s, info := n.s, n.consumer.CachedInfo()
+	if info.NumAckPending > 0 {
+		timer := time.NewTimer(info.Config.AckWait)
+		defer timer.Stop()
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-timer.C:
+		}
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.stopped {
+		return
+	}
+	c, err := n.consumer.Consume(n.pulled, jetstream.PullMaxMessages(s.cfg.window()), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
+		if errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, nats.ErrNoResponders) {
+			s.fail(fmt.Errorf("take messages in: %w", err))
+			return
+		}
+		s.up.log.Debug("uplink: take messages in", "bridge", s.up.cfg.Name, "error", err)
+	}))
+	if err != nil {
+		s.fail(fmt.Errorf("take messages in: %w", err))
+		return
+	}
+	n.consume = c
+}
+
+// refusedFor is how long a message that this broker cannot take now is kept
+// by the stream before it comes again.
+const refusedFor = 5 * time.Second
+
+func (n *natsIn) pulled(m jetstream.Msg) {
+	n.take(m.Subject(), m.Headers(), m.Data(), func(r wire.Reason) {
+		var err error
+		switch {
+		case r < wire.UnspecifiedError:
+			err = m.Ack()
+		case transient(r):
+			err = m.NakWithDelay(refusedFor)
+		default:
+			err = m.TermWithReason(r.String())
+		}
+		if err != nil {
+			n.s.up.log.Debug("uplink: answer a message that came in", "bridge", n.s.up.cfg.Name, "error", err)
+		}
+	})
+}
+
+// take takes one message in, and answers it, unless answer is nil, when it is
+// known what becomes of it.
+func (n *natsIn) take(subject string, h nats.Header, data []byte, answer func(wire.Reason)) {
+	u := n.s.up
+	if answer == nil {
+		answer = func(wire.Reason) {}
+	}
+	u.heard()
+	if h.Get(headerGateway) == headerText(u.cfg.ClientID) { // it has come back from the stream
+		answer(wire.Success)
+		return
+	}
+	topic, err := SubjectTopic(subject)
+	if err != nil {
+		u.counts.refused.Add(1)
+		u.log.Warn("uplink: a message cannot come in", "bridge", u.cfg.Name, "subject", subject, "why", err.Error())
+		answer(wire.TopicNameInvalid)
+		return
+	}
+	topic, rule := u.rules().in(topic)
+	if rule == nil {
+		answer(wire.Success) // of no concern here
+		return
+	}
+	u.counts.received.Add(1)
+	u.counts.receivedBytes.Add(uint64(len(data)))
+	out := publication(h, data, min(rule.QoS, 1))
+	if u.cfg.seen(out.Props) {
+		u.counts.loops.Add(1)
+		answer(wire.Success)
+		return
+	}
+	out.Topic, out.Retain = []byte(topic), out.Retain && rule.Retain
+	var id uint16
+	if out.QoS > 0 {
+		if id = n.opened(answer); id == 0 {
+			return // the session has ended
+		}
+	}
+	if wire.PublishSize(&out) > wire.MaxFrameSize {
+		err = errors.New("it is too large")
+	} else {
+		err = u.near.receive(wire.AppendPublish(nil, &out, id))
+	}
+	switch {
+	case err != nil:
+		u.counts.refused.Add(1)
+		u.log.Warn("uplink: a message cannot come in", "bridge", u.cfg.Name, "subject", subject, "why", err.Error())
+		if id == 0 {
+			answer(wire.TopicNameInvalid)
+		}
+		n.answered(id, wire.TopicNameInvalid)
+	case id == 0:
+		answer(wire.Success)
+	}
+	u.near.flush()
+}
+
+// opened gives a packet identifier to a message that answer is to be told
+// about. It waits until there are few enough; 0 is that the session has ended.
+func (n *natsIn) opened(answer func(wire.Reason)) uint16 {
+	select {
+	case n.slots <- struct{}{}:
+	case <-n.s.ctx.Done():
+		return 0
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for {
+		n.next++
+		if _, used := n.open[n.next]; !used && n.next != 0 {
+			n.open[n.next] = answer
+			return n.next
+		}
+	}
+}
+
+// answered passes on what this broker says of a message that came in.
+func (n *natsIn) answered(id uint16, r wire.Reason) {
+	n.mu.Lock()
+	answer := n.open[id]
+	delete(n.open, id)
+	n.mu.Unlock()
+	if answer != nil {
+		answer(r)
+		<-n.slots
+	}
+}
+
+// stop lets no more messages come.
+func (n *natsIn) stop() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.stopped = true
+	if n.consume != nil {
+		n.consume.Stop()
+	}
+	for _, sub := range n.subs {
+		_ = sub.Unsubscribe()
+	}
+	n.subs = nil
+}
+
+// drain is stop, except that what has come already is taken in.
+func (n *natsIn) drain(wait time.Duration) {
+	n.mu.Lock()
+	n.stopped = true
+	consume := n.consume
+	n.mu.Unlock()
+	if consume != nil {
+		consume.Drain()
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		select {
+		case <-consume.Closed():
+		case <-timer.C:
+		}
+	}
+	n.stop()
+	n.settle(wait)
+}
+
+// settle waits until all that came in has been answered, or for wait.
+func (n *natsIn) settle(wait time.Duration) {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for range cap(n.slots) {
+		select {
+		case n.slots <- struct{}{}:
+		case <-timer.C:
+			return
+		}
+	}
+}
