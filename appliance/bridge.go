@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"math"
 	"net"
 	"reflect"
 	"slices"
@@ -31,6 +32,8 @@ func (c BridgeConfig) settings(node, epoch string) bridge.Config {
 		SessionExpiry: cmp.Or(c.SessionExpiry, bridgeSessionExpiry),
 		AckTimeout:    cmp.Or(c.AckTimeout, bridgeAckTimeout),
 		Backoff:       c.backoff(),
+		SendRate:      c.SendRate,
+		SendBytes:     int(min(c.SendBytes, math.MaxInt32)),
 		Dial:          c.dial,
 		NATS:          c.far(epoch),
 	}

@@ -331,3 +331,23 @@ func TestUplinkToBadFarSide(t *testing.T) {
 		t.Logf("%s: %s", name, st.LastError)
 	}
 }
+
+// An uplink that is kept to a rate loses nothing of what waits, and its order.
+func TestUplinkThrottled(t *testing.T) {
+	brokertest.NoLeaks(t)
+	far := newFarSide(t)
+	cfg := config(t)
+	cfg.Bridges = []appliance.BridgeConfig{uplinkTo(far.l.Addr().String(), appliance.BridgeTopic{Filter: "#", QoS: 2})}
+	cfg.Bridges[0].SendRate, cfg.Bridges[0].SendBytes = 1000, 100*appliance.KiB
+	near := launch(t, cfg)
+	pub := client(t, near, "pub")
+	const n = 300
+	for i := range n {
+		pub.Publish("t", fmt.Sprint(i), 1, false)
+	}
+	relayed(t, near)
+	if got := far.payloads(); got != numbers(n) {
+		t.Errorf("got %q", got)
+	}
+	balanced(t, near)
+}

@@ -36,6 +36,9 @@ type BridgeConfig struct {
 	RetryMax      time.Duration `yaml:"retry_max"`
 	LoopGuard     *bool         `yaml:"loop_guard"` // nil: yes
 
+	SendRate  int      `yaml:"send_rate"`  // messages per second; 0: any number
+	SendBytes ByteSize `yaml:"send_bytes"` // per second; 0: any number
+
 	MaxQueuedMessages int      `yaml:"max_queued_messages"`
 	MaxQueuedBytes    ByteSize `yaml:"max_queued_bytes"`
 	WhenFull          WhenFull `yaml:"when_full"`
@@ -152,6 +155,8 @@ func (c BridgeConfig) findings(item string) []finding {
 	if r := c.backoff(); r.Min > r.Max {
 		out = append(out, finding{path: item + ".retry_min", what: valueText(r.Min) + " is more than the " + valueText(r.Max) + " of", other: item + ".retry_max", mend: "lower this or raise that"})
 	}
+	out = append(out, within[int]{item + ".send_rate", c.SendRate, 1, 10_000_000, true}.findings()...)
+	out = append(out, within[ByteSize]{item + ".send_bytes", c.SendBytes, 1, 10 * GiB, true}.findings()...)
 	if c.MaxQueuedMessages != 0 {
 		out = append(out, within[int]{item + ".max_queued_messages", c.MaxQueuedMessages, 1, math.MaxInt32, false}.findings()...)
 	}

@@ -27,6 +27,11 @@ type Config struct {
 	AckTimeout    time.Duration // for how long the far side may leave a message without an answer
 	Backoff       Backoff
 
+	// What goes out per second, at most; 0: as much as the far side takes. QoS 0
+	// beyond it is dropped, the rest waits.
+	SendRate  int // messages
+	SendBytes int // bytes of topics, payloads and properties
+
 	// Origin, if not empty, is this broker's name in a user property of what
 	// goes out. What has it already, or MaxHops names, has gone round in a circle
 	// and goes no further.

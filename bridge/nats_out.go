@@ -28,6 +28,7 @@ type natsOut struct {
 	ready   []*lane            // those that may have something to send
 	flying  map[uint64]*parcel // sent and not answered, by their tokens
 	token   uint64
+	pace    throttle
 	unsent  int    // bytes of payloads that have not been sent
 	last    string // identifier of the message that was sent last, if nobody else writes
 	stuck   int    // lanes that do not get on
@@ -76,7 +77,17 @@ type lane struct {
 }
 
 func newNatsOut(s *natsSession) *natsOut {
-	return &natsOut{s: s, lanes: make(map[string]*lane), flying: make(map[uint64]*parcel), wake: make(chan struct{}, 1), gone: make(chan struct{})}
+	o := &natsOut{s: s, lanes: make(map[string]*lane), flying: make(map[uint64]*parcel), wake: make(chan struct{}, 1), gone: make(chan struct{})}
+	o.pace = s.up.throttle(o.rested)
+	return o
+}
+
+// rested lets more go after a pause.
+func (o *natsOut) rested() {
+	o.mu.Lock()
+	o.pace.woken()
+	o.mu.Unlock()
+	o.s.up.near.writable()
 }
 
 // listen makes the subscription on which answers come.
@@ -123,6 +134,7 @@ func (o *natsOut) Take(d relay.Delivery) {
 		}
 	}
 	o.unsent += len(d.Message.Payload)
+	o.pace.spend(len(p.subject) + len(d.Message.Payload) + len(d.Message.Props))
 	if !o.stored() || d.QoS == 0 && !o.s.cfg.OnlyWriter {
 		o.loose = append(o.loose, departure{parcel: p})
 		return
@@ -216,6 +228,9 @@ func (o *natsOut) SendShared(head, _ []byte) int { return o.Send(head) }
 func (o *natsOut) Pending() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if !o.over && o.pace.over() {
+		return brim
+	}
 	return o.unsent
 }
 
@@ -244,6 +259,7 @@ func (o *natsOut) end() {
 	defer o.mu.Unlock()
 	if !o.over {
 		o.over = true
+		o.pace.stop()
 		close(o.gone)
 	}
 }

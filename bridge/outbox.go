@@ -24,7 +24,8 @@ type outbox struct {
 	mu      sync.Mutex
 	buf     []byte // frames to be written
 	spare   []byte
-	writing int               // bytes of the frames that are being written
+	writing int // bytes of the frames that are being written
+	pace    throttle
 	over    bool              // the connection has ended
 	held    bool              // nothing more is sent, since something was refused for now
 	flying  map[uint16]flight // sent and not acknowledged, by packet identifier
@@ -58,7 +59,17 @@ type frame struct {
 }
 
 func newOutbox(up *Uplink, a accepts, again map[uint16]bool) *outbox {
-	return &outbox{up: up, accepts: a, flying: make(map[uint16]flight), lowered: make(map[uint16]byte), again: again, wake: make(chan struct{}, 1), gone: make(chan struct{})}
+	o := &outbox{up: up, accepts: a, flying: make(map[uint16]flight), lowered: make(map[uint16]byte), again: again, wake: make(chan struct{}, 1), gone: make(chan struct{})}
+	o.pace = up.throttle(o.rested)
+	return o
+}
+
+// rested lets more go after a pause.
+func (o *outbox) rested() {
+	o.mu.Lock()
+	o.pace.woken()
+	o.mu.Unlock()
+	o.up.near.writable()
 }
 
 // Take implements relay.Taker.
@@ -92,6 +103,7 @@ func (o *outbox) Take(d relay.Delivery) {
 	if out.Dup {
 		u.counts.retried.Add(1)
 	}
+	o.pace.spend(len(out.Topic) + len(out.Payload) + len(out.Props))
 	o.buf = wire.AppendPublish(o.buf, &out, d.PacketID)
 	u.counts.sent.Add(1)
 	u.counts.sentBytes.Add(uint64(len(d.Message.Payload)))
@@ -197,7 +209,7 @@ func (o *outbox) SendShared(head, body []byte) int {
 const brim = 1 << 30
 
 func (o *outbox) pendingLocked() int {
-	if o.held {
+	if o.held || !o.over && o.pace.over() {
 		return brim
 	}
 	return len(o.buf) + o.writing
@@ -234,6 +246,7 @@ func (o *outbox) end() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.over = true
+	o.pace.stop()
 	o.buf, o.spare = nil, nil
 	close(o.gone)
 }

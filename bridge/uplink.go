@@ -70,6 +70,12 @@ func (u *Uplink) out(topic string) (remote string, r *Rule) {
 	return u.rules().out(topic)
 }
 
+// throttle is what SendRate and SendBytes say; wake is called when more may go.
+func (u *Uplink) throttle(wake func()) throttle {
+	now := u.now()
+	return throttle{messages: bucket{rate: float64(u.cfg.SendRate), at: now}, bytes: bucket{rate: float64(u.cfg.SendBytes), at: now}, now: u.now, wake: wake}
+}
+
 // now is a clock that nobody sets.
 func (u *Uplink) now() int64 { return int64(time.Since(u.started)) + 1 }
 

@@ -1,0 +1,75 @@
+package bridge
+
+import (
+	"math"
+	"time"
+)
+
+// throttle keeps an uplink to a number of messages and bytes per second. A tenth
+// of a second's worth may go at once. Whoever has it guards it.
+type throttle struct {
+	messages, bytes bucket
+	now             func() int64 // nanoseconds
+	wake            func()       // called on its own goroutine when more may go
+	timer           *time.Timer  // will do that; nil: none is due
+}
+
+// bucket is a token bucket; the zero one has no bound.
+type bucket struct {
+	rate   float64 // per second; 0: any
+	tokens float64
+	at     int64 // when it had so many
+}
+
+func (b *bucket) fill(now int64) {
+	b.tokens = min(b.tokens+b.rate*float64(now-b.at)/1e9, max(1, b.rate/10))
+	b.at = now
+}
+
+// missing is how long it takes until something may go; 0: it may now. What goes
+// may be larger than what there is: then the next has to wait for longer.
+func (b *bucket) missing() time.Duration {
+	if b.rate == 0 || b.tokens >= 1 {
+		return 0
+	}
+	return time.Duration(math.Ceil((1 - b.tokens) / b.rate * 1e9))
+}
+
+// spend notes a message of so many bytes.
+func (t *throttle) spend(bytes int) {
+	now := t.now()
+	t.messages.fill(now)
+	t.bytes.fill(now)
+	t.messages.tokens--
+	t.bytes.tokens -= float64(bytes)
+}
+
+// over reports whether nothing may go now; then wake will be called when it may.
+func (t *throttle) over() bool {
+	if t.messages.rate == 0 && t.bytes.rate == 0 {
+		return false
+	}
+	now := t.now()
+	t.messages.fill(now)
+	t.bytes.fill(now)
+	wait := max(t.messages.missing(), t.bytes.missing())
+	if wait == 0 {
+		return false
+	}
+	if t.timer == nil {
+		// A timer for each message would cost more than the messages.
+		t.timer = time.AfterFunc(max(wait, throttlePause), t.wake)
+	}
+	return true
+}
+
+const throttlePause = 5 * time.Millisecond
+
+// woken says that the timer has run.
+func (t *throttle) woken() { t.timer = nil }
+
+func (t *throttle) stop() {
+	if t.timer != nil {
+		t.timer.Stop()
+	}
+}
