@@ -107,16 +107,16 @@ func (b *Broker) links() []*uplink {
 	return nil
 }
 
-// setUplinks makes the uplinks those of c.
-func (b *Broker) setUplinks(c Config) {
-	next := b.changeUplinks(b.links(), c)
+// setUplinks makes the uplinks those of c, and has new ones connect.
+func (b *Broker) setUplinks(c Config, connect bool) {
+	next := b.changeUplinks(b.links(), c, connect)
 	b.uplinks.Store(&next)
 }
 
 // changeUplinks makes of those that there are those of c: it starts what is
 // new, ends what is gone, and begins again with what has changed, whose queue
 // stays. An uplink that cannot be made is reported; the others are not touched.
-func (b *Broker) changeUplinks(before []*uplink, c Config) (next []*uplink) {
+func (b *Broker) changeUplinks(before []*uplink, c Config, connect bool) (next []*uplink) {
 	for _, want := range c.Bridges {
 		i := slices.IndexFunc(before, func(u *uplink) bool { return u.cfg.Name == want.Name })
 		if i >= 0 && reflect.DeepEqual(before[i].cfg, want) {
@@ -133,7 +133,9 @@ func (b *Broker) changeUplinks(before []*uplink, c Config) (next []*uplink) {
 			continue
 		}
 		next = append(next, &uplink{made, want})
-		made.Start()
+		if connect {
+			made.Start()
+		}
 	}
 	for _, u := range before {
 		if !slices.ContainsFunc(c.Bridges, func(want BridgeConfig) bool { return want.Name == u.cfg.Name }) {

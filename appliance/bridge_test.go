@@ -2,6 +2,7 @@ package appliance_test
 
 import (
 	"fmt"
+	"net"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/synthetism/edgebroker/appliance"
 	"github.com/synthetism/edgebroker/bridge"
 	"github.com/synthetism/edgebroker/internal/brokertest"
+	"github.com/synthetism/edgebroker/systemd"
 	"github.com/synthetism/edgebroker/wire"
 )
 
@@ -228,4 +230,37 @@ func TestUplinkOutage(t *testing.T) {
 	keeper.Disconnect()
 	balanced(t, near)
 	balanced(t, far)
+}
+
+// What clients publish who have been waiting for the broker to start is for the
+// uplink, too.
+func TestUplinkMissesNothingAtTheStart(t *testing.T) {
+	brokertest.NoLeaks(t)
+	far := newFarSide(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	waiting, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer waiting.Close()
+	c := brokertest.Clean(wire.V5, "early")
+	early := wire.AppendConnect(nil, &c)
+	early = wire.AppendPublish(early, &wire.Out{Version: wire.V5, QoS: 1, Topic: []byte("t"), Payload: []byte("early")}, 1)
+	if _, err := waiting.Write(early); err != nil {
+		t.Fatal(err)
+	}
+	cfg := config(t)
+	cfg.Storage.Directory = filepath.Join(shortDir(t), "near")
+	yes := true
+	cfg.Listeners[0].Address, cfg.Listeners[0].AllowAnonymous = "systemd:mqtt", &yes
+	cfg.Bridges = []appliance.BridgeConfig{uplinkTo(far.l.Addr().String(), appliance.BridgeTopic{Filter: "#", QoS: 1})}
+	near := newBroker(t, cfg, appliance.WithSockets([]systemd.Socket{{Name: "mqtt", Listener: l}}))
+	if err := near.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stop(t, near) })
+	brokertest.WaitFor(t, "the early message", func() bool { return far.payloads() == "early" })
 }

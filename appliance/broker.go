@@ -182,6 +182,8 @@ func (b *Broker) Start(ctx context.Context) error {
 	}
 	b.record()
 	b.assemble(rec)
+	b.giveUpLeftovers(b.conf())
+	b.setUplinks(b.conf(), false) // before the first client: nothing that is for them may be missed
 	if err := b.bind(); err != nil {
 		b.unbind(ctx)
 		return err
@@ -212,8 +214,9 @@ func (b *Broker) Start(ctx context.Context) error {
 		return fmt.Errorf("start mqtt server: %w", err)
 	}
 	b.keepToBudget()
-	b.giveUpLeftovers(b.conf())
-	b.setUplinks(b.conf())
+	for _, u := range b.links() {
+		u.Start()
+	}
 	b.state = started
 	b.system("started", "")
 	return nil

@@ -141,7 +141,7 @@ func (b *Broker) putInForce(c *change) {
 	b.limit(c.cfg)
 	b.relay.AccessChanged()
 	c.judge(b.sessions.Members(), true)
-	b.setUplinks(c.cfg)
+	b.setUplinks(c.cfg, true)
 	c.endpoints.carryOut()
 	b.files = c.files
 	c.was.close()

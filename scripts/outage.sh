@@ -6,24 +6,36 @@
 #
 #   scripts/outage.sh [MESSAGES]              far broker: edgebroker; default 200,000
 #   scripts/outage.sh --mosquitto [MESSAGES]  far broker: mosquitto, stopped instead of killed
+#   scripts/outage.sh --line [DURATION]       instead, a line of 150 ms each way that breaks every
+#                                             5 seconds: cut, half open, or away; default 10m
+#   scripts/outage.sh --loss [DURATION]       the same with a fifth of all packets lost besides, in
+#                                             a network namespace; needs root and nft
 #
 # EDGEBROKER names a binary to use instead of building one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-far=()
-if [ "${1-}" = --mosquitto ]; then
-	shift
-	mosquitto=$(command -v mosquitto || command -v /usr/sbin/mosquitto) || {
-		echo "outage.sh: error: no mosquitto; install it: apt-get install mosquitto" >&2
-		exit 2
-	}
-	far=(-mosquitto "$mosquitto")
-fi
-[[ ${1:-200000} =~ ^[0-9]{3,8}$ && $# -le 1 ]] || {
-	echo "outage.sh: error: \"$*\" is not a number of messages; see the head of $0" >&2
+die() {
+	echo "outage.sh: error: $*; see the head of $0" >&2
 	exit 2
 }
+what=()
+case ${1-} in
+--mosquitto)
+	shift
+	mosquitto=$(command -v mosquitto || command -v /usr/sbin/mosquitto) || die "no mosquitto; install it: apt-get install mosquitto"
+	what=(-mosquitto "$mosquitto")
+	;;
+--line | --loss)
+	[ "$1" = --line ] || { [ "$(id -u)" = 0 ] && command -v nft >/dev/null; } || die "$1 needs root and nft"
+	mode=$1
+	shift
+	[[ ${1:-10m} =~ ^[1-9][0-9]*[smh]$ ]] || die "\"$1\" is no duration such as 10m"
+	what=(-line "${1:-10m}")
+	[ $# -eq 0 ] || shift
+	;;
+esac
+[[ ${1:-200000} =~ ^[0-9]{3,8}$ && $# -le 1 ]] || die "\"$*\" is not a number of messages"
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 if [ -z "${EDGEBROKER-}" ]; then
@@ -31,4 +43,16 @@ if [ -z "${EDGEBROKER-}" ]; then
 	EDGEBROKER=$tmp/edgebroker
 fi
 go build -o "$tmp/outage" ./internal/outage
-"$tmp/outage" -edgebroker "$EDGEBROKER" "${far[@]}" -messages "${1:-200000}" -dir "$(mktemp -d -p "$tmp")"
+run=("$tmp/outage" -edgebroker "$EDGEBROKER" "${what[@]}" -messages "${1:-200000}" -dir "$(mktemp -d -p "$tmp")")
+if [ "${mode-}" != --loss ]; then
+	"${run[@]}"
+	exit
+fi
+# The script of the inner shell expands its own arguments.
+# shellcheck disable=SC2016
+unshare --net sh -euc '
+	ip link set lo up
+	nft add table ip lossy
+	nft "add chain ip lossy out { type filter hook output priority 0; }"
+	nft "add rule ip lossy out numgen random mod 100 < 20 drop"
+	exec "$@"' sh "${run[@]}"

@@ -33,7 +33,6 @@ func (o options) brokers() (far, near *broker, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	const bounds = "sessions: {max_queued_messages: 10000000, max_queued_bytes: 4GiB, total_queued_bytes: 64MiB, max_expiry: 240h}\nstorage: {directory: %q, max_bytes: 8GiB}\n"
 	write := func(name, text string) (string, error) {
 		path := filepath.Join(o.dir, name)
 		return path, os.WriteFile(path, []byte(text), 0o600)
@@ -56,15 +55,19 @@ func (o options) brokers() (far, near *broker, err error) {
 		}
 		far.command = []string{o.binary, "serve", "--config", path}
 	}
-	path, err := write("near.yml", fmt.Sprintf("listeners: [{name: tcp, address: %q}]\ncontrol: {socket: %q}\n"+bounds+
-		"bridges:\n  - name: up\n    address: %q\n    retry_max: 2s\n    max_queued_messages: 10000000\n    max_queued_bytes: 4GiB\n    topics: [{filter: \"out/#\", qos: 2}]\n",
-		ports[1], filepath.Join(o.dir, "near.sock"), filepath.Join(o.dir, "near"), "mqtt://"+ports[0]))
-	if err != nil {
-		return nil, nil, err
-	}
-	near = &broker{name: "gateway", address: ports[1], command: []string{o.binary, "serve", "--config", path}}
-	return far, near, nil
+	near = &broker{name: "gateway", address: ports[1], command: []string{o.binary, "serve", "--config", filepath.Join(o.dir, "near.yml")}}
+	return far, near, o.uplinkTo(near, far.address)
 }
+
+// uplinkTo writes the configuration of the gateway.
+func (o options) uplinkTo(near *broker, address string) error {
+	return os.WriteFile(near.command[3], fmt.Appendf(nil, "listeners: [{name: tcp, address: %q}]\ncontrol: {socket: %q}\n"+bounds+
+		"bridges:\n  - name: up\n    address: %q\n    keep_alive: 5s\n    ack_timeout: 5s\n    retry_max: 2s\n    max_queued_messages: 10000000\n    max_queued_bytes: 4GiB\n    topics: [{filter: \"out/#\", qos: 2}]\n",
+		near.address, filepath.Join(o.dir, "near.sock"), filepath.Join(o.dir, "near"), "mqtt://"+address), 0o600)
+}
+
+// bounds are those of both brokers, and where their data lies.
+const bounds = "sessions: {max_queued_messages: 10000000, max_queued_bytes: 4GiB, total_queued_bytes: 64MiB, max_expiry: 240h}\nstorage: {directory: %q, max_bytes: 8GiB}\n"
 
 func freePorts(n int) (list []string, err error) {
 	for range n {

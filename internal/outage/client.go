@@ -180,6 +180,42 @@ func (p *publisher) once(ctx context.Context) error {
 	return nil
 }
 
+// paced publishes one message after the other over one connection until ctx ends.
+func (p *publisher) paced(ctx context.Context, every time.Duration) error {
+	l, err := open(ctx, p.address, fmt.Sprint("pub", p.id))
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if _, err := l.Write(p.frame(p.acked, false)); err != nil {
+			return err
+		}
+		for n := p.acked; p.acked == n; {
+			f, err := l.read()
+			if err != nil {
+				return err
+			}
+			id, reason, err := wire.DecodeAck(f, wire.V5)
+			if err != nil || reason >= wire.UnspecifiedError {
+				return fmt.Errorf("got %v with %v: %v", f.Type, reason, err)
+			}
+			if f.Type != wire.PUBREC {
+				p.mark(p.done, id, true)
+			} else if _, err := l.Write(wire.AppendAck(nil, wire.PUBREL, wire.V5, id, 0)); err != nil {
+				return err
+			}
+		}
+	}
+}
+
 // resend sends again what was under way, and returns what comes after it.
 func (p *publisher) resend(l *link) (next int) {
 	p.mu.Lock()
@@ -234,6 +270,14 @@ type subscriber struct {
 	lenient bool           // such are counted, not the end
 	l       *link
 	unread  map[uint16]bool // QoS 2 received and not released
+}
+
+func newSubscriber(address string, lenient bool) *subscriber {
+	s := &subscriber{address: address, next: make([]int, publishers), early: make([]map[int]bool, publishers), lenient: lenient}
+	for i := range s.early {
+		s.early[i] = make(map[int]bool)
+	}
+	return s
 }
 
 func (s *subscriber) connect(ctx context.Context) (err error) {

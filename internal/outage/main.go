@@ -20,10 +20,14 @@ func main() {
 	flag.StringVar(&o.mosquitto, "mosquitto", "", "`FILE` to run as far broker instead; it is stopped, not killed: it loses what it acknowledged otherwise")
 	flag.IntVar(&o.messages, "messages", 200_000, "that are published during the outage")
 	flag.StringVar(&o.dir, "dir", "", "empty folder for both brokers; default: a temporary one")
+	flag.DurationVar(&o.line, "line", 0, "publish for so long over a bad line instead")
+	flag.DurationVar(&o.delay, "delay", 150*time.Millisecond, "of that line, each way")
+	flag.DurationVar(&o.flap, "flap", 5*time.Second, "after how long it breaks, again and again")
+	flag.IntVar(&o.rate, "rate", 200, "messages per second over it")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, o); err != nil {
+	if err := start(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "outage:", err)
 		os.Exit(1)
 	}
@@ -31,7 +35,8 @@ func main() {
 
 type options struct {
 	binary, mosquitto, dir string
-	messages               int
+	messages, rate         int
+	line, delay, flap      time.Duration
 }
 
 const (
@@ -39,7 +44,7 @@ const (
 	window     = 50
 )
 
-func run(ctx context.Context, o options) error {
+func start(ctx context.Context, o options) error {
 	if o.dir == "" {
 		dir, err := os.MkdirTemp("", "outage")
 		if err != nil {
@@ -48,6 +53,14 @@ func run(ctx context.Context, o options) error {
 		defer os.RemoveAll(dir)
 		o.dir = dir
 	}
+	if o.line > 0 {
+		return runLine(ctx, o)
+	}
+	return run(ctx, o)
+}
+
+// run cuts the uplink for as long as all messages take.
+func run(ctx context.Context, o options) error {
 	far, near, err := o.brokers()
 	if err != nil {
 		return err
@@ -58,10 +71,7 @@ func run(ctx context.Context, o options) error {
 	if err := far.start(ctx); err != nil {
 		return err
 	}
-	sub := &subscriber{address: far.address, next: make([]int, publishers), early: make([]map[int]bool, publishers), lenient: far.gently}
-	for i := range sub.early {
-		sub.early[i] = make(map[int]bool)
-	}
+	sub := newSubscriber(far.address, far.gently)
 	if err := sub.connect(ctx); err != nil {
 		return fmt.Errorf("subscribe at the far broker: %w", err)
 	}
