@@ -264,3 +264,33 @@ func TestUplinkMissesNothingAtTheStart(t *testing.T) {
 	t.Cleanup(func() { stop(t, near) })
 	brokertest.WaitFor(t, "the early message", func() bool { return far.payloads() == "early" })
 }
+
+// No device gets hold of an uplink's session, or of what is to be sent by it.
+func TestDevicesAreNoUplinks(t *testing.T) {
+	far := newFarSide(t)
+	cfg := config(t)
+	cfg.Bridges = []appliance.BridgeConfig{uplinkTo(far.l.Addr().String(), appliance.BridgeTopic{Filter: "#", QoS: 1})}
+	near := launch(t, cfg)
+	is(t, near, bridge.Up)
+	for _, id := range []string{"$bridge/up", "$bridge/up/dead"} {
+		for _, c := range []wire.Connect{brokertest.Kept(wire.V5, id), brokertest.Clean(wire.V5, id), brokertest.Clean(wire.V311, id)} {
+			if ack := brokertest.DialAny(t, address(near), c).Connack; ack.Reason == wire.Success {
+				t.Errorf("a device is %s in MQTT %v", id, c.Version)
+			}
+		}
+	}
+	c := client(t, near, "device")
+	for _, topic := range []string{"$bridge/up/replay/t", "$bridge/up/dead/t"} {
+		if r := c.PublishOut(wire.Out{Topic: []byte(topic), QoS: 1, Payload: []byte("forged")}); r != wire.NotAuthorized {
+			t.Errorf("publishing to %s: %v", topic, r)
+		}
+	}
+	c.Publish("t", "honest", 1, false)
+	relayed(t, near)
+	if got := far.payloads(); got != "honest" {
+		t.Errorf("the far side got %q", got)
+	}
+	if st := is(t, near, bridge.Up); st.Connects != 1 || st.Dead != 0 {
+		t.Errorf("got %+v", st)
+	}
+}
