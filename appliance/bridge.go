@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/synthetism/edgebroker/bridge"
@@ -123,6 +124,10 @@ func (b *Broker) changeUplinks(before []*uplink, c Config) (next []*uplink) {
 			continue
 		}
 		next = append(next, &uplink{made, want})
+		if i >= 0 && before[i].Status().State == bridge.Paused {
+			made.Pause() // until somebody resumes it
+			continue
+		}
 		made.Start()
 	}
 	for _, u := range before {
@@ -196,7 +201,9 @@ func (b *Broker) pauseUplink(name string, pause bool) error {
 }
 
 func (b *Broker) stopUplinks() {
+	var all sync.WaitGroup // a far side that does not read takes a while
 	for _, u := range b.links() {
-		u.Stop()
+		all.Go(u.Stop)
 	}
+	all.Wait()
 }

@@ -36,7 +36,9 @@ type Config struct {
 // Bounds that are the same for every uplink.
 const (
 	connectTimeout = 15 * time.Second
-	writeTimeout   = 30 * time.Second
+	writeTimeout   = 30 * time.Second // for each piece
+	writePiece     = 64 << 10         // bytes
+	farewell       = time.Second      // how long a far side may take to read what waits for it before DISCONNECT
 )
 
 // viaKey is the user property that names a broker which a message has passed.

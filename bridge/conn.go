@@ -19,7 +19,7 @@ type conn struct {
 	sync.Mutex
 	in     *bufio.Reader
 	left   int           // bytes of the frame that is being read
-	wait   time.Duration // how long a write may take
+	wait   time.Duration // how long the write of a piece may take
 	flush  func()        // called before Read waits: all that came is dealt with
 	once   sync.Once
 	why    error // set before it is closed, if this side has decided to
@@ -80,12 +80,17 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// Write implements net.Conn.
-func (c *conn) Write(b []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(c.wait)); err != nil {
-		return 0, err
+// Write implements net.Conn. It goes on as long as the far side reads.
+func (c *conn) Write(b []byte) (n int, err error) {
+	for n < len(b) && err == nil {
+		if err := c.SetWriteDeadline(time.Now().Add(c.wait)); err != nil {
+			return n, err
+		}
+		var m int
+		m, err = c.Conn.Write(b[n:min(len(b), n+writePiece)])
+		n += m
 	}
-	return c.Conn.Write(b)
+	return n, err
 }
 
 // writeFrames writes whole frames between those of others.

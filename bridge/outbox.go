@@ -49,9 +49,12 @@ type frame struct {
 	reason wire.Reason
 }
 
-func newOutbox(up *Uplink, a accepts, again map[uint16]bool) *outbox {
-	return &outbox{up: up, accepts: a, flying: make(map[uint16]int64), lowered: make(map[uint16]byte), again: again, wake: make(chan struct{}, 1), gone: make(chan struct{})}
+func newOutbox(up *Uplink, a accepts) *outbox {
+	return &outbox{up: up, accepts: a, flying: make(map[uint16]int64), lowered: make(map[uint16]byte), again: make(map[uint16]bool), wake: make(chan struct{}, 1), gone: make(chan struct{})}
 }
+
+// maxTopic is how many bytes a topic may have. [MQTT-1.5.4]
+const maxTopic = 65535
 
 // Take implements relay.Taker.
 func (o *outbox) Take(d relay.Delivery) {
@@ -68,6 +71,10 @@ func (o *outbox) Take(d relay.Delivery) {
 	}
 	out := wire.Out{Version: wire.V5, QoS: min(d.QoS, o.accepts.maxQoS), Dup: d.Dup, Retain: d.Retain && rule.Retain && o.accepts.retain,
 		Topic: []byte(topic), Payload: d.Message.Payload, Props: u.cfg.mark(d.Message.Props), HasExpiry: d.Expiry > 0, Expiry: d.Expiry}
+	if len(topic) > maxTopic {
+		o.judge(d, "its topic is too long with the prefix of the far side")
+		return
+	}
 	if size := wire.PublishSize(&out); o.accepts.maxPacket > 0 && size > o.accepts.maxPacket || size > wire.MaxFrameSize {
 		o.judge(d, "it is larger than the far side takes")
 		return
@@ -77,6 +84,7 @@ func (o *outbox) Take(d relay.Delivery) {
 	if o.over {
 		return
 	}
+	delete(o.lowered, d.PacketID) // which may be of a message that had this identifier before
 	if o.again[d.PacketID] {
 		out.Dup = false
 		delete(o.again, d.PacketID)
@@ -226,7 +234,7 @@ func (o *outbox) run(w func([]byte) error) {
 				break
 			}
 			for _, f := range verdict {
-				if err := o.up.near.receive(wire.AppendAck(nil, f.kind, wire.V5, f.id, f.reason)); err != nil {
+				if err := o.up.near.receive(o, wire.AppendAck(nil, f.kind, wire.V5, f.id, f.reason)); err != nil {
 					o.up.fault(err.Error())
 				}
 			}
@@ -296,10 +304,17 @@ func transient(r wire.Reason) bool {
 
 // drained reports whether something was refused for now and all else has been
 // answered, so that the session may begin again.
-func (o *outbox) drained() (refused map[uint16]bool, yes bool) {
+func (o *outbox) drained() (refused int, yes bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.again, o.held && len(o.flying) == 0
+	return len(o.again), o.held && len(o.flying) == 0
+}
+
+// release lets more be sent after something was refused for now.
+func (o *outbox) release() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.held = false
 }
 
 // freeID returns a packet identifier that no message on its way has, and that
