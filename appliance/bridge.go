@@ -24,7 +24,7 @@ type uplink struct {
 }
 
 // settings is c as package bridge takes it.
-func (c BridgeConfig) settings(node string) bridge.Config {
+func (c BridgeConfig) settings(node string, most ByteSize) bridge.Config {
 	s := bridge.Config{
 		Name: c.Name, URL: c.Address, ClientID: c.ClientName(), Username: c.Username,
 		KeepAlive:     cmp.Or(c.KeepAlive, bridgeKeepAlive),
@@ -32,6 +32,7 @@ func (c BridgeConfig) settings(node string) bridge.Config {
 		AckTimeout:    cmp.Or(c.AckTimeout, bridgeAckTimeout),
 		Backoff:       c.backoff(),
 		Dial:          c.dial,
+		MaxPacket:     int(most),
 	}
 	if c.Password != "" {
 		s.Password = func() ([]byte, error) {
@@ -117,7 +118,7 @@ func (b *Broker) changeUplinks(before []*uplink, c Config) (next []*uplink) {
 		if i >= 0 {
 			before[i].Stop()
 		}
-		made, err := bridge.New(want.settings(c.Sys.NodeName()), b.relay, b.bus, b.log.With("component", "bridge"))
+		made, err := bridge.New(want.settings(c.Sys.NodeName(), c.Limits.MaxPacketSize), b.relay, b.bus, b.log.With("component", "bridge"))
 		if err != nil {
 			b.log.Error("uplink cannot be made", "bridge", want.Name, "error", err)
 			b.system("bridge_failed", err.Error())

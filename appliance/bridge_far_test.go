@@ -193,3 +193,31 @@ func TestUplinkStopsWhileWriting(t *testing.T) {
 		t.Errorf("took %v", d)
 	}
 }
+
+// A far side that announces more than it may send is left before there is
+// memory for it.
+func TestUplinkToTooLargePacket(t *testing.T) {
+	brokertest.NoLeaks(t)
+	far := newFarSide(t)
+	far.answer = granting(func(_ int, f wire.Frame) []byte {
+		if f.Type != wire.SUBSCRIBE {
+			return nil
+		}
+		return publish("in", strings.Repeat("x", 2<<20), 1, 1)[:5]
+	})
+	cfg := config(t)
+	cfg.Bridges = []appliance.BridgeConfig{uplinkTo(far.l.Addr().String(), appliance.BridgeTopic{Filter: "in", QoS: 1, Direction: appliance.BridgeIn})}
+	near := launch(t, cfg)
+	brokertest.WaitFor(t, "the reason", func() bool {
+		return strings.Contains(near.Uplinks()[0].LastError, "is more than the 1048576 it was told")
+	})
+}
+
+// What cannot be read is named.
+func TestUplinkWithoutPassword(t *testing.T) {
+	cfg := config(t)
+	cfg.Bridges = []appliance.BridgeConfig{uplinkTo("127.0.0.1:1", appliance.BridgeTopic{Filter: "#"})}
+	cfg.Bridges[0].Username, cfg.Bridges[0].Password = "u", "file:/nowhere/secret"
+	near := launch(t, cfg)
+	brokertest.WaitFor(t, "an error that says which file", func() bool { return strings.Contains(near.Uplinks()[0].LastError, "/nowhere/secret") })
+}

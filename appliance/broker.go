@@ -201,15 +201,16 @@ func (b *Broker) Start(ctx context.Context) error {
 			}
 		})
 	}
+	b.giveUpLeftovers(b.conf())
+	b.setUplinks(b.conf()) // before a client can publish what they must not miss
 	if err := b.server.Serve(); err != nil {
+		b.stopUplinks()
 		b.cancel()
 		b.unbind(ctx)
 		b.running.Wait()
 		return fmt.Errorf("start mqtt server: %w", err)
 	}
 	b.keepToBudget()
-	b.giveUpLeftovers(b.conf())
-	b.setUplinks(b.conf())
 	b.state = started
 	b.system("started", "")
 	return nil

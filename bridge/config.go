@@ -21,6 +21,7 @@ type Config struct {
 	Dial     func(context.Context) (net.Conn, error)
 	Rules    Rules
 
+	MaxPacket     int // bytes of the largest packet that the far side may send; 0: as large as packets are
 	KeepAlive     time.Duration
 	SessionExpiry time.Duration // that the far side is asked for; QoS 2 is once across an outage of at most this
 	AckTimeout    time.Duration // for how long the far side may leave a message without an answer

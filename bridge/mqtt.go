@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -73,6 +74,7 @@ func (u *Uplink) dial(ctx context.Context, _ autopaho.ClientConfig, _ *url.URL) 
 		return nil, err
 	}
 	c := newConn(nc, writeTimeout, u.near.flush)
+	c.most = u.cfg.MaxPacket
 	u.mu.Lock()
 	u.line = c
 	u.mu.Unlock()
@@ -95,7 +97,7 @@ func (u *Uplink) connectPacket(c *paho.Connect, _ *url.URL) (*paho.Connect, erro
 	}
 	most := u.near.receiveMaximum()
 	c.Properties.ReceiveMaximum = &most
-	size := uint32(wire.MaxFrameSize)
+	size := uint32(cmp.Or(u.cfg.MaxPacket, wire.MaxFrameSize))
 	c.Properties.MaximumPacketSize = &size
 	return c, nil
 }
@@ -169,12 +171,12 @@ func (u *Uplink) wording(err error) string {
 		}
 		return why
 	}
-	for next := errors.Unwrap(err); next != nil; next = errors.Unwrap(err) {
-		err = next
-		var op *net.OpError
-		if errors.As(err, &op) && err == error(op) {
-			break
-		}
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Error()
+	}
+	if cause := errors.Unwrap(err); cause != nil { // autopaho tells where it connects to, which is made up
+		err = cause
 	}
 	return err.Error()
 }

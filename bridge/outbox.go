@@ -25,6 +25,7 @@ type outbox struct {
 	buf     []byte // frames to be written
 	spare   []byte
 	writing int              // bytes of the frames that are being written
+	answers int              // of buf, bytes that the far side has made this one say
 	over    bool             // the connection has ended
 	held    bool             // nothing more is sent, since something was refused for now
 	flying  map[uint16]int64 // sent and not acknowledged, by packet identifier: when, in nanoseconds of the clock
@@ -171,8 +172,16 @@ func (o *outbox) SendShared(head, body []byte) int {
 		o.buf = append(o.buf, f.Raw...)
 	}
 	o.buf = append(o.buf, body...)
+	if o.answers += len(head) + len(body); o.answers > maxAnswers {
+		o.answers = 0
+		o.up.fault("the far side does not read what answers it")
+	}
 	return o.pendingLocked()
 }
+
+// maxAnswers is more than the answers to all that the far side may send before
+// it has one, in bytes.
+const maxAnswers = 1 << 20
 
 // brim is more than any limit on what may wait.
 const brim = 1 << 30
@@ -261,7 +270,7 @@ func (o *outbox) next() (b []byte, verdict []frame, more bool) {
 		return nil, nil, false
 	}
 	b, o.buf = o.buf, o.spare[:0]
-	o.spare = nil
+	o.spare, o.answers = nil, 0
 	o.writing = len(b)
 	verdict, o.verdict = o.verdict, nil
 	return b, verdict, true

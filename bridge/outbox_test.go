@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"log/slog"
+	"net"
 	"strings"
 	"testing"
 
@@ -30,5 +31,22 @@ func TestIdentifierComesAgain(t *testing.T) {
 	give(poor, 1, 1)
 	if got := poor.acked(frame{wire.PUBACK, 1, wire.Success}); len(got) != 1 || got[0].kind != wire.PUBACK {
 		t.Errorf("PUBACK for QoS 1 became %v", got)
+	}
+}
+
+// A far side that makes this one answer, and does not read the answers, is left
+// before they take much memory.
+func TestUnreadAnswers(t *testing.T) {
+	nc, other := net.Pipe()
+	defer other.Close()
+	up := &Uplink{line: newConn(nc, writeTimeout, func() {})}
+	o := newOutbox(up, accepts{})
+	ack := wire.AppendAck(nil, wire.PUBACK, wire.V5, 1, 0)
+	for n := 0; n <= maxAnswers; n += len(ack) {
+		o.Send(ack)
+	}
+	<-up.line.closed
+	if up.line.why == nil {
+		t.Error("no reason is given")
 	}
 }
