@@ -46,9 +46,9 @@ type Status struct {
 }
 
 type counts struct {
-	attempts, connects                         atomic.Uint64
-	sent, sentBytes, acked, retried, refused   atomic.Uint64
-	received, receivedBytes, loops, quarantine atomic.Uint64
+	attempts, connects                       atomic.Uint64
+	sent, sentBytes, acked, retried, refused atomic.Uint64
+	received, receivedBytes, loops           atomic.Uint64
 }
 
 // condition is what changes with the state. Uplink's mu guards it.
