@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/synthetism/edgebroker/bridge"
@@ -25,7 +26,7 @@ type uplink struct {
 }
 
 // settings is c as package bridge takes it.
-func (c BridgeConfig) settings(node, epoch string) bridge.Config {
+func (c BridgeConfig) settings(node, epoch string, most ByteSize) bridge.Config {
 	s := bridge.Config{
 		Name: c.Name, URL: c.Address, ClientID: c.ClientName(), Username: c.Username,
 		KeepAlive:     cmp.Or(c.KeepAlive, bridgeKeepAlive),
@@ -36,6 +37,7 @@ func (c BridgeConfig) settings(node, epoch string) bridge.Config {
 		SendBytes:     int(min(c.SendBytes, math.MaxInt32)),
 		Dial:          c.dial,
 		NATS:          c.far(epoch),
+		MaxPacket:     int(most),
 	}
 	if c.Password != "" {
 		s.Password = func() ([]byte, error) {
@@ -126,13 +128,17 @@ func (b *Broker) changeUplinks(before []*uplink, c Config, connect bool) (next [
 		if i >= 0 {
 			before[i].Stop()
 		}
-		made, err := bridge.New(want.settings(c.Sys.NodeName(), b.epoch()), b.relay, b.bus, b.log.With("component", "bridge"))
+		made, err := bridge.New(want.settings(c.Sys.NodeName(), b.epoch(), c.Limits.MaxPacketSize), b.relay, b.bus, b.log.With("component", "bridge"))
 		if err != nil {
 			b.log.Error("uplink cannot be made", "bridge", want.Name, "error", err)
 			b.system("bridge_failed", err.Error())
 			continue
 		}
 		next = append(next, &uplink{made, want})
+		if i >= 0 && before[i].Status().State == bridge.Paused {
+			made.Pause() // until somebody resumes it
+			continue
+		}
 		if connect {
 			made.Start()
 		}
@@ -243,7 +249,9 @@ func (b *Broker) pauseUplink(name string, pause bool) error {
 }
 
 func (b *Broker) stopUplinks() {
+	var all sync.WaitGroup // a far side that does not read takes a while
 	for _, u := range b.links() {
-		u.Stop()
+		all.Go(u.Stop)
 	}
+	all.Wait()
 }

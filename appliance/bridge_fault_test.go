@@ -27,6 +27,7 @@ type farSide struct {
 
 	mu    sync.Mutex
 	conns int
+	nc    net.Conn // the last one
 	got   []wire.Publish
 	dups  int
 	seen  []time.Time // of the CONNECTs
@@ -59,6 +60,7 @@ func (s *farSide) serve(nc net.Conn) {
 	s.mu.Lock()
 	s.conns++
 	conn := s.conns
+	s.nc = nc
 	s.mu.Unlock()
 	r := bufio.NewReader(nc)
 	for {

@@ -22,6 +22,7 @@ type Config struct {
 	Rules    Rules
 	NATS     *NATS // a NATS system instead of a broker, which Dial is not used for; nil: a broker
 
+	MaxPacket     int // bytes of the largest packet that the far side may send; 0: as large as packets are
 	KeepAlive     time.Duration
 	SessionExpiry time.Duration // that the far side is asked for; QoS 2 is once across an outage of at most this
 	AckTimeout    time.Duration // for how long the far side may leave a message without an answer
@@ -42,7 +43,9 @@ type Config struct {
 // Bounds that are the same for every uplink.
 const (
 	connectTimeout = 15 * time.Second
-	writeTimeout   = 30 * time.Second
+	writeTimeout   = 30 * time.Second // for each piece
+	writePiece     = 64 << 10         // bytes
+	farewell       = time.Second      // how long a far side may take to read what waits for it before DISCONNECT
 )
 
 // viaKey is the user property that names a broker which a message has passed.

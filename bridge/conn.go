@@ -12,15 +12,20 @@ import (
 	"github.com/synthetism/edgebroker/wire"
 )
 
+// maxFrames is how many frames are dealt with at once.
+const maxFrames = 512
+
 // conn is a connection to the far side. Whoever writes several times in a row
 // locks it meanwhile, as paho does.
 type conn struct {
 	net.Conn
 	sync.Mutex
 	in     *bufio.Reader
+	most   int           // bytes of the largest frame that the far side may send; 0: no limit
 	left   int           // bytes of the frame that is being read
-	wait   time.Duration // how long a write may take
-	flush  func()        // called before Read waits: all that came is dealt with
+	wait   time.Duration // how long the write of a piece may take
+	frames int           // read since flush
+	flush  func()        // called before Read waits, and now and then: all that came is dealt with
 	once   sync.Once
 	why    error // set before it is closed, if this side has decided to
 	shut   sync.Once
@@ -41,7 +46,7 @@ func (c *conn) Read(b []byte) (int, error) {
 		}
 	}
 	if c.in.Buffered() == 0 {
-		c.flush()
+		c.settle()
 	}
 	n, err := c.in.Read(b[:min(len(b), c.left)])
 	c.left -= n
@@ -54,8 +59,8 @@ func (c *conn) Read(b []byte) (int, error) {
 // header waits for the fixed header of the next frame.
 func (c *conn) header() error {
 	for n := 2; ; n++ {
-		if c.in.Buffered() < n {
-			c.flush()
+		if c.in.Buffered() < n || c.frames >= maxFrames {
+			c.settle()
 		}
 		head, err := c.in.Peek(n)
 		if err != nil {
@@ -68,10 +73,20 @@ func (c *conn) header() error {
 			return fmt.Errorf("the far side breaks the protocol: %w", err)
 		}
 		if size, whole := wire.FrameSize(head); whole {
+			if c.most > 0 && size > c.most { // paho would make room for it at once
+				return fmt.Errorf("the far side breaks the protocol: a packet of %d bytes is more than the %d it was told", size, c.most)
+			}
 			c.left = size
+			c.frames++
 			return nil
 		}
 	}
+}
+
+// settle sees to it that what has come is dealt with.
+func (c *conn) settle() {
+	c.frames = 0
+	c.flush()
 }
 
 // Close implements net.Conn.
@@ -80,12 +95,17 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// Write implements net.Conn.
-func (c *conn) Write(b []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(c.wait)); err != nil {
-		return 0, err
+// Write implements net.Conn. It goes on as long as the far side reads.
+func (c *conn) Write(b []byte) (n int, err error) {
+	for n < len(b) && err == nil {
+		if err := c.SetWriteDeadline(time.Now().Add(c.wait)); err != nil {
+			return n, err
+		}
+		var m int
+		m, err = c.Conn.Write(b[n:min(len(b), n+writePiece)])
+		n += m
 	}
-	return c.Conn.Write(b)
+	return n, err
 }
 
 // writeFrames writes whole frames between those of others.

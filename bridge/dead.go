@@ -64,7 +64,12 @@ func (d *dead) open() error {
 func (d *dead) bury(m *relay.Message, why string, done func(error)) {
 	props := wire.AppendUserProperty(append([]byte(nil), m.Props...), wire.UserProperty{Key: deadWhy, Value: why})
 	props = wire.AppendUserProperty(props, wire.UserProperty{Key: deadTime, Value: time.Now().UTC().Format(time.RFC3339)})
-	err := d.relay.Publish(relay.Outgoing{Topic: d.root + strings.TrimPrefix(m.Topic, d.again), Payload: m.Payload, QoS: 1, Props: props}, told(done))
+	topic := strings.TrimPrefix(m.Topic, d.again)
+	if len(d.again)+len(topic) > maxTopic { // it could not be sent again
+		done(nil)
+		return
+	}
+	err := d.relay.Publish(relay.Outgoing{Topic: d.root + topic, Payload: m.Payload, QoS: 1, Props: props}, told(done))
 	if err != nil {
 		done(err)
 	}

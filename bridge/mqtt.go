@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,7 +34,10 @@ func (u *Uplink) run(ctx context.Context) {
 			u.counts.connects.Add(1)
 			u.pacer.up()
 			u.heard()
-			u.background(func() { u.subscribe(ctx, m) })
+			u.mu.Lock()
+			line := u.line
+			u.mu.Unlock()
+			u.background(func() { u.subscribe(ctx, m, line) })
 		},
 		OnConnectionDown: func() bool {
 			u.pacer.down()
@@ -70,6 +74,7 @@ func (u *Uplink) dial(ctx context.Context, _ autopaho.ClientConfig, _ *url.URL) 
 		return nil, err
 	}
 	c := newConn(nc, writeTimeout, u.near.flush)
+	c.most = u.cfg.MaxPacket
 	u.mu.Lock()
 	u.line = c
 	u.mu.Unlock()
@@ -92,13 +97,13 @@ func (u *Uplink) connectPacket(c *paho.Connect, _ *url.URL) (*paho.Connect, erro
 	}
 	most := u.near.receiveMaximum()
 	c.Properties.ReceiveMaximum = &most
-	size := uint32(wire.MaxFrameSize)
+	size := uint32(cmp.Or(u.cfg.MaxPacket, wire.MaxFrameSize))
 	c.Properties.MaximumPacketSize = &size
 	return c, nil
 }
 
 // subscribe asks the far side for what may come in. Only then is the uplink up.
-func (u *Uplink) subscribe(ctx context.Context, m *autopaho.ConnectionManager) {
+func (u *Uplink) subscribe(ctx context.Context, m *autopaho.ConnectionManager, line *conn) {
 	var list []paho.SubscribeOptions
 	known := make(map[string]bool)
 	for i := range u.cfg.Rules {
@@ -124,13 +129,13 @@ func (u *Uplink) subscribe(ctx context.Context, m *autopaho.ConnectionManager) {
 		}
 		if err != nil {
 			if ctx.Err() == nil {
-				u.fault(err.Error())
+				line.fail(err)
 			}
 			return
 		}
 		u.heard()
 	}
-	u.become(Up, "")
+	u.becomeOn(line, Up, "")
 }
 
 func (u *Uplink) noteDisconnect(d *paho.Disconnect) {
@@ -166,12 +171,12 @@ func (u *Uplink) wording(err error) string {
 		}
 		return why
 	}
-	for next := errors.Unwrap(err); next != nil; next = errors.Unwrap(err) {
-		err = next
-		var op *net.OpError
-		if errors.As(err, &op) && err == error(op) {
-			break
-		}
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Error()
+	}
+	if cause := errors.Unwrap(err); cause != nil { // autopaho tells where it connects to, which is made up
+		err = cause
 	}
 	return err.Error()
 }
@@ -182,6 +187,7 @@ func (x *exchange) watch(box *outbox, c *conn, l limits) {
 	u := x.up
 	tick := time.NewTicker(u.cfg.AckTimeout / 8)
 	defer tick.Stop()
+	tried, was := false, uint64(0) // what was refused has been sent again, and how many had been acknowledged then
 	for {
 		select {
 		case <-box.gone:
@@ -194,24 +200,28 @@ func (x *exchange) watch(box *outbox, c *conn, l limits) {
 			c.fail(fmt.Errorf("the far side has not answered about a message for %v (%d are unanswered)", u.cfg.AckTimeout, n))
 			return
 		case drained:
-			u.log.Warn("uplink: the far side refuses messages for now; they are sent again", "bridge", u.cfg.Name, "messages", len(refused))
-			x.end()
-			u.become(Stalled, "the far side refuses messages for now")
+			u.log.Warn("uplink: the far side refuses messages for now; they are sent again", "bridge", u.cfg.Name, "messages", refused)
+			u.becomeOn(c, Stalled, "the far side refuses messages for now")
 			if !u.rest(c) {
 				return
 			}
-			if err := x.begin(c, box.accepts, l, refused); err != nil {
+			tried, was = true, u.counts.acked.Load()
+			if err := u.near.renew(box, l, box.release); err != nil {
 				c.fail(err)
+				return
 			}
-			return
+			box.Flush()
 		case age > u.cfg.AckTimeout/2:
-			u.become(Stalled, fmt.Sprintf("no answer about a message for %v", age.Round(time.Second)))
+			u.becomeOn(c, Stalled, fmt.Sprintf("no answer about a message for %v", age.Round(time.Second)))
 		default:
 			u.mu.Lock()
 			stalled := u.is.state == Stalled
 			u.mu.Unlock()
-			if stalled {
-				u.become(Up, "")
+			if tried && n > 0 && u.counts.acked.Load() == was { // it may refuse them again
+				continue
+			}
+			if tried = false; stalled {
+				u.becomeOn(c, Up, "")
 			}
 		}
 	}

@@ -208,7 +208,7 @@ func (n *natsIn) take(subject string, h nats.Header, data []byte, answer func(wi
 	if wire.PublishSize(&out) > wire.MaxFrameSize {
 		err = errors.New("it is too large")
 	} else {
-		err = u.near.receive(wire.AppendPublish(nil, &out, id))
+		err = u.near.receive(n.s.out, wire.AppendPublish(nil, &out, id))
 	}
 	switch {
 	case err != nil:

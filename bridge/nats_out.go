@@ -318,7 +318,7 @@ func (o *natsOut) step() bool {
 			u.dead.bury(f.dead, f.why, func(err error) { o.buried(f, err) })
 			continue
 		}
-		if err := u.near.receive(wire.AppendAck(nil, f.kind, wire.V5, f.id, f.reason)); err != nil {
+		if err := u.near.receive(o, wire.AppendAck(nil, f.kind, wire.V5, f.id, f.reason)); err != nil {
 			o.s.fail(err)
 		}
 	}

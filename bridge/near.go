@@ -12,7 +12,7 @@ import (
 
 // Client identifiers of uplinks' sessions, and who owns them: no client can.
 const (
-	SessionPrefix = "$bridge/"
+	SessionPrefix = relay.StandingPrefix
 	owner         = "$bridge"
 )
 
@@ -28,7 +28,8 @@ type near struct {
 
 	mu   sync.Mutex // one after the other, as Port asks for
 	port *relay.Port
-	told uint16 // how many messages the far side may leave open towards this one
+	link relay.Taker // that port is attached to
+	told uint16      // how many messages the far side may leave open towards this one
 }
 
 // open makes the session if it is not there, and makes its subscriptions what
@@ -67,7 +68,12 @@ func (n *near) open() error {
 			return fmt.Errorf("subscribe to %q: %v", want[i].Filter, c)
 		}
 	}
-	port.SendRetained(granted)
+	for i := range granted { // one by one: a client that asks for so much would be disconnected
+		port.SendRetained(granted[i : i+1])
+	}
+	if len(granted) == 0 {
+		port.SendRetained(nil)
+	}
 	port.Flush()
 	return nil
 }
@@ -81,6 +87,7 @@ func (s stored) Committed(err error) { s <- err }
 // limits are what the far side takes.
 type limits struct {
 	receiveMaximum uint16 // 0: any number
+	anew           bool   // it knows nothing of earlier connections
 }
 
 func (n *near) connect(l limits) relay.Connect {
@@ -94,13 +101,36 @@ func (n *near) attach(link relay.Taker, l limits) error {
 	if n.port != nil {
 		return errors.New("attached already")
 	}
+	return n.attachLocked(link, l)
+}
+
+func (n *near) attachLocked(link relay.Taker, l limits) error {
 	port, err := n.relay.Open(n.connect(l))
 	if err != nil {
 		return err
 	}
-	n.port, n.told = port, port.ReceiveMaximum()
+	n.port, n.link, n.told = port, link, port.ReceiveMaximum()
+	if l.anew {
+		port.Forget()
+	}
 	port.Attach(link)
 	return nil
+}
+
+// renew lets all that is not acknowledged go to link once more, as attach would.
+// between is called while nothing goes there. It does nothing when link is not
+// attached any more.
+func (n *near) renew(link relay.Taker, l limits, between func()) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.port == nil || n.link != link {
+		return nil
+	}
+	n.port.End(relay.End{})
+	n.port, n.link = nil, nil
+	between()
+	l.anew = false
+	return n.attachLocked(link, l)
 }
 
 // receiveMaximum is for CONNECT.
@@ -116,20 +146,20 @@ func (n *near) detach() {
 	defer n.mu.Unlock()
 	if n.port != nil {
 		n.port.End(relay.End{})
-		n.port = nil
+		n.port, n.link = nil, nil
 	}
 }
 
-// receive takes what the far side says, as one frame of MQTT 5. flush must
-// follow.
-func (n *near) receive(frame []byte) error {
+// receive takes what the far side says on link, as one frame of MQTT 5. flush
+// must follow.
+func (n *near) receive(link relay.Taker, frame []byte) error {
 	f, _, err := wire.Scan(frame, 0)
 	if err != nil {
 		return err
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.port == nil {
+	if n.port == nil || n.link != link {
 		return nil // it will be said again
 	}
 	return n.port.Receive(f)

@@ -25,6 +25,7 @@ type outbox struct {
 	buf     []byte // frames to be written
 	spare   []byte
 	writing int // bytes of the frames that are being written
+	answers int // of buf, bytes that the far side has made this one say
 	pace    throttle
 	over    bool              // the connection has ended
 	held    bool              // nothing more is sent, since something was refused for now
@@ -58,8 +59,8 @@ type frame struct {
 	why    string
 }
 
-func newOutbox(up *Uplink, a accepts, again map[uint16]bool) *outbox {
-	o := &outbox{up: up, accepts: a, flying: make(map[uint16]flight), lowered: make(map[uint16]byte), again: again, wake: make(chan struct{}, 1), gone: make(chan struct{})}
+func newOutbox(up *Uplink, a accepts) *outbox {
+	o := &outbox{up: up, accepts: a, flying: make(map[uint16]flight), lowered: make(map[uint16]byte), again: make(map[uint16]bool), wake: make(chan struct{}, 1), gone: make(chan struct{})}
 	o.pace = up.throttle(o.rested)
 	return o
 }
@@ -71,6 +72,9 @@ func (o *outbox) rested() {
 	o.mu.Unlock()
 	o.up.near.writable()
 }
+
+// maxTopic is how many bytes a topic may have. [MQTT-1.5.4]
+const maxTopic = 65535
 
 // Take implements relay.Taker.
 func (o *outbox) Take(d relay.Delivery) {
@@ -87,6 +91,10 @@ func (o *outbox) Take(d relay.Delivery) {
 	}
 	out := wire.Out{Version: wire.V5, QoS: min(d.QoS, o.accepts.maxQoS), Dup: d.Dup, Retain: d.Retain && rule.Retain && o.accepts.retain,
 		Topic: []byte(topic), Payload: d.Message.Payload, Props: u.cfg.mark(d.Message.Props), HasExpiry: d.Expiry > 0, Expiry: d.Expiry}
+	if len(topic) > maxTopic {
+		o.judge(d, "its topic is too long with the prefix of the far side")
+		return
+	}
 	if size := wire.PublishSize(&out); o.accepts.maxPacket > 0 && size > o.accepts.maxPacket || size > wire.MaxFrameSize {
 		o.judge(d, "it is larger than the far side takes")
 		return
@@ -96,6 +104,7 @@ func (o *outbox) Take(d relay.Delivery) {
 	if o.over {
 		return
 	}
+	delete(o.lowered, d.PacketID) // which may be of a message that had this identifier before
 	if o.again[d.PacketID] {
 		out.Dup = false
 		delete(o.again, d.PacketID)
@@ -202,8 +211,16 @@ func (o *outbox) SendShared(head, body []byte) int {
 		o.buf = append(o.buf, f.Raw...)
 	}
 	o.buf = append(o.buf, body...)
+	if o.answers += len(head) + len(body); o.answers > maxAnswers {
+		o.answers = 0
+		o.up.fault("the far side does not read what answers it")
+	}
 	return o.pendingLocked()
 }
+
+// maxAnswers is more than the answers to all that the far side may send before
+// it has one, in bytes.
+const maxAnswers = 1 << 20
 
 // brim is more than any limit on what may wait.
 const brim = 1 << 30
@@ -270,7 +287,7 @@ func (o *outbox) run(w func([]byte) error) {
 					o.up.dead.bury(f.dead, f.why, func(err error) { o.buried(f, err) })
 					continue
 				}
-				if err := o.up.near.receive(wire.AppendAck(nil, f.kind, wire.V5, f.id, f.reason)); err != nil {
+				if err := o.up.near.receive(o, wire.AppendAck(nil, f.kind, wire.V5, f.id, f.reason)); err != nil {
 					o.up.fault(err.Error())
 				}
 			}
@@ -297,7 +314,7 @@ func (o *outbox) next() (b []byte, verdict []frame, more bool) {
 		return nil, nil, false
 	}
 	b, o.buf = o.buf, o.spare[:0]
-	o.spare = nil
+	o.spare, o.answers = nil, 0
 	o.writing = len(b)
 	verdict, o.verdict = o.verdict, nil
 	return b, verdict, true
@@ -346,10 +363,17 @@ func transient(r wire.Reason) bool {
 
 // drained reports whether something was refused for now and all else has been
 // answered, so that the session may begin again.
-func (o *outbox) drained() (refused map[uint16]bool, yes bool) {
+func (o *outbox) drained() (refused int, yes bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.again, o.held && len(o.flying) == 0
+	return len(o.again), o.held && len(o.flying) == 0
+}
+
+// release lets more be sent after something was refused for now.
+func (o *outbox) release() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.held = false
 }
 
 // freeID returns a packet identifier that no message on its way has, and that

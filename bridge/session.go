@@ -29,7 +29,7 @@ var _ session.SessionManager = (*exchange)(nil)
 
 // ConAckReceived begins a connection.
 func (x *exchange) ConAckReceived(w io.Writer, _ *packets.Connect, ack *packets.Connack) error {
-	a, l := accepts{maxQoS: 2, retain: true}, limits{}
+	a, l := accepts{maxQoS: 2, retain: true}, limits{anew: !ack.SessionPresent}
 	if p := ack.Properties; p != nil {
 		if p.MaximumQOS != nil {
 			a.maxQoS = min(2, *p.MaximumQOS)
@@ -48,14 +48,11 @@ func (x *exchange) ConAckReceived(w io.Writer, _ *packets.Connect, ack *packets.
 	if !ok {
 		return fmt.Errorf("unexpected connection %T", w)
 	}
-	return x.begin(c, a, l, nil)
+	return x.begin(c, a, l)
 }
 
-func (x *exchange) begin(c *conn, a accepts, l limits, again map[uint16]bool) error {
-	if again == nil {
-		again = make(map[uint16]bool)
-	}
-	box := newOutbox(x.up, a, again)
+func (x *exchange) begin(c *conn, a accepts, l limits) error {
+	box := newOutbox(x.up, a)
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.box != nil {
@@ -139,7 +136,7 @@ func (x *exchange) take(p *packets.ControlPacket) error {
 	case *packets.Pubcomp:
 		return x.acked(frame{kind: wire.PUBCOMP, id: c.PacketID, reason: wire.Reason(c.ReasonCode)})
 	case *packets.Pubrel:
-		return x.up.near.receive(wire.AppendAck(nil, wire.PUBREL, wire.V5, c.PacketID, wire.Reason(c.ReasonCode)))
+		return x.up.near.receive(x.current(), wire.AppendAck(nil, wire.PUBREL, wire.V5, c.PacketID, wire.Reason(c.ReasonCode)))
 	case *packets.Publish:
 		return x.up.arrived(c)
 	case *packets.Suback:
@@ -169,7 +166,7 @@ func (x *exchange) acked(f frame) error {
 		if f.kind != wire.PUBREC && f.reason < wire.UnspecifiedError {
 			x.up.counts.acked.Add(1)
 		}
-		if err := x.up.near.receive(wire.AppendAck(nil, f.kind, wire.V5, f.id, f.reason)); err != nil {
+		if err := x.up.near.receive(box, wire.AppendAck(nil, f.kind, wire.V5, f.id, f.reason)); err != nil {
 			return err
 		}
 	}

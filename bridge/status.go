@@ -62,8 +62,16 @@ type condition struct {
 }
 
 // become changes the state, and tells of it if it is another.
-func (u *Uplink) become(s State, why string) {
+func (u *Uplink) become(s State, why string) { u.becomeOn(nil, s, why) }
+
+// becomeOn is become for what goes for one connection: nothing changes when
+// that, if not nil, is over.
+func (u *Uplink) becomeOn(line *conn, s State, why string) {
 	u.mu.Lock()
+	if line != nil && u.line != line {
+		u.mu.Unlock()
+		return
+	}
 	changed := u.is.state != s || u.is.why != why && s != Up
 	if u.is.state != s {
 		u.is.since = time.Now()

@@ -101,7 +101,8 @@ func (u *Uplink) Start() {
 	}()
 }
 
-// Stop ends the connection in order; what waits stays in the session.
+// Stop ends the connection in order, or at least soon; what waits stays in the
+// session.
 func (u *Uplink) Stop() {
 	u.mu.Lock()
 	stop, done := u.stop, u.done
@@ -109,7 +110,9 @@ func (u *Uplink) Stop() {
 	u.mu.Unlock()
 	if stop != nil {
 		stop()
+		late := time.AfterFunc(farewell, func() { u.fault("it was stopped and did not take DISCONNECT") })
 		<-done
+		late.Stop()
 	}
 	u.tasks.Wait()
 }
@@ -161,9 +164,11 @@ func (u *Uplink) arrived(p *packets.Publish) error {
 	case u.cfg.seen(out.Props):
 		u.counts.loops.Add(1)
 		return u.decline(p, wire.Success)
+	case len(topic) > maxTopic:
+		return u.decline(p, wire.TopicNameInvalid)
 	}
 	out.Topic, out.Retain = []byte(topic), p.Retain && rule.Retain
-	return u.near.receive(wire.AppendPublish(nil, &out, p.PacketID))
+	return u.near.receive(u.exchange.current(), wire.AppendPublish(nil, &out, p.PacketID))
 }
 
 // decline answers a publish that goes no further.

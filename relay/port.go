@@ -25,7 +25,7 @@ type Connect struct {
 	Will              *wire.Will
 
 	// Standing is for a part of the program: the session is kept whatever
-	// MaxSessionExpiry and MaxSessions say.
+	// MaxSessionExpiry and MaxSessions say, and Rate does not count for it.
 	Standing bool
 
 	// Owner is who the client has proven to be, "" if nothing: no other owner
@@ -112,7 +112,7 @@ func (p *Port) Attach(link Link) {
 // Nothing is sent until Flush. An error is a *wire.Error: the connection must
 // end, a v5 client being told its Reason.
 func (p *Port) Receive(f wire.Frame) error {
-	if f.Type == wire.PUBLISH && p.relay.conf().Rate.limits() {
+	if f.Type == wire.PUBLISH && !p.connect.Standing && p.relay.conf().Rate.limits() {
 		if err := p.keepPace(len(f.Raw)); err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package relay
 import (
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -154,6 +155,9 @@ func (r *Relay) Open(c Connect) (*Port, error) {
 	p := &Port{connect: c, told: r.conf()}
 	p.publisher = publisher{relay: r, id: c.ClientID, source: newSource(c.ClientID, c.Username, c.Remote), version: c.Version, access: access{c.Access}}
 
+	if !c.Standing && strings.HasPrefix(c.ClientID, StandingPrefix) {
+		return nil, ErrNotOwner
+	}
 	r.mu.Lock()
 	s := r.sessions[c.ClientID]
 	if s != nil && !s.belongsTo(c.Owner) {

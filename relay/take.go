@@ -24,3 +24,30 @@ type Delivery struct {
 	Expiry   uint32   // seconds that are left of its message expiry interval; 0: it has none
 	IDs      []uint32 // subscription identifiers of the matching subscriptions
 }
+
+// StandingPrefix begins the client identifiers of sessions for parts of the
+// program. Only a Connect that is Standing gets one.
+const StandingPrefix = "$bridge/"
+
+// Forget forgets which QoS 2 publishes have come and are not released: the
+// other side has begun anew, and their identifiers will name other messages.
+// Call it before Attach; it waits for the store.
+func (p *Port) Forget() {
+	s := p.session
+	s.mu.Lock()
+	logged := false
+	for id, in := range s.inbound {
+		if in.logged {
+			logged = true
+			s.recordLocked(Change{Kind: Released, PacketID: id})
+		}
+	}
+	if !s.ended.Load() {
+		p.relay.shed.ids.Add(-int64(len(s.inbound)))
+	}
+	s.inbound, p.open = nil, 0
+	s.mu.Unlock()
+	if logged { // or a crash would bring them back, to be taken for what comes now
+		p.relay.await()
+	}
+}
