@@ -81,6 +81,7 @@ func TestUplink(t *testing.T) {
 		appliance.BridgeTopic{Filter: "state/#", QoS: 1, Retain: &no},
 		appliance.BridgeTopic{Filter: "set/#", Direction: appliance.BridgeIn, QoS: 1, LocalPrefix: "from/cloud/", RemotePrefix: "gw1/"},
 		appliance.BridgeTopic{Filter: "chat/#", Direction: appliance.BridgeBoth, QoS: 1},
+		appliance.BridgeTopic{Filter: "#", QoS: 1, LocalPrefix: "hall/"},
 	)}
 	near := launch(t, cfg)
 	is(t, near, bridge.Up)
@@ -103,6 +104,9 @@ func TestUplink(t *testing.T) {
 	above.ExpectMessage("state/s", "on")
 	below.Publish("plant/r", "kept", 1, true)
 	above.ExpectMessage("gw1/plant/r", "kept")
+	below.Publish("hall", "is not behind the prefix", 1, false)
+	below.Publish("hall/door", "open", 1, false)
+	above.ExpectMessage("door", "open")
 	below.Publish("elsewhere", "stays", 1, false)
 	below.Publish("set/x", "stays as well", 1, false)
 	late := client(t, far, "late")

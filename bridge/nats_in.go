@@ -181,7 +181,7 @@ func (n *natsIn) take(subject string, h nats.Header, data []byte, answer func(wi
 	topic, err := SubjectTopic(subject)
 	if err != nil {
 		u.counts.refused.Add(1)
-		u.log.Warn("uplink: a message cannot come in", "bridge", u.cfg.Name, "subject", subject, "why", err.Error())
+		u.complain("uplink: a message cannot come in", "subject", subject, "why", err.Error())
 		answer(wire.TopicNameInvalid)
 		return
 	}
@@ -213,7 +213,7 @@ func (n *natsIn) take(subject string, h nats.Header, data []byte, answer func(wi
 	switch {
 	case err != nil:
 		u.counts.refused.Add(1)
-		u.log.Warn("uplink: a message cannot come in", "bridge", u.cfg.Name, "subject", subject, "why", err.Error())
+		u.complain("uplink: a message cannot come in", "subject", subject, "why", err.Error())
 		if id == 0 {
 			answer(wire.TopicNameInvalid)
 		}

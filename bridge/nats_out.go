@@ -117,6 +117,9 @@ func (o *natsOut) Take(d relay.Delivery) {
 	switch {
 	case o.over:
 		return
+	case rule == nil && u.rules().beside(d.Message.Topic):
+		o.settleLocked(d, wire.Success)
+		return
 	case rule == nil: // the rules have changed since it was queued
 		o.judgeLocked(d, wire.ImplementationError, "no rule lets it pass any more")
 		return

@@ -81,6 +81,9 @@ func (o *outbox) Take(d relay.Delivery) {
 	u := o.up
 	topic, rule := u.out(d.Message.Topic)
 	switch {
+	case rule == nil && u.rules().beside(d.Message.Topic):
+		o.settle(d)
+		return
 	case rule == nil: // the rules have changed since it was queued
 		o.judge(d, "no rule lets it pass any more")
 		return

@@ -47,6 +47,17 @@ func (rs Rules) out(topic string) (remote string, r *Rule) {
 	return "", nil
 }
 
+// beside reports whether topic is one that a subscription finds and no rule
+// means: "#" also finds the level above it, which is not behind the prefix.
+func (rs Rules) beside(topic string) bool {
+	for i := range rs {
+		if r := &rs[i]; r.Direction&Out != 0 && topic+"/" == r.LocalPrefix {
+			return true
+		}
+	}
+	return false
+}
+
 func (rs Rules) in(topic string) (local string, r *Rule) {
 	for i := range rs {
 		r := &rs[i]

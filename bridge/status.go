@@ -26,7 +26,7 @@ type Status struct {
 	Since               time.Time
 	LastError           string
 	LastErrorAt         time.Time
-	LastHeard           time.Time // when the far side last answered about a message or a ping
+	LastHeard           time.Time // when the far side last answered about a message, or let one in
 	Attempts            uint64    // to connect, since it was started
 	Connects            uint64    // of these, those that succeeded
 

@@ -32,6 +32,8 @@ type Uplink struct {
 	bus      *events.Bus
 	started  time.Time
 	heardAt  atomic.Int64 // by now; 0 if never
+	said     atomic.Int64 // when complain has logged last, by now
+	unsaid   atomic.Int64 // complaints since
 	tasks    sync.WaitGroup
 
 	mu   sync.Mutex // guards what follows
@@ -182,14 +184,28 @@ func (u *Uplink) decline(p *packets.Publish, r wire.Reason) error {
 	return nil
 }
 
+// complain logs what happens to single messages, and not more often than
+// complainEvery: there may be thousands.
+func (u *Uplink) complain(what string, args ...any) {
+	now := u.now()
+	u.unsaid.Add(1)
+	last := u.said.Load()
+	if last != 0 && time.Duration(now-last) < complainEvery || !u.said.CompareAndSwap(last, now) {
+		return
+	}
+	u.log.Warn(what, append([]any{"bridge", u.cfg.Name, "messages", u.unsaid.Swap(0)}, args...)...)
+}
+
+const complainEvery = 10 * time.Second
+
 // refused counts a message that the far side will never take.
 func (u *Uplink) refused(f frame) {
 	u.counts.refused.Add(1)
-	u.log.Warn("uplink: the far side has refused a message", "bridge", u.cfg.Name, "reason", f.reason.String())
+	u.complain("uplink: the far side has refused a message", "reason", f.reason.String())
 }
 
 // poison counts a message that cannot be sent to the far side.
 func (u *Uplink) poison(d relay.Delivery, why string) {
 	u.counts.refused.Add(1)
-	u.log.Warn("uplink: a message cannot be sent", "bridge", u.cfg.Name, "topic", d.Message.Topic, "why", why)
+	u.complain("uplink: a message cannot be sent", "topic", d.Message.Topic, "why", why)
 }
