@@ -31,9 +31,9 @@ type pty struct {
 	out []byte
 }
 
-// startTop runs edgebroker top with args on a terminal of 80 columns and 24 rows. It
-// is a group of processes of its own, as a shell makes one.
-func startTop(t *testing.T, socket string, args ...string) *pty {
+// startTop runs edgebroker top on a terminal of 80 columns and 24 rows, unless change
+// says otherwise as a group of processes of its own, as a shell does it.
+func startTop(t *testing.T, socket string, change ...func(*exec.Cmd)) *pty {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil {
@@ -59,9 +59,12 @@ func startTop(t *testing.T, socket string, args ...string) *pty {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.cmd = &exec.Cmd{Path: self, Args: append([]string{program, "top", "--socket", socket, "--interval", "100ms"}, args...),
+	p.cmd = &exec.Cmd{Path: self, Args: []string{program, "top", "--socket", socket, "--interval", "100ms"},
 		Env:   []string{"TERM=xterm", "LANG=C.UTF-8", "PATH=" + os.Getenv("PATH")},
 		Stdin: slave, Stdout: slave, Stderr: slave, SysProcAttr: &syscall.SysProcAttr{Setpgid: true}}
+	for _, fn := range change {
+		fn(p.cmd)
+	}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -140,10 +143,10 @@ func (p *pty) signal(s syscall.Signal) {
 	}
 }
 
-// givenBack waits until the terminal has been told to be as it was, and checks that
-// its settings are.
+// givenBack is what a terminal is told in the end.
 const givenBack = "\x1b[?7h\x1b[?25h\x1b[?1049l"
 
+// checkSettings checks that the terminal is set as it was.
 func (p *pty) checkSettings() {
 	p.t.Helper()
 	if now := *p.termios(); now != p.before {
@@ -223,6 +226,34 @@ func TestTopStopsAndGoesOn(t *testing.T) {
 			p.press("q")
 			p.end()
 		})
+	}
+}
+
+// Where no shell waits, as when ssh runs the program itself, nobody could make it go
+// on: it stays.
+func TestTopWithoutAShellIsNotStopped(t *testing.T) {
+	p := startTop(t, serveFake(t, newFakeBroker()), func(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true} })
+	p.await("v9.9.9")
+	p.press("\x1a")
+	p.await("there is no shell here to go back to")
+	p.signal(syscall.SIGTSTP)
+	p.press("q")
+	p.end()
+}
+
+func TestTopWithoutColour(t *testing.T) {
+	p := startTop(t, serveFake(t, newFakeBroker()), func(cmd *exec.Cmd) { cmd.Env = append(cmd.Env, "NO_COLOR=1", "LANG=C") })
+	p.await("\x1b[2J")
+	p.press("\x0c")
+	p.await("\x1b[2J")
+	p.press("q")
+	if err := p.cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if out := string(p.out); strings.Contains(out, ";3") || strings.ContainsFunc(out, func(r rune) bool { return r > 0x7e }) {
+		t.Errorf("it writes %q", out)
 	}
 }
 
