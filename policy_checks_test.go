@@ -18,8 +18,10 @@ func arrows() map[string][]string {
 		// The command line is also a client of the control socket, whose
 		// protocol is statsd's, and speaks MQTT for pub, sub and bench. It reads
 		// and copies stores that no broker has open.
-		"cmd":       {"appliance", "certs", "statsd", "store", "journal", "systemd", "bench", "wire", "events", "auth", "acl", "doctor", "recorder", "internal/dial"},
+		"cmd":       {"appliance", "certs", "statsd", "store", "journal", "systemd", "bench", "wire", "events", "auth", "acl", "doctor", "recorder", "top", "internal/dial", "internal/screen"},
 		"appliance": {"auth", "acl", "certs", "listen", "hooks", "relay", "store", "journal", "statsd", "recorder", "bridge", "systemd", "wire", "events", "memory", "internal/unixsocket", "internal/dial"},
+		// top sees a broker by its control socket alone.
+		"top": {"statsd", "events", "internal/screen"},
 		// doctor looks at what appliance is told, and at the machine.
 		"doctor": {"appliance", "certs", "statsd"},
 		// hooks binds what listen accepts to what relay keeps.
@@ -53,6 +55,7 @@ func arrows() map[string][]string {
 		"internal/dial":        {},
 		"internal/faultdisk":   {"journal"},
 		"internal/peer":        {},
+		"internal/screen":      {},
 		"internal/unixsocket":  {},
 		"internal/brokertest":  {"appliance", "statsd", "wire", "events", "internal/dial"},
 		"internal/conformance": {},                        // reads the source of all others
