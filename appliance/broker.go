@@ -20,6 +20,7 @@ import (
 	"github.com/synthetism/edgebroker/memory"
 	"github.com/synthetism/edgebroker/recorder"
 	"github.com/synthetism/edgebroker/relay"
+	"github.com/synthetism/edgebroker/sinks"
 	"github.com/synthetism/edgebroker/statsd"
 	"github.com/synthetism/edgebroker/store"
 	"github.com/synthetism/edgebroker/systemd"
@@ -63,6 +64,7 @@ type Broker struct {
 	server   *mqtt.Server
 	uplinks  atomic.Pointer[[]*uplink] // in the order of the configuration; see links
 	recorder *recorder.Recorder        // nil: off
+	sinks    []*sinks.Sink             // in the order of the configuration
 	sampler  *statsd.Sampler
 	stats    *statsd.Server
 	pusher   *statsd.Pusher // nil: there is no StatsD server
@@ -180,6 +182,7 @@ func (b *Broker) Start(ctx context.Context) error {
 	}
 	b.record()
 	b.assemble(rec)
+	b.startSinks()
 	if err := b.bind(); err != nil {
 		b.unbind(ctx)
 		return err
@@ -281,7 +284,7 @@ func (b *Broker) unbind(ctx context.Context) {
 	b.relay.Close()
 	_ = b.closeStore() // nothing has changed
 	b.files.close()
-	b.stopErr = errors.Join(b.bus.Close(ctx), b.closeRecorder())
+	b.stopErr = errors.Join(b.bus.Close(ctx), b.closeSinks(ctx), b.closeRecorder())
 	b.state = stopping
 	close(b.stopped)
 }
@@ -327,7 +330,7 @@ func (b *Broker) Stop(ctx context.Context) error {
 	b.stopUplinks()
 	b.relay.Close()
 	errs = append(errs, b.closeStore())
-	errs = append(errs, b.bus.Close(ctx), b.closeRecorder())
+	errs = append(errs, b.bus.Close(ctx), b.closeSinks(ctx), b.closeRecorder())
 	errs = append(errs, b.stats.Close(ctx))
 	b.files.close()
 	b.cancel()
