@@ -72,7 +72,7 @@ func TestDiffSeesEveryKey(t *testing.T) {
 			return
 		}
 		keys = append(keys, got[0].Key)
-		if key := got[0].Key[strings.LastIndex(got[0].Key, ".")+1:]; !strings.Contains(example, key+":") && key != "listeners[l]" && key != "bridges[l]" {
+		if key := got[0].Key[strings.LastIndex(got[0].Key, ".")+1:]; !strings.Contains(example, key+":") && key != "listeners[l]" && key != "bridges[l]" && key != "sinks[l]" {
 			t.Errorf("the example file has no key %s", key)
 		}
 	})
