@@ -65,6 +65,7 @@ type Broker struct {
 	uplinks  atomic.Pointer[[]*uplink] // in the order of the configuration; see links
 	recorder *recorder.Recorder        // nil: off
 	sinks    []*sinks.Sink             // in the order of the configuration
+	telling  atomic.Bool               // sinks may publish: from the end of Start until relay is closed
 	sampler  *statsd.Sampler
 	stats    *statsd.Server
 	pusher   *statsd.Pusher // nil: there is no StatsD server
@@ -216,6 +217,7 @@ func (b *Broker) Start(ctx context.Context) error {
 	b.giveUpLeftovers(b.conf())
 	b.setUplinks(b.conf())
 	b.state = started
+	b.telling.Store(true)
 	b.system("started", "")
 	return nil
 }
@@ -328,6 +330,7 @@ func (b *Broker) Stop(ctx context.Context) error {
 		go func() { _ = b.server.Close() }() // it waits for the connections that have not ended yet
 	}
 	b.stopUplinks()
+	b.telling.Store(false)
 	b.relay.Close()
 	errs = append(errs, b.closeStore())
 	errs = append(errs, b.bus.Close(ctx), b.closeSinks(ctx), b.closeRecorder())

@@ -53,7 +53,7 @@ func (b *Broker) sinkTarget(c Config, s SinkConfig) (sinks.Target, error) {
 		return sinks.NewFile(sinks.FileOptions{Path: s.Path, MaxBytes: int64(cmp.Or(s.MaxBytes, sinkBytes)), Keep: cmp.Or(s.Keep, sinkKeep), Log: log}), nil
 	case SinkMQTT:
 		return sinks.NewTopics(sinks.TopicsOptions{
-			Heard: func() bool { return b.runs() && b.relay.Heard(sinks.TopicRoot) },
+			Heard: func() bool { return b.telling.Load() && b.relay.Heard(sinks.TopicRoot) },
 			Level: topicLevel,
 			Publish: func(topic string, payload []byte, done func(error)) error {
 				return b.relay.Publish(relay.Outgoing{Topic: topic, Payload: payload, QoS: byte(s.QoS)}, committed(done))

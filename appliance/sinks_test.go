@@ -142,3 +142,18 @@ func TestWebhookSinkRestart(t *testing.T) {
 	brokertest.WaitFor(t, "all events", func() bool { mu.Lock(); defer mu.Unlock(); return len(seen) == n })
 	brokertest.WaitFor(t, "the books to be closed", func() bool { s := sinkStats(b, "hook"); return s.Sent == n && s.Waiting == 0 && s.Dropped == 0 })
 }
+
+// A start that fails ends the sinks, too, and does not wait for one of them.
+func TestSinksOfFailedStart(t *testing.T) {
+	brokertest.NoLeaks(t)
+	cfg := config(t)
+	cfg.Listeners = append(cfg.Listeners, appliance.ListenerConfig{Name: "taken", Type: appliance.ListenUnix, Address: filepath.Join(t.TempDir(), "none", "x")})
+	cfg.Events.Sinks = []appliance.SinkConfig{
+		{Name: "m", Type: appliance.SinkMQTT, Types: []string{"*"}},
+		{Name: "h", Type: appliance.SinkWebhook, URL: "http://127.0.0.1:1/"},
+	}
+	b := newBroker(t, cfg)
+	if err := b.Start(t.Context()); err == nil {
+		t.Fatal("it has started")
+	}
+}
