@@ -20,6 +20,7 @@ import (
 	"github.com/synthetism/edgebroker/memory"
 	"github.com/synthetism/edgebroker/recorder"
 	"github.com/synthetism/edgebroker/relay"
+	"github.com/synthetism/edgebroker/sinks"
 	"github.com/synthetism/edgebroker/statsd"
 	"github.com/synthetism/edgebroker/store"
 	"github.com/synthetism/edgebroker/systemd"
@@ -65,6 +66,8 @@ type Broker struct {
 	server      *mqtt.Server
 	uplinks     atomic.Pointer[[]*uplink] // in the order of the configuration; see links
 	recorder    *recorder.Recorder        // nil: off
+	sinks       []*sinks.Sink             // in the order of the configuration
+	telling     atomic.Bool               // sinks may publish: from the end of Start until relay is closed
 	sampler     *statsd.Sampler
 	stats       *statsd.Server
 	pusher      *statsd.Pusher // nil: there is no StatsD server
@@ -182,6 +185,7 @@ func (b *Broker) Start(ctx context.Context) error {
 	}
 	b.record()
 	b.assemble(rec)
+	b.startSinks()
 	b.giveUpLeftovers(b.conf())
 	b.setUplinks(b.conf(), false) // before the first client: nothing that is for them may be missed
 	if err := b.bind(); err != nil {
@@ -218,6 +222,7 @@ func (b *Broker) Start(ctx context.Context) error {
 		u.Start()
 	}
 	b.state = started
+	b.telling.Store(true)
 	b.system("started", "")
 	return nil
 }
@@ -286,7 +291,7 @@ func (b *Broker) unbind(ctx context.Context) {
 	b.relay.Close()
 	_ = b.closeStore() // nothing has changed
 	b.files.close()
-	b.stopErr = errors.Join(b.bus.Close(ctx), b.closeRecorder())
+	b.stopErr = errors.Join(b.bus.Close(ctx), b.closeSinks(ctx), b.closeRecorder())
 	b.state = stopping
 	close(b.stopped)
 }
@@ -330,9 +335,10 @@ func (b *Broker) Stop(ctx context.Context) error {
 		go func() { _ = b.server.Close() }() // it waits for the connections that have not ended yet
 	}
 	b.stopUplinks()
+	b.telling.Store(false)
 	b.relay.Close()
 	errs = append(errs, b.closeStore())
-	errs = append(errs, b.bus.Close(ctx), b.closeRecorder())
+	errs = append(errs, b.bus.Close(ctx), b.closeSinks(ctx), b.closeRecorder())
 	errs = append(errs, b.stats.Close(ctx))
 	b.files.close()
 	b.cancel()

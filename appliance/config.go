@@ -174,6 +174,7 @@ type EventsConfig struct {
 	Queue      int            `yaml:"queue"`      // events waiting per handler before the newest is dropped
 	Provenance bool           `yaml:"provenance"` // remember who publishes on which topics, and which are the busiest
 	Recorder   RecorderConfig `yaml:"recorder"`
+	Sinks      []SinkConfig   `yaml:"sinks"`
 }
 
 // LogConfig is about the log, which goes to standard error.

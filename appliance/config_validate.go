@@ -64,6 +64,7 @@ func (c Config) findings() []finding {
 	out = append(out, c.Access.findings()...)
 	out = append(out, c.Storage.findings()...)
 	out = append(out, c.bridgeFindings()...)
+	out = append(out, c.Events.findings()...)
 	out = append(out, c.Sys.findings()...)
 	out = append(out, c.Statsd.findings()...)
 	out = append(out, oneOf("log.format", c.Log.Format, LogText, LogJSON)...)

@@ -35,6 +35,8 @@ func (d *differ) values(key string, from, to reflect.Value) {
 		named(d, key, from.Interface().([]ListenerConfig), to.Interface().([]ListenerConfig))
 	case from.Type() == reflect.TypeFor[[]BridgeConfig]():
 		named(d, key, from.Interface().([]BridgeConfig), to.Interface().([]BridgeConfig))
+	case from.Type() == reflect.TypeFor[[]SinkConfig]():
+		named(d, key, from.Interface().([]SinkConfig), to.Interface().([]SinkConfig))
 	case !reflect.DeepEqual(from.Interface(), to.Interface()):
 		if f, t := configText(from), configText(to); f != t {
 			d.changes = append(d.changes, statsd.Change{Key: key, From: f, To: t})
@@ -73,6 +75,8 @@ func named[E entry](d *differ, key string, from, to []E) {
 func (l ListenerConfig) label() string { return l.Name }
 func (l ListenerConfig) brief() string { return cmp.Or(l.Type, ListenTCP) + " " + l.Address }
 func (c BridgeConfig) label() string   { return c.Name }
+func (c SinkConfig) label() string     { return c.Name }
+func (c SinkConfig) brief() string     { return string(c.Type) }
 func (c BridgeConfig) brief() string   { return c.Address }
 
 // isStruct tells whether v has keys of its own in the file.

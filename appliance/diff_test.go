@@ -63,8 +63,8 @@ func TestDiffSeesEveryKey(t *testing.T) {
 	example := string(ExampleConfig())
 	var keys []string
 	each(reflect.ValueOf(new(Config)).Elem(), func(change func(reflect.Value)) {
-		c := Config{Listeners: []ListenerConfig{{Name: "l"}}, Bridges: []BridgeConfig{{Name: "l"}}}
-		next := Config{Listeners: []ListenerConfig{{Name: "l"}}, Bridges: []BridgeConfig{{Name: "l"}}}
+		c := Config{Listeners: []ListenerConfig{{Name: "l"}}, Bridges: []BridgeConfig{{Name: "l"}}, Events: EventsConfig{Sinks: []SinkConfig{{Name: "l"}}}}
+		next := Config{Listeners: []ListenerConfig{{Name: "l"}}, Bridges: []BridgeConfig{{Name: "l"}}, Events: EventsConfig{Sinks: []SinkConfig{{Name: "l"}}}}
 		change(reflect.ValueOf(&next).Elem())
 		got := c.diff(next)
 		if len(got) != 1 {
@@ -72,7 +72,7 @@ func TestDiffSeesEveryKey(t *testing.T) {
 			return
 		}
 		keys = append(keys, got[0].Key)
-		if key := got[0].Key[strings.LastIndex(got[0].Key, ".")+1:]; !strings.Contains(example, key+":") && key != "listeners[l]" && key != "bridges[l]" {
+		if key := got[0].Key[strings.LastIndex(got[0].Key, ".")+1:]; !strings.Contains(example, key+":") && key != "listeners[l]" && key != "bridges[l]" && key != "sinks[l]" {
 			t.Errorf("the example file has no key %s", key)
 		}
 	})
@@ -92,7 +92,7 @@ func each(v reflect.Value, f func(change func(reflect.Value))) {
 		field := v.Field(i)
 		at := func(change func(reflect.Value)) { f(func(v reflect.Value) { change(v.Field(i)) }) }
 		switch {
-		case field.Type() == reflect.TypeFor[[]ListenerConfig](), field.Type() == reflect.TypeFor[[]BridgeConfig]():
+		case field.Type() == reflect.TypeFor[[]ListenerConfig](), field.Type() == reflect.TypeFor[[]BridgeConfig](), field.Type() == reflect.TypeFor[[]SinkConfig]():
 			each(reflect.New(field.Type().Elem()).Elem(), func(change func(reflect.Value)) {
 				f(func(v reflect.Value) {
 					l := v.Field(i).Index(0)

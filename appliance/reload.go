@@ -73,6 +73,9 @@ func (b *Broker) reload(read func() (Config, error), how scope) (ReloadReport, e
 	if !b.runs() {
 		return ReloadReport{}, fmt.Errorf("reload: %w: the broker does not run", ErrState)
 	}
+	if how == everything {
+		b.reopenSinks()
+	}
 	c, err := b.planReload(read, how)
 	switch {
 	case err != nil && try:

@@ -32,6 +32,10 @@ func settings(key string, v reflect.Value, tell func(key, value string)) {
 		for _, l := range v.Interface().([]ListenerConfig) {
 			settings(key+"["+l.Name+"]", reflect.ValueOf(l), tell)
 		}
+	case v.Type() == reflect.TypeFor[[]SinkConfig]():
+		for _, s := range v.Interface().([]SinkConfig) {
+			settings(key+"["+s.Name+"]", reflect.ValueOf(s), tell)
+		}
 	default:
 		if text := configText(v); text != "" {
 			tell(key, text)

@@ -45,6 +45,7 @@ func (b *Broker) snapshot(listening []statsd.Listener, certificates []statsd.Cer
 		Storage:        b.storageStats(),
 		Certificates:   certificates,
 		Bridges:        b.bridgeStats(),
+		Sinks:          b.sinkStats(),
 		Budget:         b.budgetStats(g, t),
 		Disconnections: s.Disconnections,
 		Refusals: refusals(g.Refused, map[string]uint64{
@@ -75,10 +76,10 @@ func (b *Broker) certificateStats() []statsd.Certificate {
 	return out
 }
 
-// listenersOfEvents is how many listen to events, the broker's own recorder not
-// counted.
+// listenersOfEvents is how many listen to events, the broker's own recorder and
+// sinks not counted.
 func (b *Broker) listenersOfEvents() int {
-	n := len(b.bus.Stats())
+	n := len(b.bus.Stats()) - len(b.sinks)
 	if b.recorder != nil {
 		n--
 	}

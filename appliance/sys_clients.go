@@ -70,7 +70,7 @@ type clientTeller struct {
 func (b *Broker) tellClients() {
 	c := b.conf()
 	t := &clientTeller{prefix: relay.SystemRoot + "/brokers/" + c.Sys.NodeName() + "/clients/",
-		heard: b.relay.Heard, tell: b.relay.Tell, address: b.Addr, ports: make(map[string]uint16),
+		heard: func() bool { return b.relay.Heard(relay.SystemRoot) }, tell: b.relay.Tell, address: b.Addr, ports: make(map[string]uint16),
 		username: func(client string) string {
 			if conn := b.sessions.Conn(client); conn != nil {
 				return conn.Username()

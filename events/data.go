@@ -179,6 +179,15 @@ type SystemData struct {
 	Detail string `json:"detail,omitempty"`
 }
 
+// About is the client that the event is about or, if its data names none, that
+// has caused it; "" if there is no such client.
+func (e *Event) About() string {
+	if client := clientOf(e.Data); client != "" || e.Source == Source {
+		return client
+	}
+	return e.Source
+}
+
 // clientOf returns the client that d is about, or "".
 func clientOf(d any) string {
 	switch d := d.(type) {

@@ -56,6 +56,9 @@ func (s *Sub) Close() {
 // full.
 func (s *Sub) Dropped() uint64 { return s.dropped.Load() }
 
+// Stats describes the subscriber.
+func (s *Sub) Stats() SubStats { return s.stats() }
+
 // offer queues e or, if the queue is full, counts it as dropped.
 func (s *Sub) offer(e Event) {
 	if !s.queue.push(e) {

@@ -26,7 +26,7 @@ func (r *Relay) Tell(own []Own) {
 		}
 	}
 	// A session that subscribes from here on finds them among the retained ones.
-	if !r.Heard() {
+	if !r.Heard(SystemRoot) {
 		return
 	}
 	p := publisher{relay: r}
@@ -38,12 +38,12 @@ func (r *Relay) Tell(own []Own) {
 	p.flush()
 }
 
-// Heard reports whether anybody has subscribed to anything below SystemRoot, so
-// that what is not retained is worth making.
-func (r *Relay) Heard() bool {
+// Heard reports whether anybody has subscribed to anything below root, a first
+// level that begins with $, so that what is not retained is worth making.
+func (r *Relay) Heard(root string) bool {
 	r.subs.mu.RLock()
 	defer r.subs.mu.RUnlock()
-	return r.subs.root.children[SystemRoot] != nil
+	return r.subs.root.children[root] != nil
 }
 
 // tell gives m to the connected sessions that have subscribed to it. Routes are

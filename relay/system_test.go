@@ -28,20 +28,20 @@ func (b *broker) says(words ...string) {
 // and nobody else. [MQTT-4.7.2-1]
 func TestTell(t *testing.T) {
 	b := newBroker(t, nil)
-	if b.Heard() {
+	if b.Heard(relay.SystemRoot) {
 		t.Error("somebody listens")
 	}
 	b.says("$SYS/broker/uptime=1", "$SYS/broker/version=x")
 	all, some, old := b.connect("all"), b.connect("some"), b.connect("old", v3)
 	plain := b.connect("plain")
 	plain.sub(0, "#", "+/broker/uptime", "+/#", "$SY", "$OTHER/#")
-	if b.Heard() {
+	if b.Heard(relay.SystemRoot) {
 		t.Error("a wildcard listens")
 	}
 	all.subscribe(relay.Subscription{Filter: "$SYS/#", QoS: 2, RetainAsPublished: true, ID: 7})
 	some.sub(1, "$SYS/+/uptime")
 	old.sub(2, "$SYS/broker/version")
-	if !b.Heard() {
+	if !b.Heard(relay.SystemRoot) {
 		t.Error("nobody listens")
 	}
 	if got := lines(all.take()); !strings.Contains(got, "PUBLISH q0 retain $SYS/broker/uptime=1 ids[7]") || !strings.Contains(got, "PUBLISH q0 retain $SYS/broker/version=x ids[7]") {
@@ -64,7 +64,7 @@ func TestTell(t *testing.T) {
 	for _, c := range []*client{all, some, old, late} {
 		c.disconnect()
 	}
-	if b.Heard() {
+	if b.Heard(relay.SystemRoot) {
 		t.Error("somebody listens still")
 	}
 }

@@ -229,6 +229,7 @@ func exampleSnapshot() statsd.Snapshot {
 		Budget: statsd.Budget{Bytes: 64 << 20, Source: "/sys/fs/cgroup/memory.max", Used: 53 << 20, Most: 57 << 20, Level: "guarded", Pressure: 1,
 			Begun: map[string]uint64{"guarded": 3, "shedding": 1}, Outbound: 2 << 20, Input: 1 << 20, Shed: map[string]uint64{"connections": 4, "qos0": 17, "spilled": 100}},
 		Events:         statsd.EventStats{Published: 99, Dropped: 3, Listeners: 2},
+		Sinks:          []statsd.EventSink{{Name: "audit", Sent: 81, Dropped: 82, Errors: 83, Waiting: 84, Bytes: 85}},
 		Refusals:       map[string]uint64{"connect": 7, "publish": 12, "subscribe": 0, "publish_rate": 1},
 		Disconnections: map[string]uint64{"normal": 4000, "keepalive_timeout": 100, "tcp_closed": 23},
 		Bridges: []statsd.Bridge{

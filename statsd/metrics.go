@@ -162,7 +162,9 @@ func metricTable() []metric {
 
 // allMetrics lists what Prometheus scrapes and what is pushed to StatsD, but for
 // the histograms.
-func allMetrics() []metric { return slices.Concat(metricTable(), storageTable(), bridgeTable()) }
+func allMetrics() []metric {
+	return slices.Concat(metricTable(), storageTable(), bridgeTable(), sinkTable())
+}
 
 // collector collects the broker's metrics. Each scrape reads one Snapshot, so
 // that its numbers belong together; between scrapes it costs nothing.

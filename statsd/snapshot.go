@@ -56,6 +56,9 @@ type Snapshot struct {
 	// Bridges are the uplinks, in the order of the configuration.
 	Bridges []Bridge `json:"bridges,omitempty"`
 
+	// Sinks are the event sinks, in the order of the configuration.
+	Sinks []EventSink `json:"eventSinks,omitempty"`
+
 	// Certificates are those that listeners use, in the order of the configuration.
 	Certificates []Certificate `json:"certificates,omitempty"`
 

@@ -1,0 +1,144 @@
+package appliance
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/synthetism/edgebroker/events"
+	"github.com/synthetism/edgebroker/relay"
+	"github.com/synthetism/edgebroker/sinks"
+	"github.com/synthetism/edgebroker/statsd"
+)
+
+// Of webhooks.
+const (
+	hookRetryMin = time.Second
+	hookRetryMax = 2 * time.Minute
+	hookTimeout  = 10 * time.Second
+)
+
+// startSinks starts the event sinks. One that cannot be started is reported: a
+// broker is not to stand still for want of it.
+func (b *Broker) startSinks() {
+	c := b.conf()
+	for _, s := range c.Events.Sinks {
+		t, err := b.sinkTarget(c, s)
+		if err != nil {
+			b.log.Error("event sink cannot be started", "sink", s.Name, "error", err)
+			continue
+		}
+		o := sinks.Options{Name: s.Name, Topic: s.Topic, Sample: s.Sample, Queue: cmp.Or(s.Queue, c.Events.Queue), Payloads: s.Payloads}
+		for _, t := range s.Types {
+			o.Types = append(o.Types, events.Type(t))
+		}
+		if s.Client != "" {
+			o.Client = matcher(s.Client)
+		}
+		b.sinks = append(b.sinks, sinks.Start(b.bus, o, t))
+	}
+}
+
+func (b *Broker) sinkTarget(c Config, s SinkConfig) (sinks.Target, error) {
+	log := b.log.With("component", "sinks", "sink", s.Name)
+	switch s.Type {
+	case SinkFile:
+		return sinks.NewFile(sinks.FileOptions{Path: s.Path, MaxBytes: int64(cmp.Or(s.MaxBytes, sinkBytes)), Keep: cmp.Or(s.Keep, sinkKeep), Log: log}), nil
+	case SinkMQTT:
+		return sinks.NewTopics(sinks.TopicsOptions{
+			Heard: func() bool { return b.telling.Load() && b.relay.Heard(sinks.TopicRoot) },
+			Level: topicLevel,
+			Publish: func(topic string, payload []byte, done func(error)) error {
+				return b.relay.Publish(relay.Outgoing{Topic: topic, Payload: payload, QoS: byte(s.QoS)}, committed(done))
+			}, Log: log,
+		}), nil
+	}
+	o := sinks.WebhookOptions{URL: s.URL, Source: sinks.CloudEventSource(c.Sys.NodeName()), MaxBytes: int64(cmp.Or(s.MaxBytes, sinkBytes)),
+		BatchEvents: cmp.Or(s.BatchEvents, sinkBatchEvents), BatchTime: cmp.Or(s.BatchTime, sinkBatchTime),
+		RetryMin: hookRetryMin, RetryMax: hookRetryMax, Timeout: hookTimeout, Log: log}
+	if s.Secret != "" {
+		o.Secret = func() ([]byte, error) {
+			secret, err := s.Secret.read()
+			if err != nil {
+				return nil, err
+			}
+			return secret.Reveal(), nil
+		}
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxConnsPerHost = 1
+	if s.CA != "" {
+		roots, err := readRoots(s.CA)
+		if err != nil {
+			return nil, err
+		}
+		transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	}
+	o.Transport = transport
+	if c.Storage.Directory != "" {
+		o.Directory = filepath.Join(c.Storage.Directory, "sinks", s.Name)
+		w, err := sinks.NewWebhook(o)
+		if err == nil {
+			return w, nil
+		}
+		log.Warn("events wait in memory only", "error", err)
+	}
+	o.Directory, o.MaxBytes = "", min(o.MaxBytes, int64(maxInMemory))
+	return sinks.NewWebhook(o)
+}
+
+// readRoots reads the authorities that a server may have its certificate from.
+func readRoots(file string) (*x509.CertPool, error) {
+	path, err := ResolvePath(file)
+	if err != nil {
+		return nil, err
+	}
+	pem, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read authorities: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s holds no certificate in PEM form", path)
+	}
+	return roots, nil
+}
+
+// committed is a relay.Done.
+type committed func(error)
+
+func (f committed) Committed(err error) { f(err) }
+
+// reopenSinks has sinks begin anew with their files, which somebody may have
+// moved away.
+func (b *Broker) reopenSinks() {
+	for _, s := range b.sinks {
+		s.Reopen()
+	}
+}
+
+// closeSinks hands over what waits. The bus has been closed by then.
+func (b *Broker) closeSinks(ctx context.Context) error {
+	var errs []error
+	for _, s := range b.sinks {
+		errs = append(errs, s.Close(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// sinkStats describes the sinks, in the order of the configuration.
+func (b *Broker) sinkStats() []statsd.EventSink {
+	var out []statsd.EventSink
+	for _, s := range b.sinks {
+		st := s.Stats()
+		out = append(out, statsd.EventSink{Name: st.Name, Sent: st.Sent, Dropped: st.Dropped, Errors: st.Errors, Waiting: int64(st.Waiting), Bytes: st.Bytes})
+	}
+	return out
+}
