@@ -59,6 +59,10 @@ func TestThrottle(t *testing.T) {
 			mu.Lock()
 			th.stop()
 			mu.Unlock()
+			least := 0.95
+			if messages > 0 && bytes > 0 {
+				least = 0.5 // they wait for each other, and what may go at once is little
+			}
 			check := func(what string, got, rate, one float64) (reached bool) {
 				if rate == 0 {
 					return false
@@ -67,7 +71,7 @@ func TestThrottle(t *testing.T) {
 				if got > most {
 					rt.Errorf("%v %s went in %v at %v per second", got, what, span, rate)
 				}
-				return got >= 0.95*rate*span.Seconds()-max(1, one)
+				return got >= least*rate*span.Seconds()-max(1, one)
 			}
 			a, b := check("messages", n, messages, 1), check("bytes", sum, bytes, largest)
 			if !a && !b && sum > 0 {

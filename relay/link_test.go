@@ -123,6 +123,7 @@ func (l *link) Flush() {
 		work := len(l.pending)
 		l.mu.Unlock() // as the real thing is while it writes
 		l.mu.Lock()
+		work = min(work, len(l.pending)) // it may have been closed meanwhile
 		n := l.fitsLocked(work)
 		l.takeLocked(n)
 		contended = contended || l.again
