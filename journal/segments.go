@@ -239,6 +239,10 @@ func (l *Log) keep() {
 		l.setStateLocked(OK, nil)
 		return
 	}
+	if err == nil && len(l.spares) < l.wantLocked() { // more is wanted than when it was looked for
+		l.keeping = true
+		return
+	}
 	if err == nil {
 		err = fmt.Errorf("budget of %d bytes: %w", l.o.MaxBytes, ErrFull)
 	}
