@@ -232,7 +232,7 @@ func (u *Uplink) Replay() (int, error) {
 
 // withoutDeath is props without what bury has added at the end.
 func withoutDeath(props []byte) []byte {
-	at := strings.Index(string(props), deadWhy)
+	at := strings.LastIndex(string(props), deadWhy) // a device may have such a property, too
 	if at < 3 {
 		return props
 	}
