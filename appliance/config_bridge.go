@@ -95,7 +95,26 @@ func (c BridgeConfig) ClientName() string {
 
 func bridgeItem(i int) string { return fmt.Sprintf("bridges[%d]", i) }
 
-var bridgeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
+var entryName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
+
+// entryNameFindings checks the name of the i-th entry of a list, of which nameOf and
+// itemOf tell the names and paths. what says what an entry is, example how one may be called.
+func entryNameFindings(i int, nameOf, itemOf func(int) string, what, example string) []finding {
+	name, path := nameOf(i), itemOf(i)+".name"
+	if name == "" {
+		return []finding{{path: path, what: "no name", mend: "set one, such as " + example}}
+	}
+	var out []finding
+	if !entryName.MatchString(name) {
+		out = append(out, finding{path: path, what: quoteShort(name) + " cannot name " + what, mend: "use up to 64 letters, digits, and _ . -"})
+	}
+	for j := range i {
+		if nameOf(j) == name {
+			out = append(out, finding{path: path, what: "the name is taken by", other: itemOf(j), mend: "pick another"})
+		}
+	}
+	return out
+}
 
 func (c Config) bridgeFindings() []finding {
 	if n := len(c.Bridges); n > maxListEntries {
@@ -104,17 +123,7 @@ func (c Config) bridgeFindings() []finding {
 	var out []finding
 	for i, b := range c.Bridges {
 		item := bridgeItem(i)
-		switch {
-		case b.Name == "":
-			out = append(out, finding{path: item + ".name", what: "no name", mend: "set one, such as cloud"})
-		case !bridgeName.MatchString(b.Name):
-			out = append(out, finding{path: item + ".name", what: quoteShort(b.Name) + " cannot name an uplink", mend: "use up to 64 letters, digits, and _ . -"})
-		}
-		for j := range i {
-			if b.Name != "" && c.Bridges[j].Name == b.Name {
-				out = append(out, finding{path: item + ".name", what: "the name is taken by", other: bridgeItem(j), mend: "pick another"})
-			}
-		}
+		out = append(out, entryNameFindings(i, func(j int) string { return c.Bridges[j].Name }, bridgeItem, "an uplink", "cloud")...)
 		out = append(out, b.findings(item)...)
 	}
 	return out

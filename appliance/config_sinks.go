@@ -65,16 +65,8 @@ func (c EventsConfig) findings() []finding {
 	var out []finding
 	for i, s := range c.Sinks {
 		item := sinkItem(i)
-		switch {
-		case s.Name == "":
-			out = append(out, finding{path: item + ".name", what: "no name", mend: "set one, such as audit"})
-		case !bridgeName.MatchString(s.Name):
-			out = append(out, finding{path: item + ".name", what: quoteShort(s.Name) + " cannot name a sink", mend: "use up to 64 letters, digits, and _ . -"})
-		}
+		out = append(out, entryNameFindings(i, func(j int) string { return c.Sinks[j].Name }, sinkItem, "a sink", "audit")...)
 		for j := range i {
-			if s.Name != "" && c.Sinks[j].Name == s.Name {
-				out = append(out, finding{path: item + ".name", what: "the name is taken by", other: sinkItem(j), mend: "pick another"})
-			}
 			if s.Path != "" && c.Sinks[j].Path == s.Path {
 				out = append(out, finding{path: item + ".path", what: "the file is that of", other: sinkItem(j), mend: "pick another"})
 			}
