@@ -2,7 +2,6 @@ package bridge
 
 import (
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -20,26 +19,21 @@ import (
 // there is one lane for all, whose messages name the one before them, so that
 // the stream refuses all that follow one which it has refused.
 type natsOut struct {
+	taker
 	s *natsSession
 
-	mu      sync.Mutex
-	loose   []departure // go at once, in order
-	lanes   map[string]*lane
-	ready   []*lane            // those that may have something to send
-	flying  map[uint64]*parcel // sent and not answered, by their tokens
-	token   uint64
-	pace    throttle
-	unsent  int    // bytes of payloads that have not been sent
-	last    string // identifier of the message that was sent last, if nobody else writes
-	stuck   int    // lanes that do not get on
-	verdict []frame
-	jobs    []func() // for the goroutine that may block
-	early   int      // messages that have come while attaching; -1 afterwards
-	over    bool
+	loose  []departure // go at once, in order
+	lanes  map[string]*lane
+	ready  []*lane            // those that may have something to send
+	flying map[uint64]*parcel // sent and not answered, by their tokens
+	token  uint64
+	unsent int      // bytes of payloads that have not been sent
+	last   string   // identifier of the message that was sent last, if nobody else writes
+	stuck  int      // lanes that do not get on
+	jobs   []func() // for the goroutine that may block
+	early  int      // messages that have come while attaching; -1 afterwards
 
 	prefix string // of the subjects that answers come on
-	wake   chan struct{}
-	gone   chan struct{}
 }
 
 // parcel is a message on its way.
@@ -77,17 +71,9 @@ type lane struct {
 }
 
 func newNatsOut(s *natsSession) *natsOut {
-	o := &natsOut{s: s, lanes: make(map[string]*lane), flying: make(map[uint64]*parcel), wake: make(chan struct{}, 1), gone: make(chan struct{})}
-	o.pace = s.up.throttle(o.rested)
+	o := &natsOut{s: s, lanes: make(map[string]*lane), flying: make(map[uint64]*parcel)}
+	o.begin(s.up)
 	return o
-}
-
-// rested lets more go after a pause.
-func (o *natsOut) rested() {
-	o.mu.Lock()
-	o.pace.woken()
-	o.mu.Unlock()
-	o.s.up.near.writable()
 }
 
 // listen makes the subscription on which answers come.
@@ -178,28 +164,6 @@ func (o *natsOut) settleLocked(d relay.Delivery, r wire.Reason) {
 	}
 }
 
-// judgeLocked gives up d, which can never go.
-func (o *natsOut) judgeLocked(d relay.Delivery, r wire.Reason, why string) {
-	o.s.up.poison(d, why)
-	if d.QoS > 0 {
-		o.verdict = append(o.verdict, frame{ackOf(d.QoS), d.PacketID, r, d.Message, why})
-	}
-}
-
-// buried goes on with f when its dead letter is stored. If it cannot be, the
-// message comes again on the next connection.
-func (o *natsOut) buried(f frame, err error) {
-	if err != nil {
-		o.s.up.log.Error("uplink: a dead letter cannot be stored", "bridge", o.s.up.cfg.Name, "error", err)
-		return
-	}
-	f.dead = nil
-	o.mu.Lock()
-	o.verdict = append(o.verdict, f)
-	o.mu.Unlock()
-	o.Flush()
-}
-
 // Send implements relay.Link: PUBREL is answered here, and what answers
 // messages that came in goes to them.
 func (o *natsOut) Send(frames []byte) int {
@@ -235,21 +199,6 @@ func (o *natsOut) Pending() int {
 		return brim
 	}
 	return o.unsent
-}
-
-// Flush implements relay.Link.
-func (o *natsOut) Flush() {
-	select {
-	case o.wake <- struct{}{}:
-	default:
-	}
-}
-
-// Ended implements relay.Link.
-func (o *natsOut) Ended() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.over
 }
 
 // Kick implements relay.Link: the session here can not go on.
@@ -315,19 +264,7 @@ func (o *natsOut) step() bool {
 	batch, asks := o.nextLocked()
 	o.mu.Unlock()
 
-	u := o.s.up
-	for _, f := range verdict {
-		if f.dead != nil {
-			u.dead.bury(f.dead, f.why, func(err error) { o.buried(f, err) })
-			continue
-		}
-		if err := u.near.receive(o, wire.AppendAck(nil, f.kind, wire.V5, f.id, f.reason)); err != nil {
-			o.s.fail(err)
-		}
-	}
-	if len(verdict) > 0 {
-		u.near.flush()
-	}
+	o.pronounce(o, verdict, o.s.fail)
 	for _, do := range jobs {
 		do()
 	}

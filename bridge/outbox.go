@@ -1,7 +1,6 @@
 package bridge
 
 import (
-	"sync"
 	"time"
 
 	"github.com/synthetism/edgebroker/relay"
@@ -18,25 +17,18 @@ type accepts struct {
 // outbox is what is on its way from the session here to one connection of the
 // far side: the relay.Taker of the session.
 type outbox struct {
-	up      *Uplink
+	taker
 	accepts accepts
 
-	mu      sync.Mutex
 	buf     []byte // frames to be written
 	spare   []byte
-	writing int // bytes of the frames that are being written
-	answers int // of buf, bytes that the far side has made this one say
-	pace    throttle
-	over    bool              // the connection has ended
+	writing int               // bytes of the frames that are being written
+	answers int               // of buf, bytes that the far side has made this one say
 	held    bool              // nothing more is sent, since something was refused for now
 	flying  map[uint16]flight // sent and not acknowledged, by packet identifier
 	order   []sent            // of these, as they were sent; some may be acknowledged
 	lowered map[uint16]byte   // sent at a lower QoS than they have here, by packet identifier
 	again   map[uint16]bool   // refused on this connection, and not to be called a duplicate
-	verdict []frame           // what this side says of messages that cannot go; see judge
-
-	wake chan struct{} // there may be something to write, or to judge
-	gone chan struct{} // closed when the connection has ended
 }
 
 // flight is a message that the far side is to answer about.
@@ -60,17 +52,9 @@ type frame struct {
 }
 
 func newOutbox(up *Uplink, a accepts) *outbox {
-	o := &outbox{up: up, accepts: a, flying: make(map[uint16]flight), lowered: make(map[uint16]byte), again: make(map[uint16]bool), wake: make(chan struct{}, 1), gone: make(chan struct{})}
-	o.pace = up.throttle(o.rested)
+	o := &outbox{accepts: a, flying: make(map[uint16]flight), lowered: make(map[uint16]byte), again: make(map[uint16]bool)}
+	o.begin(up)
 	return o
-}
-
-// rested lets more go after a pause.
-func (o *outbox) rested() {
-	o.mu.Lock()
-	o.pace.woken()
-	o.mu.Unlock()
-	o.up.near.writable()
 }
 
 // maxTopic is how many bytes a topic may have. [MQTT-1.5.4]
@@ -160,29 +144,11 @@ func (o *outbox) settle(d relay.Delivery) {
 	}
 }
 
-// judge gives up d, which can never go. The session counts it as refused.
+// judge gives up d, which can never go.
 func (o *outbox) judge(d relay.Delivery, why string) {
-	o.up.poison(d, why)
-	if d.QoS == 0 {
-		return
-	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.verdict = append(o.verdict, frame{ackOf(d.QoS), d.PacketID, wire.ImplementationError, d.Message, why})
-}
-
-// buried goes on with f when its dead letter is stored. If it cannot be, the
-// message comes again on the next connection.
-func (o *outbox) buried(f frame, err error) {
-	if err != nil {
-		o.up.log.Error("uplink: a dead letter cannot be stored", "bridge", o.up.cfg.Name, "error", err)
-		return
-	}
-	f.dead = nil
-	o.mu.Lock()
-	o.verdict = append(o.verdict, f)
-	o.mu.Unlock()
-	o.Flush()
+	o.judgeLocked(d, wire.ImplementationError, why)
 }
 
 // Send implements relay.Link: what comes as frames answers the far side.
@@ -242,21 +208,6 @@ func (o *outbox) Pending() int {
 	return o.pendingLocked()
 }
 
-// Flush implements relay.Link.
-func (o *outbox) Flush() {
-	select {
-	case o.wake <- struct{}{}:
-	default:
-	}
-}
-
-// Ended implements relay.Link.
-func (o *outbox) Ended() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.over
-}
-
 // Kick implements relay.Link: the session here can not go on.
 func (o *outbox) Kick(r wire.Reason, why string) {
 	o.up.fault("this broker cannot go on with it: " + why)
@@ -285,18 +236,7 @@ func (o *outbox) run(w func([]byte) error) {
 			if b, verdict, more = o.next(); !more {
 				break
 			}
-			for _, f := range verdict {
-				if f.dead != nil {
-					o.up.dead.bury(f.dead, f.why, func(err error) { o.buried(f, err) })
-					continue
-				}
-				if err := o.up.near.receive(o, wire.AppendAck(nil, f.kind, wire.V5, f.id, f.reason)); err != nil {
-					o.up.fault(err.Error())
-				}
-			}
-			if len(verdict) > 0 {
-				o.up.near.flush()
-			}
+			o.pronounce(o, verdict, func(err error) { o.up.fault(err.Error()) })
 			if len(b) == 0 {
 				continue
 			}
@@ -354,6 +294,7 @@ func (o *outbox) acked(f frame) (tell []frame) {
 		f.dead, f.why = flown.m, "the far side refuses it: "+f.reason.String()
 		o.verdict = append(o.verdict, f)
 		o.up.refused(f)
+		o.Flush()
 		return nil
 	}
 	return []frame{f}

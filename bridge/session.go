@@ -170,7 +170,6 @@ func (x *exchange) acked(f frame) error {
 			return err
 		}
 	}
-	box.Flush() // there may be a dead letter to bury
 	return nil
 }
 
