@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,8 +23,14 @@ type natsIn struct {
 	subjects []string
 	slots    chan struct{} // one for each message that is not answered
 
+	order sync.Mutex      // held while messages are taken; guards what follows
+	due   uint64          // number of the consumer's next delivery
+	again []jetstream.Msg // have come again, and wait for the rest of them: the server sends them in any order
+	left  int             // how many are yet to come again
+
 	mu      sync.Mutex
 	consume jetstream.ConsumeContext
+	late    *time.Timer // sorts what has come again; nil before the first
 	subs    []*nats.Subscription
 	stopped bool
 	open    map[uint16]func(wire.Reason)
@@ -112,19 +119,14 @@ func (n *natsIn) begin() error {
 	return nil
 }
 
-// pull begins to take messages from the consumer. What an earlier session has
-// taken and not acknowledged comes again after some time; it must not be
-// overtaken meanwhile.
+// pull begins to take messages from the consumer.
 func (n *natsIn) pull() {
-	s, info := n.s, n.consumer.CachedInfo()
-	if info.NumAckPending > 0 {
-		timer := time.NewTimer(info.Config.AckWait)
-		defer timer.Stop()
-		select {
-		case <-s.ctx.Done():
-			return
-		case <-timer.C:
+	s := n.s
+	if err := n.quiet(); err != nil {
+		if s.ctx.Err() == nil {
+			s.fail(fmt.Errorf("take messages in: %w", err))
 		}
+		return
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -143,13 +145,92 @@ func (n *natsIn) pull() {
 		return
 	}
 	n.consume = c
+	n.late = time.AfterFunc(n.consumer.CachedInfo().Config.AckWait, n.sort)
+}
+
+// quiet waits until nothing is under way to an earlier session. What that has
+// been sent and has not acknowledged comes again after some time, and must not be
+// overtaken meanwhile.
+func (n *natsIn) quiet() error {
+	for delivered, first := uint64(0), true; ; first = false {
+		ctx, cancel := context.WithTimeout(n.s.ctx, apiTimeout)
+		info, err := n.consumer.Info(ctx)
+		cancel()
+		if err != nil {
+			return err
+		}
+		if info.NumAckPending == 0 || !first && info.Delivered.Consumer == delivered {
+			n.order.Lock()
+			n.due, n.left = info.Delivered.Consumer+1, info.NumAckPending
+			n.order.Unlock()
+			return nil
+		}
+		delivered = info.Delivered.Consumer
+		timer := time.NewTimer(info.Config.AckWait)
+		select {
+		case <-n.s.ctx.Done():
+			timer.Stop()
+			return n.s.ctx.Err()
+		case <-timer.C:
+		}
+	}
 }
 
 // refusedFor is how long a message that this broker cannot take now is kept
 // by the stream before it comes again.
 const refusedFor = 5 * time.Second
 
+// pulled takes in what the consumer delivers. What it has delivered elsewhere
+// meanwhile, to a connection that the server does not know to be dead, would be
+// overtaken: then the session begins again, and waits for that.
 func (n *natsIn) pulled(m jetstream.Msg) {
+	n.order.Lock()
+	defer n.order.Unlock()
+	meta, err := m.Metadata()
+	if err != nil || meta.Sequence.Consumer != n.due {
+		n.s.fail(errors.New("an earlier connection was sent messages that this one must wait for"))
+		n.due = 0 // so that nothing is taken any more
+		return
+	}
+	n.due++
+	if n.left > 0 && meta.NumDelivered > 1 {
+		n.again = append(n.again, m)
+		if n.left--; n.left == 0 {
+			n.sortLocked()
+		}
+		return
+	}
+	n.sortLocked() // what is new comes after all that comes again
+	n.takeIn(m)
+}
+
+// sort takes in what has come again, though not all of it has: the rest may
+// have been acknowledged at the last moment.
+func (n *natsIn) sort() {
+	n.order.Lock()
+	defer n.order.Unlock()
+	n.sortLocked()
+}
+
+func (n *natsIn) sortLocked() {
+	list := n.again
+	n.again, n.left = nil, 0
+	slices.SortFunc(list, func(a, b jetstream.Msg) int { return cmp.Compare(place(a), place(b)) })
+	for _, m := range list {
+		n.takeIn(m)
+	}
+}
+
+// place is where m is in the stream.
+func place(m jetstream.Msg) uint64 {
+	meta, err := m.Metadata()
+	if err != nil {
+		return 0 // cannot be: pulled has looked at it
+	}
+	return meta.Sequence.Stream
+}
+
+func (n *natsIn) takeIn(m jetstream.Msg) {
 	n.take(m.Subject(), m.Headers(), m.Data(), func(r wire.Reason) {
 		var err error
 		switch {
@@ -262,6 +343,7 @@ func (n *natsIn) stop() {
 	n.stopped = true
 	if n.consume != nil {
 		n.consume.Stop()
+		n.late.Stop()
 	}
 	for _, sub := range n.subs {
 		_ = sub.Unsubscribe()
