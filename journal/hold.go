@@ -78,8 +78,10 @@ func (l *Log) vacateLocked(root uint32) {
 }
 
 // Vacate reports, during a Checkpoint, whether the held record at pos should
-// move, so that its segment can go: Append it anew and Hold that; Release this
-// once Checkpoint has returned nil, or that if it has failed.
+// move, so that its segment can go: Append it anew and Hold that. Release this
+// once Checkpoint has returned nil, or that if it has failed; or else Append
+// what tells replay where the record is now, and Release this at once: then
+// replay may find what refers to a segment that is gone.
 // After a failure it is also true of what was lost by that.
 func (l *Log) Vacate(pos Pos) bool {
 	l.mu.Lock()

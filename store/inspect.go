@@ -67,7 +67,9 @@ func (c *Contents) read() (err error) {
 		return err
 	}
 	r := newReplay()
+	segments := make(map[uint32]bool)
 	sum, err := journal.Scan(c.disk, func(rec journal.Record) error {
+		segments[rec.Pos.Segment()] = true
 		if rec.Pos.Segment() < c.Log.Root { // it is there for those who refer to it
 			return nil
 		}
@@ -80,16 +82,16 @@ func (c *Contents) read() (err error) {
 		return errMoved
 	}
 	c.Retained, c.Drops, c.Wear = r.retained, r.drops, r.wear
-	return c.take(r)
+	return c.take(r, func(ref relay.Ref) bool { return segments[journal.Pos(ref).Segment()] })
 }
 
 // take makes the sessions of r, in the order in which their queues would be
-// recovered.
-func (c *Contents) take(r *replay) error {
+// recovered. there is for unfold.
+func (c *Contents) take(r *replay, there func(relay.Ref) bool) error {
 	c.Sessions = r.states()
 	var refs []relay.Ref
 	for _, st := range c.Sessions {
-		for _, chunk := range st.Chunks[:unfolded(st, r.sessions[st.ID].gone)] {
+		for _, chunk := range st.Chunks[:r.unfolded(st, there)] {
 			refs = append(refs, chunk.Ref)
 		}
 	}
@@ -98,7 +100,7 @@ func (c *Contents) take(r *replay) error {
 		return err
 	}
 	for _, st := range c.Sessions {
-		unfold(st, r.sessions[st.ID].gone, func(chunk relay.Chunk) []relay.Entry { return entries[chunk.Ref] })
+		r.unfold(st, there, func(chunk relay.Chunk) []relay.Entry { return entries[chunk.Ref] })
 	}
 	return nil
 }

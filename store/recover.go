@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/synthetism/edgebroker/journal"
 	"github.com/synthetism/edgebroker/relay"
 )
 
@@ -27,7 +28,7 @@ func (s *Store) recovered(r *replay) (relay.Recovered, int) {
 		}
 	}
 	for _, st := range r.states() {
-		unfold(st, r.sessions[st.ID].gone, in.chunk)
+		r.unfold(st, in.there, in.chunk)
 		st.Front, st.Tail = in.entries(st.Front), in.entries(st.Tail)
 		rec.Sessions = append(rec.Sessions, st)
 	}
@@ -36,6 +37,9 @@ func (s *Store) recovered(r *replay) (relay.Recovered, int) {
 	}
 	return rec, in.damaged
 }
+
+// there reports whether what lies near the body at ref is still in the log.
+func (in *reading) there(ref relay.Ref) bool { return in.store.journal.Kept(journal.Pos(ref)) }
 
 // chunk reads the entries of a chunk, none if it cannot be read.
 func (in *reading) chunk(c relay.Chunk) []relay.Entry {

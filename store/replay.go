@@ -8,6 +8,7 @@ import (
 	"sort"
 	"time"
 
+	"github.com/synthetism/edgebroker/journal"
 	"github.com/synthetism/edgebroker/relay"
 	"github.com/synthetism/edgebroker/wire"
 )
@@ -18,6 +19,7 @@ type replay struct {
 	retained  map[string]relay.Ref
 	confirmed map[relay.Ref]bool // bodies of publishes at QoS 2 that have been received in full
 	moved     map[relay.Ref]relay.Ref
+	vacated   map[uint32]bool // segments that bodies were moved from
 	drops     map[string]uint64
 	last      uint64 // the greatest number of a session
 	wear      Wear
@@ -44,7 +46,7 @@ type session struct {
 
 func newReplay() *replay {
 	return &replay{sessions: make(map[uint64]*session), retained: make(map[string]relay.Ref),
-		confirmed: make(map[relay.Ref]bool), moved: make(map[relay.Ref]relay.Ref), drops: make(map[string]uint64)}
+		confirmed: make(map[relay.Ref]bool), moved: make(map[relay.Ref]relay.Ref), vacated: make(map[uint32]bool), drops: make(map[string]uint64)}
 }
 
 // take applies one record. Records of sessions that are not known are of no
@@ -77,6 +79,7 @@ func (r *replay) take(pos relay.Ref, typ byte, data []byte) error {
 		return nil
 	case relay.Moved:
 		r.moved[c.Ref] = c.To
+		r.vacated[journal.Pos(c.Ref).Segment()] = true
 		return nil
 	case relay.Whole:
 		r.sessions[c.Session] = newSession(c.State)
