@@ -218,9 +218,9 @@ func followLinks(path string) (string, error) {
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return target, err
 	}
-	if _, err := os.Lstat(path); err == nil {
+	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
 		return "", fmt.Errorf("%s: is a link to a file that does not exist; remove it, or make that file", path)
 	}
-	folder, err := filepath.EvalSymlinks(filepath.Dir(path))
+	folder, err := filepath.EvalSymlinks(filepath.Dir(path)) // the file may be there by now, made by another edit
 	return filepath.Join(folder, filepath.Base(path)), err
 }

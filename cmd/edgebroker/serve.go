@@ -188,7 +188,9 @@ func feedWatchdog(log *slog.Logger, alive func()) (stop func()) {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				alive()
+				if alive(); ctx.Err() != nil {
+					return
+				}
 				tell(log, systemd.Notify("WATCHDOG=1"))
 			}
 		}
