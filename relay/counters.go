@@ -42,6 +42,16 @@ func (t *traffic) add(qos byte, n int, bytes int) {
 	t.bytes.Add(uint64(bytes))
 }
 
+// addAll is add for messages of any QoS together.
+func (t *traffic) addAll(n [3]int, bytes int) {
+	for qos, k := range n {
+		if k > 0 {
+			t.messages[qos].Add(uint64(k))
+		}
+	}
+	t.bytes.Add(uint64(bytes))
+}
+
 // Traffic is publishes counted in one direction.
 type Traffic struct {
 	QoS   [3]uint64 // messages by QoS

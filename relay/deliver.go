@@ -195,7 +195,7 @@ func (s *Session) pumpLocked() bool {
 	buf := scratch.Get().(*[]byte)
 	defer putScratch(buf)
 	defer s.weighLocked()
-	w, any := writer{link: l.link, buf: *buf}, false
+	w, any := writer{session: s, link: l.link, buf: *buf}, false
 	limit, _ := s.relay.mayWait()
 	limit /= 2
 	for {
@@ -353,12 +353,10 @@ func (s *Session) encodeLocked(w *writer, l *live, d *delivery, id uint16, dup b
 	if l.taker != nil {
 		w.flush()
 		l.taker.Take(Delivery{Message: d.msg, Seq: d.seq, PacketID: id, QoS: d.qos, Retain: d.retain, Dup: dup, Expiry: remaining, IDs: d.ids})
+		w.note(&o)
+		w.told(true)
 	} else {
 		s.writeLocked(w, l, d, &o, id)
-	}
-	s.sent.add(d.qos, 1, len(o.Payload))
-	if d.qos == 0 {
-		s.books.sent++
 	}
 	return true
 }
@@ -373,12 +371,17 @@ func (s *Session) writeLocked(w *writer, l *live, d *delivery, o *wire.Out, id u
 	}
 }
 
-// writer gathers frames for a link.
+// writer gathers frames for a link. The lock of the session is held.
 type writer struct {
+	session *Session
 	link    Link
 	buf     []byte
 	popped0 int32  // QoS 0 taken from the queue
 	seq     uint64 // of the last kept message that was sent for the first time
+
+	// Of the messages in buf: how many, by QoS, and the sum of their payloads.
+	n     [3]int
+	bytes int
 }
 
 func (w *writer) waiting() int { return len(w.buf) }
@@ -386,6 +389,7 @@ func (w *writer) waiting() int { return len(w.buf) }
 func (w *writer) publish(o *wire.Out, id uint16) {
 	if len(o.Payload) < sharedBodyMin {
 		w.buf = wire.AppendPublish(w.buf, o, id)
+		w.note(o)
 		if len(w.buf) > maxScratch/2 {
 			w.flush()
 		}
@@ -393,15 +397,34 @@ func (w *writer) publish(o *wire.Out, id uint16) {
 	}
 	w.flush()
 	w.buf = wire.AppendPublishHead(w.buf, o, id)
-	w.link.SendShared(w.buf, o.Payload)
+	w.note(o)
+	w.told(w.link.SendShared(w.buf, o.Payload) > 0)
 	w.buf = w.buf[:0]
+}
+
+func (w *writer) note(o *wire.Out) {
+	w.n[o.QoS]++
+	w.bytes += len(o.Payload)
 }
 
 func (w *writer) flush() {
 	if len(w.buf) > 0 {
-		w.link.Send(w.buf)
+		w.told(w.link.Send(w.buf) > 0)
 		w.buf = w.buf[:0]
 	}
+}
+
+// told counts what was in buf as sent if the link has taken it. Else the
+// connection has ended: QoS 0 is lost, and the rest sent on the next one.
+func (w *writer) told(taken bool) {
+	s := w.session
+	if taken {
+		s.sent.addAll(w.n, w.bytes)
+		s.books.sent += uint64(w.n[0])
+	} else if w.n[0] > 0 {
+		s.dropLocked(DropQoS0, origin{}, w.n[0])
+	}
+	w.n, w.bytes = [3]int{}, 0
 }
 
 // flush writes out what has been appended for the session. Call it without

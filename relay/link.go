@@ -4,10 +4,10 @@ import "github.com/synthetism/edgebroker/wire"
 
 // Link is the outbound half of a network connection, as relay needs it.
 // Methods may be called from any goroutine and never block. After the
-// connection has ended they do nothing.
+// connection has ended they do nothing and return 0.
 type Link interface {
 	// Send copies whole frames to the outbound buffer and returns how many
-	// bytes now wait there.
+	// bytes now wait there; 0 only if it has taken nothing, for that reason.
 	Send(frames []byte) int
 
 	// SendShared is Send for one frame whose end is large: head is copied,

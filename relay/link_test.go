@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/synthetism/edgebroker/wire"
 )
@@ -374,5 +375,35 @@ func TestLinkStalls(t *testing.T) {
 	l.grant(-1)
 	if got, _ := l.take(wire.V311); fmt.Sprint(got) != "[PUBACK #8]" || told != 2 || l.busy {
 		t.Fatalf("took %v, told %d times; want the second frame, and one call when empty", got, told)
+	}
+}
+
+// What is published to a connection that has just ended has not been sent: at
+// QoS 0 it is lost, which is counted, and else it comes with the next one.
+func TestEndedLinkIsSentNothing(t *testing.T) {
+	for name, n := range map[string]uint16{"frames as they are": 0, "one by one": 5} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := openBroker(t, nil, nil)
+				sub, pub := b.connect("sub", kept, aliases(n)), b.connect("pub")
+				sub.sub(1, "t")
+				pub.pub(0, "t=a")
+				if got := payloads(sub.take()); got != "a" {
+					t.Fatalf("got %s", got)
+				}
+				sub.link.Kick(0, "")
+				pub.pub(0, "t=b")
+				pub.pub(1, "t=c")
+				pub.pub(0, "t=d")
+				if sent := b.Totals().Sent.QoS; sent != [3]uint64{1} {
+					t.Errorf("sent %v; want nothing but the first message", sent)
+				}
+				b.drops("qos0_msg 2")
+				sub = b.connect("sub", kept)
+				if got := payloads(sub.drained()); got != "c" {
+					t.Errorf("the next connection got %s", got)
+				}
+			})
+		})
 	}
 }

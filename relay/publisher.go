@@ -261,7 +261,10 @@ func (p *publisher) sendFrames(s *Session, l *live) {
 		}
 		frames = run.other
 	}
-	l.link.Send(frames)
+	if l.link.Send(frames) == 0 { // the connection has ended meanwhile
+		p.missed(s, DropQoS0)
+		return
+	}
 	s.sent.add(0, run.n, run.bytes)
 	p.tally.sent += uint64(run.n)
 	p.touch(s)
