@@ -32,7 +32,7 @@ func arrows() map[string][]string {
 		// recorder keeps events; whoever has them hands them in.
 		"recorder": {"events"},
 		// sinks hand events on; where MQTT is needed, it is handed in.
-		"sinks": {"events"},
+		"sinks": {"events", "systemd"},
 		// bridge is a client of relay, as hooks makes devices be.
 		"bridge": {"relay", "wire", "events"},
 		// bench loads any broker over the network, so it knows only the wire.

@@ -188,8 +188,10 @@ type LogFormat string
 
 // The log formats.
 const (
-	LogText LogFormat = "text"
-	LogJSON LogFormat = "json"
+	LogAuto    LogFormat = "auto" // journal where the output goes there, else text
+	LogText    LogFormat = "text"
+	LogJSON    LogFormat = "json"
+	LogJournal LogFormat = "journal" // records of systemd's, with fields
 )
 
 // DefaultConfig is the configuration of a broker that was told nothing: one
@@ -224,6 +226,6 @@ func DefaultConfig() Config {
 		Events:   EventsConfig{Queue: 1024, Provenance: true, Recorder: RecorderConfig{MaxBytes: 16 * MiB}},
 		Sys:      SysConfig{Interval: 10 * time.Second},
 		Statsd:   defaultStatsd(),
-		Log:      LogConfig{Level: slog.LevelInfo, Format: LogText},
+		Log:      LogConfig{Level: slog.LevelInfo, Format: LogAuto},
 	}
 }

@@ -45,6 +45,7 @@ const (
 	SinkFile    SinkType = "file"
 	SinkMQTT    SinkType = "mqtt"
 	SinkWebhook SinkType = "webhook"
+	SinkJournal SinkType = "journal" // of systemd
 )
 
 // What counts where a SinkConfig says nothing.
@@ -77,7 +78,7 @@ func (c EventsConfig) findings() []finding {
 }
 
 func (s SinkConfig) findings(item string) []finding {
-	out := oneOf(item+".type", s.Type, SinkFile, SinkMQTT, SinkWebhook)
+	out := oneOf(item+".type", s.Type, SinkFile, SinkMQTT, SinkWebhook, SinkJournal)
 	if len(out) > 0 {
 		return out
 	}

@@ -6,14 +6,18 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/synthetism/edgebroker/systemd"
 )
 
 // NewLogger returns a logger that writes to w as c says: one line a record,
 // without a character that would move a terminal's cursor, whatever clients
-// call themselves. Its level can be changed by level: see [WithLogLevel].
+// call themselves; or, if that is where w leads or c says so, to the journal of
+// systemd. Its level can be changed by level: see [WithLogLevel].
 func NewLogger(c LogConfig, w io.Writer) (log *slog.Logger, level *slog.LevelVar) {
 	level = new(slog.LevelVar)
 	level.Set(c.Level)
@@ -21,7 +25,11 @@ func NewLogger(c LogConfig, w io.Writer) (log *slog.Logger, level *slog.LevelVar
 	if c.Format == LogJSON {
 		return slog.New(slog.NewJSONHandler(printable{w}, opts)), level
 	}
-	return slog.New(slog.NewTextHandler(w, opts)), level
+	text := slog.NewTextHandler(w, opts)
+	if f, ok := w.(*os.File); c.Format == LogJournal || c.Format == LogAuto && ok && systemd.IsJournal(f) {
+		return slog.New(newJournalHandler(systemd.OpenJournal(systemd.JournalSocket), level, text)), level
+	}
+	return slog.New(text), level
 }
 
 // printable is a writer of JSON that escapes the characters which JSON allows

@@ -16,6 +16,7 @@ import (
 	"github.com/synthetism/edgebroker/relay"
 	"github.com/synthetism/edgebroker/sinks"
 	"github.com/synthetism/edgebroker/statsd"
+	"github.com/synthetism/edgebroker/systemd"
 )
 
 // Of webhooks.
@@ -51,6 +52,8 @@ func (b *Broker) sinkTarget(c Config, s SinkConfig) (sinks.Target, error) {
 	switch s.Type {
 	case SinkFile:
 		return sinks.NewFile(sinks.FileOptions{Path: s.Path, MaxBytes: int64(cmp.Or(s.MaxBytes, sinkBytes)), Keep: cmp.Or(s.Keep, sinkKeep), Log: log}), nil
+	case SinkJournal:
+		return sinks.NewJournal(systemd.JournalSocket, log), nil
 	case SinkMQTT:
 		return sinks.NewTopics(sinks.TopicsOptions{
 			Heard: func() bool { return b.telling.Load() && b.relay.Heard(sinks.TopicRoot) },

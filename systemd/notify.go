@@ -1,9 +1,9 @@
 // Package systemd tells the service manager how the process is doing: ready,
-// stopping, a line of status, still alive. It speaks the sd_notify protocol
-// directly and needs no library. Beside it lies edgebroker.service, the unit
-// that relies on it.
+// stopping, a line of status, still alive; and sends records to its journal. It
+// speaks both protocols directly and needs no library. Beside it lies
+// edgebroker.service, the unit that relies on it.
 //
-// Outside systemd every function is a no-op, so callers need not ask where
+// Outside systemd every function that notifies is a no-op, so callers need not ask where
 // they run. All functions may be called from any goroutine; order between
 // concurrent calls is the caller's business.
 package systemd
