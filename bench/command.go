@@ -22,6 +22,9 @@ func Command() *cli.Command {
 	return &cli.Command{
 		Name:  "bench",
 		Usage: "measure a broker: throughput, latency, CPU per message",
+		UsageText: `edgebroker bench
+edgebroker bench --scenario fan-out --clients 100 --qos 1
+edgebroker bench --address gateway:1883 --rate 500 --duration 1m`,
 		Description: "Applies load to the broker at --address and checks that every message arrives once and in order.\n" +
 			"Without --rate as fast as the broker goes, with --rate on a schedule; only the latter gives a meaningful latency.\n" +
 			"CPU and memory of the broker are measured when it runs here and --pid is given.",

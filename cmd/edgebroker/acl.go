@@ -40,6 +40,8 @@ edgebroker acl test --user ann --topic 'plant/#' --action subscribe`,
 			},
 			{
 				Name: "check", Usage: "say what is wrong with files of rules, and what can hardly be meant",
+				UsageText: `edgebroker acl check
+edgebroker acl check --rules /etc/edgebroker/acl.new`,
 				Description: "Exit code 0 and no output: nothing.",
 				Flags:       files,
 				Action:      func(c *cli.Context) error { return checkACL(e, c) },

@@ -36,6 +36,7 @@ edgebroker clients list --sort latency --top 10`,
 			{
 				Name:      "show",
 				Usage:     "show one client with its subscriptions",
+				UsageText: "edgebroker clients show pump-7",
 				ArgsUsage: "ID",
 				Flags:     append([]cli.Flag{outputFlag("table", "json", "jsonl")}, controlFlags()...),
 				Action:    func(c *cli.Context) error { return showClient(e, c) },
@@ -43,6 +44,7 @@ edgebroker clients list --sort latency --top 10`,
 			{
 				Name:      "kick",
 				Usage:     "disconnect clients; they may come back",
+				UsageText: "edgebroker clients kick pump-7 pump-8",
 				ArgsUsage: "ID...",
 				Flags:     controlFlags(),
 				Action:    func(c *cli.Context) error { return kickClients(e, c) },
@@ -81,6 +83,10 @@ func listClients(e *env, c *cli.Context) error {
 	}
 	if format != "table" {
 		return writeList(e.stdout, clients, format)
+	}
+	if len(clients) == 0 {
+		_, err := fmt.Fprintln(e.stdout, "no client is connected, and no session is kept for one")
+		return err
 	}
 	return statsd.WriteClients(e.stdout, clients)
 }

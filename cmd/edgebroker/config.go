@@ -18,6 +18,7 @@ func configCommand(e *env) *cli.Command {
 			{
 				Name:        "check",
 				Usage:       "say what is wrong with a config file",
+				UsageText:   "edgebroker config check /etc/edgebroker/edgebroker.yml",
 				ArgsUsage:   "FILE",
 				Description: "Exit code 0 and no output: `edgebroker serve --config FILE` will accept it.\nThe files of users, rules, keys and certificates that it names are read as well. All\nproblems are reported at once, with line and column.",
 				Action: func(c *cli.Context) error {

@@ -40,9 +40,10 @@ names them as its organizational units.`,
 				),
 				Action: func(c *cli.Context) error { return addDevice(e, c) },
 			},
-			listCommand(e, "list"),
+			listCommand(e, "list", "edgebroker device list"),
 			{
 				Name: "renew", Usage: "give a device a new certificate for the key that it has", ArgsUsage: "NAME",
+				UsageText: "edgebroker device renew panel-2",
 				Description: `The certificate before it stays good until it ends, or the device is deleted, so
 that the device can change over when it is reached.`,
 				Flags:  []cli.Flag{dir},
@@ -67,11 +68,12 @@ func homeFlag() cli.Flag {
 }
 
 // listCommand is `device list`, which is also called `devices`.
-func listCommand(e *env, name string) *cli.Command {
+func listCommand(e *env, name, example string) *cli.Command {
 	return &cli.Command{
 		Name: name, Usage: "list the devices, and when their certificates end",
-		Flags:  []cli.Flag{homeFlag(), outputFlag("table", "json", "jsonl")},
-		Action: func(c *cli.Context) error { return listDevices(e, c) },
+		UsageText: example,
+		Flags:     []cli.Flag{homeFlag(), outputFlag("table", "json", "jsonl")},
+		Action:    func(c *cli.Context) error { return listDevices(e, c) },
 	}
 }
 

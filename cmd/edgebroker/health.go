@@ -15,6 +15,8 @@ func healthCommand(e *env) *cli.Command {
 	return &cli.Command{
 		Name:  "health",
 		Usage: "say whether the daemon is ready to serve",
+		UsageText: `edgebroker health
+edgebroker health -o json`,
 		Description: `Prints "ready" and exits with 0, or says what is wrong and exits with 4. Exit
 code 3 means that no daemon answers.`,
 		Flags:  append([]cli.Flag{outputFlag("table", "json", "jsonl")}, controlFlags()...),

@@ -14,6 +14,7 @@ func helpCommand() *cli.Command {
 		Name:      "help",
 		Aliases:   []string{"h"},
 		Usage:     "show what a command does and its flags",
+		UsageText: "edgebroker help clients list",
 		ArgsUsage: "[COMMAND...]",
 		Action: func(c *cli.Context) error {
 			words := c.Args().Slice()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -90,6 +91,9 @@ func (v *topicsView) show(ctx context.Context, w io.Writer) error {
 		return err
 	case v.format != "table":
 		return writeJSON(w, t, v.format == "json")
+	case !v.rates && t.Messages == 0:
+		_, err := fmt.Fprintln(w, "nothing has been published")
+		return err
 	case !v.rates:
 		return t.WriteTable(w, v.order == "bytes", nil)
 	}

@@ -38,6 +38,8 @@ that runs reads it again at once.`,
 			},
 			{
 				Name: "passwd", Usage: "give a user another password", ArgsUsage: "NAME",
+				UsageText: `edgebroker users passwd ann
+edgebroker users passwd --password-file - ann <secret.txt`,
 				Flags:  append([]cli.Flag{password}, usersFlags()...),
 				Action: func(c *cli.Context) error { return setPassword(e, c) },
 			},
@@ -49,13 +51,15 @@ that runs reads it again at once.`,
 			},
 			{
 				Name: "del", Usage: "delete users; their clients are disconnected", ArgsUsage: "NAME...",
-				Flags:  usersFlags(),
-				Action: func(c *cli.Context) error { return deleteUsers(e, c) },
+				UsageText: "edgebroker users del ann",
+				Flags:     usersFlags(),
+				Action:    func(c *cli.Context) error { return deleteUsers(e, c) },
 			},
 			{
 				Name: "list", Usage: "list the users, without anything secret",
-				Flags:  append([]cli.Flag{output}, usersFlags()...),
-				Action: func(c *cli.Context) error { return listUsers(e, c) },
+				UsageText: "edgebroker users list",
+				Flags:     append([]cli.Flag{output}, usersFlags()...),
+				Action:    func(c *cli.Context) error { return listUsers(e, c) },
 			},
 		},
 	}

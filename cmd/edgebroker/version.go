@@ -52,6 +52,8 @@ func versionCommand(e *env) *cli.Command {
 	return &cli.Command{
 		Name:  "version",
 		Usage: "print the version of this program",
+		UsageText: `edgebroker version
+edgebroker version -o json`,
 		Flags: []cli.Flag{outputFlag("table", "json")},
 		Action: func(c *cli.Context) error {
 			if _, err := e.positionals(c, 0, 0); err != nil {
