@@ -31,7 +31,7 @@ func TestCrash(t *testing.T) {
 	var total tally
 	for seed := from; seed < to && !t.Failed(); seed++ {
 		synctest.Test(t, func(t *testing.T) {
-			w := &world{TB: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), tally: &total}
+			w := &world{TB: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), tally: &total, saving: void}
 			w.run()
 		})
 	}
@@ -73,7 +73,7 @@ type world struct {
 	log  *journal.Log
 	next int // number of the next record
 
-	saving bool // a checkpoint runs
+	saving uint64 // generation in which a checkpoint began that runs; void: none does
 
 	// What was appended since the last root that was sure when the log was
 	// opened, and since. A failure voids a part in the middle.
@@ -381,7 +381,7 @@ func (w *world) append(size int) *item {
 
 func (w *world) put(typ byte, data string) *item {
 	it := &item{generation: w.log.Generation()}
-	if w.log.State() == journal.Failed && !w.saving {
+	if w.log.State() == journal.Failed && it.generation != w.saving { // it may have failed while a checkpoint runs
 		it.generation = void
 	}
 	it.entry = entry{w.log.Append(typ, []byte(data)), typ, data}
@@ -431,12 +431,14 @@ func (w *world) release() {
 // checkpoint writes a few records as if they were all there is to know, and
 // moves what it is asked to move.
 func (w *world) checkpoint() {
-	failed := w.log.State() == journal.Failed
+	failed, generation := w.log.State() == journal.Failed, w.log.Generation()
 	var begin, end int
 	err := w.log.Checkpoint(func() error {
 		w.readHeld()
-		w.saving = true
-		defer func() { w.saving = false }()
+		if w.log.Generation() == generation {
+			w.saving = generation
+		}
+		defer func() { w.saving = void }()
 		begin = len(w.items)
 		w.mu.Lock()
 		w.roots = append(w.roots, begin)
