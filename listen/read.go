@@ -72,7 +72,7 @@ func (c *Conn) scan() error {
 		c.in.take(n)
 		frames++
 		if tapped != nil {
-			tapped.received(f)
+			c.tellReceived(tapped, f)
 		}
 		if err = c.receive(f); err != nil {
 			break

@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"runtime/debug"
 	"slices"
 
 	"github.com/synthetism/edgebroker/wire"
@@ -53,11 +54,14 @@ type tapped struct {
 }
 
 // Tap lets t tap connections, those that there are and those that come, until
-// remove is called. What t's Taps are told afterwards is at most what is being
-// told at that moment.
+// remove is called. A connection that is at work then may finish the turn of
+// reading that it is in with the Tap that it had.
 func (g *Gate) Tap(t Tapper) (remove func()) {
 	g.changeTappers(func(list []Tapper) []Tapper { return append(slices.Clone(list), t) })
 	for _, c := range g.Conns() {
+		if c.proxied && c.origin.Load() == nil && c.connect.Load() == nil {
+			continue // it is not known yet who it is, and will be offered when it is
+		}
 		c.offer(t, c.ID())
 	}
 	return func() {
@@ -148,22 +152,34 @@ func (c *Conn) endTaps(unread int) {
 	if t == nil {
 		return
 	}
-	for _, o := range t.list {
-		o.tap.Ended(word, err, unread, unsent)
-	}
+	c.tell(t, func(tap Tap) { tap.Ended(word, err, unread, unsent) })
 }
 
-func (t *taps) received(f wire.Frame) {
+// tell calls each of t. A panic in one costs nobody anything but what it would
+// have noted.
+func (c *Conn) tell(t *taps, call func(Tap)) {
 	for _, o := range t.list {
-		o.tap.Received(f)
+		func() {
+			defer func() {
+				if p := recover(); p != nil {
+					c.gate.opts.Log.Error("tap panicked", "client", c.ID(), "listener", c.Listener(),
+						"remote", c.Remote(), "error", p, "stack", string(debug.Stack()))
+				}
+			}()
+			call(o.tap)
+		}()
 	}
 }
 
 // received tells the taps of c, if it has any.
 func (c *Conn) received(f wire.Frame) {
 	if t := c.taps.Load(); t != nil {
-		t.received(f)
+		c.tellReceived(t, f)
 	}
+}
+
+func (c *Conn) tellReceived(t *taps, f wire.Frame) {
+	c.tell(t, func(tap Tap) { tap.Received(f) })
 }
 
 // brokenConnect tells the taps of input that begins like a CONNECT and is none.
@@ -188,9 +204,7 @@ func headerSize(raw []byte) int {
 // broken tells the taps of c, if it has any.
 func (c *Conn) broken(input []byte, err error) {
 	if t := c.taps.Load(); t != nil {
-		for _, o := range t.list {
-			o.tap.Broken(input, err)
-		}
+		c.tell(t, func(tap Tap) { tap.Broken(input, err) })
 	}
 }
 
@@ -208,9 +222,7 @@ func (c *Conn) sharedLocked(head, body []byte) {
 	if !c.out.blocked.IsZero() {
 		behind = c.out.pending
 	}
-	for _, o := range c.out.taps.list {
-		o.tap.Sent(head, body, behind)
-	}
+	c.tell(c.out.taps, func(tap Tap) { tap.Sent(head, body, behind) })
 }
 
 // AliasTopic is the topic for which the client has set an alias, empty if that

@@ -14,7 +14,7 @@ import (
 	"github.com/synthetism/edgebroker/wire"
 )
 
-// listener notes what taps are told.
+// fakeTapper notes what its taps are told.
 type fakeTapper struct {
 	journal
 	want func(client string) bool
@@ -291,7 +291,35 @@ func TestTapKnowsTheIDOfBrokenConnects(t *testing.T) {
 	}
 }
 
-// TestTapPanicsNobody taps and untaps while many send and connections come and
+// panicking is a tap that panics whatever it is told.
+type panicking struct{}
+
+func (p panicking) Tap(*Conn, string, int) Tap  { return p }
+func (panicking) Received(wire.Frame)           { panic("received") }
+func (panicking) Broken([]byte, error)          { panic("broken") }
+func (panicking) Sent([]byte, []byte, int)      { panic("sent") }
+func (panicking) Ended(string, error, int, int) { panic("ended") }
+
+// TestTapThatPanics costs the connection nothing, and the other tap neither.
+func TestTapThatPanics(t *testing.T) {
+	r := newRig(t, Options{}, &fakeServer{})
+	l := r.listen(TypeTCP)
+	defer r.gate.Tap(panicking{})()
+	tapper := newFakeTapper(of("x"))
+	defer r.gate.Tap(tapper)()
+	c := r.dial(l).connect(v5("x"))
+	c.send(pingreq).frame()
+	c.send([]byte{0xC1, 0}) // is broken, so that the connection is kicked
+	if reason := c.disconnected(); reason != wire.MalformedPacket {
+		t.Error(reason)
+	}
+	await(t, tapper.done, "the end")
+	if n := len(tapper.all()); n != 8 {
+		t.Errorf("%q", tapper.all())
+	}
+}
+
+// TestTapsComeAndGo taps and untaps while many send and connections come and
 // go. It is for the race detector.
 func TestTapsComeAndGo(t *testing.T) {
 	s := &fakeServer{receiver: func(c *Conn) Receiver {

@@ -278,7 +278,7 @@ func (t *Tap) Ended(word string, err error, unread, unsent int) {
 		parts = append(parts, err.Error())
 	}
 	if unread > 0 {
-		parts = append(parts, fmt.Sprintf("%d bytes had come of a packet", unread))
+		parts = append(parts, fmt.Sprintf("%d bytes that have come were not taken as packets", unread))
 	}
 	if unsent > 0 {
 		parts = append(parts, fmt.Sprintf("%d bytes that were to be sent have not been taken", unsent))
