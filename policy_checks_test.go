@@ -18,8 +18,8 @@ func arrows() map[string][]string {
 		// The command line is also a client of the control socket, whose
 		// protocol is statsd's, and speaks MQTT for pub, sub and bench. It reads
 		// and copies stores that no broker has open.
-		"cmd":       {"appliance", "certs", "statsd", "store", "journal", "systemd", "bench", "wire", "events", "auth", "acl", "doctor", "recorder", "top", "internal/dial", "internal/screen"},
-		"appliance": {"auth", "acl", "certs", "listen", "hooks", "relay", "store", "journal", "statsd", "recorder", "sinks", "bridge", "systemd", "wire", "events", "memory", "internal/unixsocket", "internal/dial"},
+		"cmd":       {"appliance", "certs", "statsd", "store", "journal", "systemd", "bench", "wire", "events", "auth", "acl", "doctor", "recorder", "top", "trace", "internal/dial", "internal/screen"},
+		"appliance": {"auth", "acl", "certs", "listen", "hooks", "relay", "store", "journal", "statsd", "recorder", "trace", "sinks", "bridge", "systemd", "wire", "events", "memory", "internal/unixsocket", "internal/dial"},
 		// top sees a broker by its control socket alone.
 		"top": {"statsd", "events", "internal/screen"},
 		// doctor looks at what appliance is told, and at the machine.
@@ -28,7 +28,9 @@ func arrows() map[string][]string {
 		"hooks":  {"auth", "acl", "listen", "relay", "wire", "events", "internal/peer"},
 		"listen": {"wire", "events", "internal/peer", "internal/unixsocket"},
 		"relay":  {"wire", "events"},
-		"statsd": {"events", "recorder", "internal/unixsocket"},
+		"statsd": {"events", "recorder", "trace", "internal/unixsocket"},
+		// trace knows packets; whoever has connections shows them to it.
+		"trace": {"wire"},
 		// recorder keeps events; whoever has them hands them in.
 		"recorder": {"events"},
 		// sinks hand events on; where MQTT is needed, it is handed in.

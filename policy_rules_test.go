@@ -24,6 +24,8 @@ func rules() []rule {
 				{"auth/a.go": imports("auth", module+"/events")},
 				{"relay/a.go": imports("relay", module+"/auth")},
 				{"acl/a.go": imports("acl", module+"/relay")},
+				{"trace/a.go": imports("trace", module+"/listen")},
+				{"listen/a.go": imports("listen", module+"/trace")},
 				{"appliance/a.go": imports("appliance", module+"/cmd/edgebroker")},
 				{"relay/a_test.go": imports("relay", module+"/cmd/edgebroker")},
 				{"internal/newcomer/a.go": imports("newcomer")},
@@ -55,10 +57,11 @@ func rules() []rule {
 		{
 			name:   "the ground floor is std only",
 			reason: "what parses untrusted bytes, decides who may do what, keeps data or talks to the service manager must not change because a dependency did",
-			check:  checkStdOnly("wire", "journal", "acl", "systemd", "certs"),
+			check:  checkStdOnly("wire", "journal", "acl", "trace", "systemd", "certs"),
 			breaks: []files{
 				{"wire/a.go": imports("wire", "github.com/rs/xid")},
 				{"acl/a.go": imports("acl", "github.com/goccy/go-yaml")},
+				{"trace/a.go": imports("trace", "github.com/rs/xid")},
 				{"systemd/a.go": imports("systemd", "golang.org/x/sys/unix")},
 				{"certs/a.go": imports("certs", "golang.org/x/crypto/ocsp")},
 			},

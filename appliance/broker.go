@@ -24,6 +24,7 @@ import (
 	"github.com/synthetism/edgebroker/statsd"
 	"github.com/synthetism/edgebroker/store"
 	"github.com/synthetism/edgebroker/systemd"
+	"github.com/synthetism/edgebroker/trace"
 	"github.com/synthetism/edgebroker/wire"
 )
 
@@ -59,6 +60,7 @@ type Broker struct {
 	memoryEpoch string // see epoch
 	relay       *relay.Relay
 	gate        *listen.Gate
+	tracer      *trace.Tracer
 	access      *hooks.Access
 	guards      guards
 	sessions    *hooks.Sessions
@@ -137,7 +139,7 @@ func WithSockets(sockets []systemd.Socket) Option {
 // New makes a broker of cfg. It does no I/O and starts nothing. The error
 // lists everything that is wrong with cfg, or names an option that is.
 func New(cfg Config, opts ...Option) (*Broker, error) {
-	b := &Broker{control: true, memoryEpoch: newEpoch(), version: "unknown", stopped: make(chan struct{}), watchEvery: watchInterval,
+	b := &Broker{control: true, memoryEpoch: newEpoch(), tracer: trace.New(trace.DefaultLimit), version: "unknown", stopped: make(chan struct{}), watchEvery: watchInterval,
 		log: slog.New(slog.NewTextHandler(io.Discard, nil))}
 	b.cfg.Store(&cfg)
 	for _, o := range opts {

@@ -108,6 +108,21 @@ func (x *examination) clock() {
 		x.problem("", fmt.Sprintf("by this machine's clock it is %s, and this program was made on %s", now.UTC().Format(time.DateOnly), x.Built.UTC().Format(time.DateOnly)),
 			"set the clock, for example with chrony or systemd-timesyncd")
 	}
+	if x.Host.Synced == nil {
+		return
+	}
+	if ok, err := x.Host.Synced(); err == nil && !ok {
+		x.warn("", "nothing keeps the clock right, says the kernel: it drifts, and the lives of certificates and tokens with it", "run chrony or systemd-timesyncd, and see whether they reach a server (chronyc tracking, timedatectl)")
+	}
+}
+
+func clockFine(p *Patient) string {
+	if p.Host.Synced != nil {
+		if ok, err := p.Host.Synced(); err == nil && ok {
+			return "the clock is plausible, and something keeps it right"
+		}
+	}
+	return "the clock is plausible"
 }
 
 // BadConfig is what is wrong with a config file that cannot be used, which is

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/synthetism/edgebroker/appliance"
@@ -56,7 +57,8 @@ func newWard(t testing.TB) *ward {
 	w.ok(c.Validate())
 	w.Patient = &doctor.Patient{ConfigFile: w.path("eb.yml"), Config: c, Version: "v1", Host: doctor.Host{
 		User: os.Geteuid(), Now: time.Now(), OpenFiles: 1 << 20,
-		Disk: func(string) (doctor.Disk, error) { return doctor.Disk{Free: 100 << 30}, nil },
+		Root: machine(nil), Synced: func() (bool, error) { return true, nil },
+		Disk: func(string) (doctor.Disk, error) { return onCard(doctor.Disk{Free: 100 << 30}), nil },
 		Bind: func(string, string) error { return nil },
 	}}
 	return w
@@ -117,9 +119,11 @@ ok access: users, rules, keys and secrets can be read
 ok listeners: nobody is let in by accident
 ok ports: all addresses are free
 ok storage: DIR/data can be written, and there is room
+ok flash: mmcblk0 has used 20% of its life at most
 ok control: the control socket is for its owner and group alone
 ok limits: there are descriptors for all connections
-ok clock: the clock is plausible
+ok kernel: its limits leave room
+ok clock: the clock is plausible, and something keeps it right
 ok daemon: no broker runs; what is said here is about the next start
 `
 	if got.String() != want {
@@ -194,20 +198,46 @@ func TestFaults(t *testing.T) {
 			w.Config.Storage.Directory = ""
 			w.disk(doctor.Disk{Free: 100 << 30, Kind: "tmpfs"})
 		}, "storage", doctor.Problem, "is in memory (tmpfs)", ""},
-		"data on an overlay":             {func(w *ward) { w.disk(doctor.Disk{Free: 100 << 30, Kind: "overlay"}) }, "storage", doctor.Warn, "is on an overlay", ""},
-		"data on the network":            {func(w *ward) { w.disk(doctor.Disk{Free: 100 << 30, Kind: "nfs"}) }, "storage", doctor.Warn, "is on nfs", ""},
-		"disk read-only":                 {func(w *ward) { w.disk(doctor.Disk{Free: 100 << 30, ReadOnly: true}) }, "storage", doctor.Problem, "mounted read-only", ""},
-		"disk smaller than the store":    {func(w *ward) { w.disk(doctor.Disk{Free: 500 << 20}) }, "storage", doctor.Warn, "may grow to 1GiB, and has 500MiB", ""},
-		"disk full":                      {func(w *ward) { w.disk(doctor.Disk{Free: 1 << 20}) }, "storage", doctor.Problem, "there are 1MiB left", ""},
-		"disk gone":                      {func(w *ward) { w.Host.Disk = func(string) (doctor.Disk, error) { return doctor.Disk{}, syscall.EIO } }, "storage", doctor.Problem, "input/output error", ""},
-		"control socket for all":         {func(w *ward) { w.Config.Control.Mode = 0o666 }, "control", doctor.Problem, "mode 0666", ""},
-		"control socket's folder open":   {func(w *ward) { w.mkdir("open", 0o777); w.Config.Control.Socket = w.path("open/c.sock") }, "control", doctor.Problem, "everybody may replace", ""},
-		"control socket's folder a file": {func(w *ward) { w.Config.Control.Socket = w.path("rules/c.sock") }, "control", doctor.Problem, "is not a folder", ""},
-		"too few descriptors":            {func(w *ward) { w.Host.OpenFiles = 10_000 }, "limits", doctor.Warn, "10000 connections need as many descriptors and 64 more", ""},
-		"before this program":            {func(w *ward) { w.Built = w.Host.Now.Add(year) }, "clock", doctor.Problem, "this program was made on", ""},
-		"daemon not well":                {func(w *ward) { w.running(); w.Health.Problems = []string{"the store is full"} }, "daemon", doctor.Problem, "the store is full", ""},
-		"daemon that does not answer":    {func(w *ward) { w.Silent = errors.New("no answer within 5s"); w.fails(syscall.EADDRINUSE) }, "daemon", doctor.Problem, "no answer within 5s", ""},
-		"daemon of another version":      {func(w *ward) { w.running(); w.Daemon.Version = "v0" }, "daemon", doctor.Warn, `version "v0" runs`, ""},
+		"data on an overlay":               {func(w *ward) { w.disk(doctor.Disk{Free: 100 << 30, Kind: "overlay"}) }, "storage", doctor.Warn, "is on an overlay", ""},
+		"data on the network":              {func(w *ward) { w.disk(doctor.Disk{Free: 100 << 30, Kind: "nfs"}) }, "storage", doctor.Warn, "is on nfs", ""},
+		"disk read-only":                   {func(w *ward) { w.disk(doctor.Disk{Free: 100 << 30, ReadOnly: true}) }, "storage", doctor.Problem, "mounted read-only", ""},
+		"disk smaller than the store":      {func(w *ward) { w.disk(doctor.Disk{Free: 500 << 20}) }, "storage", doctor.Warn, "may grow to 1GiB, and has 500MiB", ""},
+		"disk full":                        {func(w *ward) { w.disk(doctor.Disk{Free: 1 << 20}) }, "storage", doctor.Problem, "there are 1MiB left", ""},
+		"disk gone":                        {func(w *ward) { w.Host.Disk = func(string) (doctor.Disk, error) { return doctor.Disk{}, syscall.EIO } }, "storage", doctor.Problem, "input/output error", ""},
+		"control socket for all":           {func(w *ward) { w.Config.Control.Mode = 0o666 }, "control", doctor.Problem, "mode 0666", ""},
+		"control socket's folder open":     {func(w *ward) { w.mkdir("open", 0o777); w.Config.Control.Socket = w.path("open/c.sock") }, "control", doctor.Problem, "everybody may replace", ""},
+		"control socket's folder a file":   {func(w *ward) { w.Config.Control.Socket = w.path("rules/c.sock") }, "control", doctor.Problem, "is not a folder", ""},
+		"too few descriptors":              {func(w *ward) { w.Host.OpenFiles = 10_000 }, "limits", doctor.Warn, "10000 connections need as many descriptors and 64 more", ""},
+		"a clock that nothing keeps right": {func(w *ward) { w.Host.Synced = func() (bool, error) { return false, nil } }, "clock", doctor.Warn, "nothing keeps the clock right", ""},
+		"data on a card for cameras":       {func(w *ward) { w.disk(doctor.Disk{Free: 100 << 30, Kind: "vfat"}) }, "storage", doctor.Problem, "is on vfat", ""},
+		"reading is written down":          {func(w *ward) { w.disk(doctor.Disk{Free: 100 << 30, Atime: true}) }, "storage", doctor.Warn, "mount it with noatime", ""},
+		"no inodes":                        {func(w *ward) { w.disk(doctor.Disk{Free: 100 << 30, Inodes: 100, FreeInodes: 3}) }, "storage", doctor.Problem, "3 more files", ""},
+		"few inodes":                       {func(w *ward) { w.disk(doctor.Disk{Free: 100 << 30, Inodes: 100, FreeInodes: 40}) }, "storage", doctor.Warn, "40 more files", ""},
+		"flash at its end":                 {func(w *ward) { w.tell("sys/block/mmcblk0/device/life_time", "0x0b 0x01") }, "flash", doctor.Problem, "mmcblk0: the flash is older than", ""},
+		"flash that is old":                {func(w *ward) { w.tell("sys/block/mmcblk0/device/life_time", "0x01 0x09") }, "flash", doctor.Warn, "up to 90%", ""},
+		"flash with few spare blocks":      {func(w *ward) { w.tell("sys/block/mmcblk0/device/pre_eol_info", "0x02") }, "flash", doctor.Warn, "80% of its spare blocks", ""},
+		"flash without spare blocks":       {func(w *ward) { w.tell("sys/block/mmcblk0/device/pre_eol_info", "0x03") }, "flash", doctor.Problem, "next to no spare blocks", ""},
+		"card that protects itself":        {func(w *ward) { w.tell("sys/block/mmcblk0/ro", "1") }, "flash", doctor.Problem, "write-protected", ""},
+		"errors on the file system":        {func(w *ward) { w.tell("sys/fs/ext4/mmcblk0p2/errors_count", "7") }, "flash", doctor.Problem, "mmcblk0p2: the file system has met 7 errors", ""},
+		"old flash below encryption": {func(w *ward) {
+			w.Host.Disk = func(string) (doctor.Disk, error) { return doctor.Disk{Free: 100 << 30, Major: 253}, nil }
+			w.tell("sys/dev/block/253:0/uevent", "MAJOR=253\nDEVNAME=dm-0", "sys/block/dm-0/slaves/mmcblk0p2/size", "1", "sys/block/mmcblk0/device/life_time", "0x0a 0x0a")
+		}, "flash", doctor.Warn, "mmcblk0: the flash has used up to 100%", ""},
+		"old flash below btrfs": {func(w *ward) {
+			w.Host.Disk = func(string) (doctor.Disk, error) { return doctor.Disk{Free: 100 << 30, Minor: 44}, nil }
+			w.tell("proc/self/mountinfo", "22 1 179:1 / / rw - ext4 /dev/sda1 rw\n23 22 0:44 / "+w.dir+" rw,noatime shared:3 - btrfs /dev/mmcblk0p2 rw\n24 22 0:45 / "+w.dir+"/dat rw - tmpfs tmpfs rw",
+				"sys/block/mmcblk0/device/life_time", "0x0a 0x0a")
+		}, "flash", doctor.Warn, "mmcblk0: the flash has used up to 100%", ""},
+		"few files for the machine":   {func(w *ward) { w.tell("proc/sys/fs/file-nr", "1000\t0\t9000") }, "kernel", doctor.Warn, "room for 8000 more open files", ""},
+		"few who wait":                {func(w *ward) { w.tell("proc/sys/net/core/somaxconn", "128") }, "kernel", doctor.Warn, "net.core.somaxconn: 128 connections", ""},
+		"no cookies":                  {func(w *ward) { w.tell("proc/sys/net/ipv4/tcp_syncookies", "0") }, "kernel", doctor.Warn, "net.ipv4.tcp_max_syn_backlog: 128", ""},
+		"memory is promised":          {func(w *ward) { w.tell("proc/sys/vm/overcommit_memory", "2") }, "kernel", doctor.Warn, "promised all memory but 97MiB", ""},
+		"few threads":                 {func(w *ward) { w.tell("sys/fs/cgroup/system.slice/pids.max", "20") }, "kernel", doctor.Warn, "/sys/fs/cgroup/system.slice/pids.max: 20 threads", ""},
+		"few threads in a container":  {func(w *ward) { w.tell("sys/fs/cgroup/pids.max", "20", "proc/self/cgroup", "0::/") }, "kernel", doctor.Warn, "/sys/fs/cgroup/pids.max: 20 threads", ""},
+		"before this program":         {func(w *ward) { w.Built = w.Host.Now.Add(year) }, "clock", doctor.Problem, "this program was made on", ""},
+		"daemon not well":             {func(w *ward) { w.running(); w.Health.Problems = []string{"the store is full"} }, "daemon", doctor.Problem, "the store is full", ""},
+		"daemon that does not answer": {func(w *ward) { w.Silent = errors.New("no answer within 5s"); w.fails(syscall.EADDRINUSE) }, "daemon", doctor.Problem, "no answer within 5s", ""},
+		"daemon of another version":   {func(w *ward) { w.running(); w.Daemon.Version = "v0" }, "daemon", doctor.Warn, `version "v0" runs`, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWard(t)
@@ -241,7 +271,51 @@ func TestFaults(t *testing.T) {
 }
 
 func (w *ward) disk(d doctor.Disk) {
-	w.Host.Disk = func(string) (doctor.Disk, error) { return d, nil }
+	w.Host.Disk = func(string) (doctor.Disk, error) { return onCard(d), nil }
+}
+
+// onCard is d on the second partition of the machine's card.
+func onCard(d doctor.Disk) doctor.Disk {
+	d.Major, d.Minor = 179, 2
+	return d
+}
+
+// machine is /proc and /sys of a gateway that is well, but for changes.
+func machine(changes map[string]string) fstest.MapFS {
+	root := fstest.MapFS{}
+	for _, files := range []map[string]string{{
+		"sys/dev/block/179:2/uevent":            "MAJOR=179\nMINOR=2\nDEVNAME=mmcblk0p2\nDEVTYPE=partition",
+		"sys/block/mmcblk0/mmcblk0p2/partition": "2",
+		"sys/block/mmcblk0/device/life_time":    "0x02 0x01",
+		"sys/block/mmcblk0/device/pre_eol_info": "0x01",
+		"sys/block/mmcblk0/ro":                  "0",
+		"sys/block/sda/sda1/partition":          "1",
+		"sys/block/sda/device/life_time":        "0x0b 0x0b", // another disk
+		"sys/fs/ext4/mmcblk0p2/errors_count":    "0",
+		"sys/fs/cgroup/system.slice/pids.max":   "max",
+		"sys/fs/cgroup/system.slice/x/pids.max": "512",
+		"proc/self/cgroup":                      "0::/system.slice/x",
+		"proc/sys/fs/file-nr":                   "1088\t0\t9223372036854775807",
+		"proc/sys/net/core/somaxconn":           "4096",
+		"proc/sys/net/ipv4/tcp_max_syn_backlog": "128",
+		"proc/sys/net/ipv4/tcp_syncookies":      "1",
+		"proc/sys/vm/overcommit_memory":         "0",
+		"proc/meminfo":                          "MemTotal: 1000 kB\nCommitLimit:     1000000 kB\nCommitted_AS:     900000 kB",
+	}, changes} {
+		for name, text := range files {
+			root[name] = &fstest.MapFile{Data: []byte(text + "\n")}
+		}
+	}
+	return root
+}
+
+// tell has the machine's files say something else: names and texts.
+func (w *ward) tell(files ...string) {
+	changes := map[string]string{}
+	for i := 0; i < len(files); i += 2 {
+		changes[files[i]] = files[i+1]
+	}
+	w.Host.Root = machine(changes)
 }
 
 // fails has the address of the first listener not be bound.
@@ -284,8 +358,54 @@ func TestThisHost(t *testing.T) {
 	if d, err := h.Disk("/dev/shm"); err == nil && d.Kind != "tmpfs" {
 		t.Errorf("/dev/shm: %+v", d)
 	}
+	if d, err := h.Disk(t.TempDir()); err != nil || d.Major == 0 && d.Minor == 0 {
+		t.Errorf("no device: %+v, %v", d, err)
+	}
+	if b, err := fs.ReadFile(h.Root, "proc/sys/fs/file-nr"); err != nil || len(b) == 0 {
+		t.Errorf("/proc: %q, %v", b, err)
+	}
+	if _, err := h.Synced(); err != nil && !errors.Is(err, syscall.EPERM) && !errors.Is(err, syscall.ENOSYS) {
+		t.Errorf("clock: %v", err)
+	}
 	if h.OpenFiles == 0 || h.User != os.Geteuid() || time.Since(h.Now) > time.Hour {
 		t.Errorf("%+v", h)
+	}
+}
+
+// What the machine does not tell is no finding, and what it tells in other words
+// than expected neither.
+func TestMachineThatTellsNothing(t *testing.T) {
+	for name, change := range map[string]func(w *ward){
+		"no files":     func(w *ward) { w.Host.Root = fstest.MapFS{} },
+		"no root":      func(w *ward) { w.Host.Root = nil },
+		"not asked":    func(w *ward) { w.Host.Synced = nil },
+		"not answered": func(w *ward) { w.Host.Synced = func() (bool, error) { return false, syscall.ENOSYS } },
+		"empty life": func(w *ward) {
+			w.tell("sys/block/mmcblk0/device/life_time", "", "sys/block/mmcblk0/device/pre_eol_info", "")
+		},
+		"undefined": func(w *ward) {
+			w.tell("sys/block/mmcblk0/device/life_time", "0x00 0x00", "sys/block/mmcblk0/device/pre_eol_info", "0x00")
+		},
+		"nonsense": func(w *ward) {
+			w.tell("sys/block/mmcblk0/device/life_time", "new 0xFFF 0xFF", "proc/sys/fs/file-nr", "many", "proc/sys/net/core/somaxconn", "x")
+		},
+		"loop of disks": func(w *ward) { w.tell("sys/block/mmcblk0p2/slaves/mmcblk0p2/size", "1") },
+		"odd mounts": func(w *ward) {
+			w.tell("sys/dev/block/179:2/uevent", "x", "proc/self/mountinfo", "a - b\n - \n1 2 3 4 / - ext4 /dev/\n\n")
+		},
+		"inodes as one needs": func(w *ward) {
+			w.disk(doctor.Disk{Free: 100 << 30, Inodes: 0, FreeInodes: 0})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWard(t)
+			change(w)
+			for _, f := range doctor.Examine(*w.Patient) {
+				if f.Severity != doctor.OK {
+					t.Errorf("%+v", f)
+				}
+			}
+		})
 	}
 }
 

@@ -15,6 +15,9 @@ import (
 	"github.com/synthetism/edgebroker/appliance"
 )
 
+// spareInodes are files that the store may make besides its segments.
+const spareInodes = 32
+
 // spareFiles are descriptors that a broker needs besides those of clients.
 const spareFiles = 64
 
@@ -128,15 +131,9 @@ func (x *examination) storage() {
 	}
 	where := "storage.directory " + dir
 	info, err := os.Stat(dir)
-	existing := dir
+	existing := existing(dir)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		for existing != "/" { // the broker makes what is missing
-			existing = filepath.Dir(existing)
-			if _, err := os.Stat(existing); !errors.Is(err, fs.ErrNotExist) {
-				break
-			}
-		}
+	case errors.Is(err, fs.ErrNotExist): // the broker makes what is missing
 	case errors.Is(err, fs.ErrPermission):
 		x.warn(where, fmt.Sprintf("user %d, who asks, may not look at it", x.Host.User), "ask as root, or as the user that runs the broker")
 		return
@@ -160,6 +157,18 @@ func (x *examination) storage() {
 	x.disk(where, existing)
 }
 
+// existing is dir, or if there is none the folder in which the broker will make
+// it; empty for none.
+func existing(dir string) string {
+	for dir != "" && dir != "/" {
+		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
+	return dir
+}
+
 // disk looks at what the store lies on.
 func (x *examination) disk(where, dir string) {
 	d, err := x.Host.Disk(dir)
@@ -175,8 +184,21 @@ func (x *examination) disk(where, dir string) {
 		x.problem(where, "is in memory (tmpfs): a restart of the machine takes everything that was acknowledged", "name a folder on a disk")
 	case "overlay":
 		x.warn(where, "is on an overlay, as in a container: it may be gone with the container", "mount a volume there")
+	case "vfat", "exfat":
+		x.problem(where, "is on "+d.Kind+", which has no journal and knows no owners: a power cut may take the store with it, and everybody may read it", "name a folder on ext4, f2fs or btrfs")
 	case "nfs", "cifs", "fuse":
 		x.warn(where, "is on "+d.Kind+", where what is stored may not survive a power cut, and the network's outages are the broker's", "name a folder on a local disk")
+	}
+	if d.Atime && d.Kind == "" {
+		x.warn(where, "the file system writes down when a file is read (strictatime): that costs flash and time for nothing", "mount it with noatime or relatime")
+	}
+	files := uint64(x.Config.Storage.MaxBytes)/max(1, uint64(x.Config.Storage.SegmentSize)) + spareInodes
+	switch {
+	case d.Inodes == 0:
+	case d.FreeInodes < 8:
+		x.problem(where, fmt.Sprintf("the file system can take %d more files, though it may have room", d.FreeInodes), "remove files that nobody needs (df -i; often in a cache or a mail queue)")
+	case d.FreeInodes < files:
+		x.warn(where, fmt.Sprintf("the file system can take %d more files, and the store may make %d", d.FreeInodes, files), "remove files that nobody needs (df -i), or name a folder on another file system")
 	}
 	used := folderSize(x.dataDirectory())
 	most, free := uint64(x.Config.Storage.MaxBytes), d.Free

@@ -126,17 +126,21 @@ func (c *Conn) awaitAuth(limit time.Duration) ([]byte, error) {
 		b := c.in.bytes()
 		if len(b) > 0 {
 			if t := wire.Type(b[0] >> 4); t != wire.AUTH && t != wire.DISCONNECT {
-				return nil, c.fail(&wire.Error{Reason: wire.ProtocolError, Rule: "[MQTT-3.1.2-30]",
-					Detail: fmt.Sprintf("%v before the authentication is over", t)})
+				err := &wire.Error{Reason: wire.ProtocolError, Rule: "[MQTT-3.1.2-30]",
+					Detail: fmt.Sprintf("%v before the authentication is over", t)}
+				c.broken(b, err)
+				return nil, c.fail(err)
 			}
 		}
 		f, n, err := wire.Scan(b, c.gate.limits().MaxConnectSize)
 		if err != nil {
+			c.broken(b, err)
 			return nil, c.fail(err)
 		}
 		if n > 0 {
 			c.packetsIn.Add(1)
 			c.in.take(n)
+			c.received(f)
 			data, err := c.continued(f)
 			c.in.park()
 			return data, err
@@ -174,6 +178,7 @@ func (c *Conn) continued(f wire.Frame) ([]byte, error) {
 			Detail: fmt.Sprintf("AUTH with %v in the course of an authentication", a.Reason)}
 	}
 	if err != nil {
+		c.broken(nil, err)
 		return nil, c.fail(err)
 	}
 	return a.Data, nil

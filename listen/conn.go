@@ -80,6 +80,7 @@ type Conn struct {
 	lastSeen   atomic.Int64 // wheel tick of the last batch that held a frame
 	bytesIn    atomic.Uint64
 	packetsIn  atomic.Uint64
+	taps       atomic.Pointer[taps] // nil: none; that of out, for the reader
 	done       chan struct{}
 	from       netip.Prefix  // what the gate counts it by; invalid: nothing
 	strange    *list.Element // its place among the gate's unauthenticated ones; the gate's mu guards it
@@ -118,6 +119,8 @@ type Conn struct {
 	sendErr  error // why writing failed
 	peerGone bool  // nothing can reach the peer, or it has no wish to hear more
 	kicked3  bool  // the server wanted to send a DISCONNECT that 3.x does not have
+
+	untappable bool // taps have been told of the end
 
 	certs      []*x509.Certificate
 	authCancel func() // wakes the authentication step that is going on, if there is one

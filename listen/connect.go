@@ -15,13 +15,18 @@ func (c *Conn) readConnect() error {
 	for {
 		b := c.in.bytes()
 		if len(b) > 1 && b[0] == 0x16 && b[1] == 3 { // record of a handshake, version 3.x
-			return c.refuse(RefusedNotMQTT, nil, errors.New("client speaks TLS, this listener does not"))
+			err := errors.New("client speaks TLS, this listener does not")
+			c.broken(b, err)
+			return c.refuse(RefusedNotMQTT, nil, err)
 		}
 		if len(b) > 0 && wire.Type(b[0]>>4) != wire.CONNECT { // [MQTT-3.1.0-1]
-			return c.refuse(RefusedNotMQTT, nil, fmt.Errorf("first frame is of type %d instead of CONNECT", b[0]>>4))
+			err := fmt.Errorf("first frame is of type %d instead of CONNECT", b[0]>>4)
+			c.broken(b, err)
+			return c.refuse(RefusedNotMQTT, nil, err)
 		}
 		f, n, err := wire.Scan(b, c.gate.limits().MaxConnectSize)
 		if err != nil {
+			c.brokenConnect(b, err)
 			return c.refuseConnect(versionOf(b), err)
 		}
 		if n > 0 {
@@ -47,7 +52,10 @@ func (c *Conn) readConnect() error {
 
 func (c *Conn) acceptConnect(f wire.Frame, n int) error {
 	con, err := wire.DecodeConnect(f)
+	c.offerTaps(con.ClientID)
+	c.received(f)
 	if err != nil {
+		c.broken(nil, err)
 		return c.refuseConnect(con.Version, err)
 	}
 	if err := c.checkVersion(&con); err != nil {
@@ -67,6 +75,7 @@ func (c *Conn) acceptConnect(f wire.Frame, n int) error {
 		c.SetID(con.ClientID)
 	}
 	c.connect.Store(&con)
+	c.offerTaps(con.ClientID) // to those who have come since, and could not see whose it is
 	if err := c.nc.SetReadDeadline(time.Time{}); err != nil {
 		return c.readFailed(err)
 	}
@@ -134,14 +143,11 @@ func refusalFrame(v wire.Version, reason wire.Reason) []byte {
 // versionOf finds out which version a CONNECT speaks that is larger than
 // allowed, from as much of it as is there; 0 if that does not tell.
 func versionOf(raw []byte) wire.Version {
-	i := 1
-	for i < len(raw) && raw[i]&0x80 != 0 {
-		i++
-	}
-	if i >= len(raw) {
+	h := headerSize(raw)
+	if h > len(raw) {
 		return 0
 	}
-	con, _ := wire.DecodeConnect(wire.Frame{Type: wire.CONNECT, Raw: raw, Body: raw[i+1:]}) // incomplete, so always an error
+	con, _ := wire.DecodeConnect(wire.Frame{Type: wire.CONNECT, Raw: raw, Body: raw[h:]}) // incomplete, so always an error
 	return con.Version
 }
 

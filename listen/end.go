@@ -46,6 +46,9 @@ func (c *Conn) kick(r wire.Reason, why string, cause error) error {
 	if c.endWord == "" { // the server may have closed without a word; there is still time for one
 		c.endLocked(why, cause)
 		if bye := c.farewell(r, cause); bye != nil && !c.out.dead {
+			if c.out.taps != nil {
+				c.sentLocked(bye)
+			}
 			c.out.append(bye)
 			c.out.packets++
 		}
@@ -147,6 +150,7 @@ func (c *Conn) serve(establish func(*Conn) error) {
 		if err := c.unproxy(); err != nil {
 			return err
 		}
+		c.offerTaps("")
 		if err := c.secure(); err != nil {
 			return err
 		}
@@ -166,9 +170,10 @@ func (c *Conn) serve(establish func(*Conn) error) {
 		_ = c.guard(func() error { end(c, err); return nil })
 	}
 	close(c.done)
+	unread := len(c.in.bytes())
 	c.in.drop()
 	c.gate.input.settle(c, 0, true)
-	c.leave()
+	c.leave(unread)
 	c.gate.release(c)
 }
 
@@ -204,8 +209,8 @@ func (c *Conn) settle(err error) {
 
 // leave closes the socket, after giving a peer that does not expect it the
 // chance to read our last words: closing a TCP socket with unread input sends
-// a reset, which may overtake them.
-func (c *Conn) leave() {
+// a reset, which may overtake them. unread is for those who look on.
+func (c *Conn) leave(unread int) {
 	c.Flush()
 	c.awaitIdle()
 	c.mu.Lock()
@@ -214,6 +219,7 @@ func (c *Conn) leave() {
 	c.out.kill()
 	c.accountLocked()
 	c.mu.Unlock()
+	c.endTaps(unread)
 	if w, ok := c.nc.(*webSocket); ok { // a browser reports an error if there is no closing handshake
 		_ = w.depart(w.closeCode(word))
 	} else if c.tls != nil {

@@ -82,6 +82,7 @@ type Gate struct {
 	heavy       sync.Mutex // held while a large control frame is worked on
 	guarded     atomic.Bool
 	evicted     atomic.Uint64
+	tappers     atomic.Pointer[[]Tapper] // nil: none
 
 	mu       sync.Mutex     // guards everything that follows
 	conns    map[*Conn]bool // true until authenticated

@@ -19,6 +19,9 @@ type outbound struct {
 	idle       chan struct{} // closed when busy ends; nil if nobody waits
 	room       chan struct{} // closed when the reader may go on; nil if it does not wait
 
+	taps *taps // that are told of what is appended; nil: none
+	lost int   // bytes that were waiting when it was killed
+
 	packets, bytes uint64 // appended and taken by the kernel, in total
 	behind         uint64 // what packets was when nothing waited last
 
@@ -93,6 +96,7 @@ func (o *outbound) took(n int) {
 // kill drops what waits and refuses more.
 func (o *outbound) kill() {
 	o.detach().discard()
+	o.lost += o.pending
 	o.dead, o.pending = true, 0
 }
 
@@ -163,9 +167,13 @@ func (c *Conn) Send(frames []byte) int {
 func (c *Conn) SendShared(head, body []byte) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.appendLocked(head) {
+	if c.closed.Load() || c.out.dead {
 		return 0
 	}
+	if c.out.taps != nil {
+		c.sharedLocked(head, body)
+	}
+	c.out.append(head)
 	if len(body) < shareAtLeast {
 		c.out.append(body)
 	} else {
@@ -195,6 +203,9 @@ func (c *Conn) addWaiting(w *Waiting) {
 func (c *Conn) appendLocked(p []byte) bool {
 	if c.closed.Load() || c.out.dead {
 		return false
+	}
+	if c.out.taps != nil {
+		c.sentLocked(p)
 	}
 	c.out.append(p)
 	c.armLocked()

@@ -62,14 +62,18 @@ func (c *Conn) next() error {
 func (c *Conn) scan() error {
 	var frames uint64
 	var err error
+	var f wire.Frame
+	tapped := c.taps.Load()
 	for c.control == nil && !c.closed.Load() {
-		var f wire.Frame
 		var n int
 		if f, n, err = wire.Scan(c.in.bytes(), c.maxPacket); err != nil || n == 0 {
 			break
 		}
 		c.in.take(n)
 		frames++
+		if tapped != nil {
+			c.tellReceived(tapped, f)
+		}
 		if err = c.receive(f); err != nil {
 			break
 		}
@@ -83,6 +87,11 @@ func (c *Conn) scan() error {
 	}
 	switch {
 	case err != nil:
+		input := c.in.bytes()
+		if f.Raw != nil { // what is wrong is in that
+			input = nil
+		}
+		c.broken(input, err)
 		return c.fail(err)
 	case c.control != nil:
 		c.recv.Flush()

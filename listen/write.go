@@ -85,6 +85,9 @@ func (c *Conn) writeConnack(f wire.Frame, con *wire.Connect) error {
 	if ack.AssignedClientID != "" && c.ID() == "" {
 		c.SetID(ack.AssignedClientID)
 	}
+	if con.ClientID == "" {
+		c.offerTaps(c.ID())
+	}
 	if c.OnConnack != nil {
 		c.OnConnack(&ack)
 	}

@@ -202,6 +202,15 @@ func (p *Port) accept(pub *wire.Publish, rt *route, allowed bool, raw []byte) er
 	return nil
 }
 
+// AliasTopic is the topic for which the client has set an alias, empty if it
+// has not. Only for the goroutine that calls Receive.
+func (p *Port) AliasTopic(alias uint16) string {
+	if int(alias) < len(p.aliases) {
+		return p.aliases[alias]
+	}
+	return ""
+}
+
 // resolveAlias sets or reads the alias of pub. [MQTT-3.3.2-7]
 func (p *Port) resolveAlias(pub *wire.Publish) error {
 	limit := p.told.MaxTopicAlias

@@ -6,6 +6,7 @@ import (
 
 	"github.com/synthetism/edgebroker/events"
 	"github.com/synthetism/edgebroker/recorder"
+	"github.com/synthetism/edgebroker/trace"
 )
 
 // Backend is the broker as the control socket sees it. Methods are called from
@@ -43,6 +44,9 @@ type Backend interface {
 	// History calls fn for recorded events, the oldest first, as q and f ask for,
 	// until fn returns an error, which it returns, or ctx ends.
 	History(ctx context.Context, q recorder.Query, f events.Filter, fn func(events.Event) error) error
+	// Trace begins to trace packets. The caller ends it with end. It fails with
+	// trace.ErrTooMany if there are too many traces.
+	Trace(q trace.Query) (t *trace.Trace, end func(), err error)
 	// Health says whether the broker works.
 	Health() Health
 	// Reload reads the configuration and the files that it names again and puts

@@ -14,6 +14,7 @@ import (
 	"github.com/synthetism/edgebroker/events"
 	"github.com/synthetism/edgebroker/recorder"
 	"github.com/synthetism/edgebroker/statsd"
+	"github.com/synthetism/edgebroker/trace"
 )
 
 // fakeBackend is a broker with a real event bus and canned answers.
@@ -29,6 +30,9 @@ type fakeBackend struct {
 	paused  []bool
 
 	questions []string // what Answers were asked
+
+	tracer *trace.Tracer
+	traces chan *trace.Trace // those that have begun
 }
 
 var _ statsd.Backend = (*fakeBackend)(nil)
@@ -40,7 +44,8 @@ func newFakeBackend(clients ...statsd.Client) *fakeBackend {
 			return topic == filter || wild && strings.HasPrefix(topic, prefix)
 		}),
 		clients: make(map[string]statsd.Client),
-		health:  statsd.Health{Live: true, Ready: true},
+		tracer:  trace.New(2), traces: make(chan *trace.Trace, 8),
+		health: statsd.Health{Live: true, Ready: true},
 	}
 	for _, c := range clients {
 		f.clients[c.ID] = c
@@ -139,6 +144,15 @@ func (f *fakeBackend) History(_ context.Context, q recorder.Query, filter events
 		}
 	}
 	return nil
+}
+
+func (f *fakeBackend) Trace(q trace.Query) (*trace.Trace, func(), error) {
+	t, err := f.tracer.Start(q)
+	if err != nil {
+		return nil, nil, err
+	}
+	f.traces <- t
+	return t, t.Close, nil
 }
 
 func (f *fakeBackend) Health() statsd.Health {

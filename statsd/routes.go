@@ -51,6 +51,7 @@ func routes() []route {
 		{http.MethodPost, "/v1/clients/{id}/kick", write, false, (*Server).postKick},
 		{http.MethodPost, "/v1/reload", write, false, (*Server).postReload},
 		{http.MethodGet, "/v1/events", readOnly, true, (*Server).streamEvents},
+		{http.MethodGet, "/v1/trace", readOnly, true, (*Server).streamTrace},
 		{http.MethodGet, "/v1/backup", readOnly, true, (*Server).getBackup},
 		{http.MethodGet, "/metrics", readOnly, false, (*Server).getMetrics},
 		{http.MethodGet, "/healthz", readOnly, false, (*Server).getLive},

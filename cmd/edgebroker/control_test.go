@@ -16,6 +16,7 @@ import (
 	"github.com/synthetism/edgebroker/events"
 	"github.com/synthetism/edgebroker/recorder"
 	"github.com/synthetism/edgebroker/statsd"
+	"github.com/synthetism/edgebroker/trace"
 )
 
 // fakeBroker is a statsd.Backend with fixed answers. Its clients bring names
@@ -34,7 +35,10 @@ var _ statsd.Backend = (*fakeBroker)(nil)
 
 func (f *fakeBroker) Snapshot() statsd.Snapshot { return f.snapshot }
 func (f *fakeBroker) Health() statsd.Health     { return f.health }
-func (f *fakeBroker) Clients() []statsd.Client  { return slices.Clone(f.clients) }
+func (f *fakeBroker) Trace(trace.Query) (*trace.Trace, func(), error) {
+	return nil, nil, trace.ErrTooMany
+}
+func (f *fakeBroker) Clients() []statsd.Client { return slices.Clone(f.clients) }
 
 func (f *fakeBroker) Reload(_ context.Context, try bool) (statsd.Reloaded, error) {
 	return statsd.Reloaded{DryRun: try, Users: 2, Rules: 7, Disconnected: 1}, nil
