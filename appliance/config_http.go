@@ -34,7 +34,8 @@ type HTTPTLSConfig struct {
 	MinVersion         TLSVersion         `yaml:"min_version"`
 }
 
-// Dashboard says whether there is a page for browsers at the HTTP address.
+// Dashboard says whether there is a page for browsers at the HTTP address. Empty
+// is DashboardAuto.
 type Dashboard string
 
 // The values of Dashboard.
@@ -49,7 +50,7 @@ func (c HTTPConfig) Local() bool { return ListenerConfig{Address: c.Address}.Loc
 
 // HasDashboard tells whether there is a page for browsers.
 func (c HTTPConfig) HasDashboard() bool {
-	return c.Address != "" && (c.Dashboard == DashboardOn || c.Dashboard == DashboardAuto && c.Local())
+	return c.Address != "" && (c.Dashboard == DashboardOn || c.Dashboard != DashboardOff && c.Local())
 }
 
 // listener is the address as if it were a listener for MQTT clients, with what
@@ -82,7 +83,10 @@ func (c HTTPConfig) loadUsers(v *auth.Verifier) (*auth.PasswordFile, error) {
 
 func (c Config) httpFindings() []finding {
 	h := c.HTTP
-	out := oneOf("http.dashboard", h.Dashboard, DashboardAuto, DashboardOn, DashboardOff)
+	var out []finding
+	if h.Dashboard != "" {
+		out = oneOf("http.dashboard", h.Dashboard, DashboardAuto, DashboardOn, DashboardOff)
+	}
 	out = append(out, credentialPathFindings("http.users", h.Users)...)
 	out = append(out, h.hostFindings()...)
 	if h.Address == "" {
