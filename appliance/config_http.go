@@ -53,9 +53,9 @@ func (c HTTPConfig) HasDashboard() bool {
 	return c.Address != "" && (c.Dashboard == DashboardOn || c.Dashboard != DashboardOff && c.Local())
 }
 
-// listener is the address as if it were a listener for MQTT clients, with what
+// Listener is the address as if it were a listener for MQTT clients, with what
 // the two have in common.
-func (c HTTPConfig) listener() ListenerConfig {
+func (c HTTPConfig) Listener() ListenerConfig {
 	l := ListenerConfig{Name: httpName, Type: ListenTCP, Address: c.Address}
 	if t := c.TLS; c.Address != "" && t != (HTTPTLSConfig{}) {
 		l.Type, l.Certificate, l.PrivateKey, l.ClientCA, l.CRL = ListenTLS, t.Certificate, t.PrivateKey, t.ClientCA, t.CRL
@@ -92,7 +92,7 @@ func (c Config) httpFindings() []finding {
 	if h.Address == "" {
 		return out
 	}
-	l := h.listener()
+	l := h.Listener()
 	out = append(out, h.addressFindings()...)
 	if l.Secure() {
 		out = append(out, tlsFindings(httpTLSPath, l)...)
@@ -121,7 +121,7 @@ func (c HTTPConfig) addressFindings() []finding {
 	if _, err := netip.ParseAddr(host); host != "" && err != nil && !isHostName(host) {
 		return []finding{{path: path, what: quoteShort(host) + " is neither an IP address nor a host name", mend: "write it like 127.0.0.1:8080 or \"[::1]:8080\""}}
 	}
-	if !c.Local() && !c.listener().Secure() && !c.Plain {
+	if !c.Local() && !c.Listener().Secure() && !c.Plain {
 		return []finding{{path: path, what: c.Address + " can be reached from other machines, and passwords would cross the network as they are",
 			mend: "set http.tls.certificate and key, listen on 127.0.0.1, or accept that with http.plain: true"}}
 	}
