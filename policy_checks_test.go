@@ -19,7 +19,7 @@ func arrows() map[string][]string {
 		// protocol is statsd's, and speaks MQTT for pub, sub and bench. It reads
 		// and copies stores that no broker has open.
 		"cmd":       {"appliance", "certs", "statsd", "store", "journal", "systemd", "bench", "wire", "events", "auth", "acl", "doctor", "recorder", "top", "trace", "internal/dial", "internal/screen"},
-		"appliance": {"auth", "acl", "certs", "listen", "hooks", "relay", "store", "journal", "statsd", "recorder", "trace", "sinks", "bridge", "systemd", "wire", "events", "memory", "internal/unixsocket", "internal/dial"},
+		"appliance": {"auth", "acl", "certs", "listen", "hooks", "relay", "store", "journal", "statsd", "web", "recorder", "trace", "sinks", "bridge", "systemd", "wire", "events", "memory", "internal/unixsocket", "internal/dial"},
 		// top sees a broker by its control socket alone.
 		"top": {"statsd", "events", "internal/screen"},
 		// doctor looks at what appliance is told, and at the machine.
@@ -31,6 +31,8 @@ func arrows() map[string][]string {
 		"statsd": {"events", "recorder", "trace", "internal/unixsocket"},
 		// trace knows packets; whoever has connections shows them to it.
 		"trace": {"wire"},
+		// web judges people, and answers what statsd does; its page is files.
+		"web": {"auth", "statsd", "internal/peer"},
 		// recorder keeps events; whoever has them hands them in.
 		"recorder": {"events"},
 		// sinks hand events on; where MQTT is needed, it is handed in.
@@ -62,10 +64,11 @@ func arrows() map[string][]string {
 		"internal/screen":      {},
 		"internal/unixsocket":  {},
 		"internal/brokertest":  {"appliance", "statsd", "wire", "events", "internal/dial"},
-		"internal/conformance": {},                        // reads the source of all others
-		"internal/torture":     {"wire", "internal/dial"}, // sees the broker as its clients do
-		"internal/flood":       {"wire", "internal/dial"}, // likewise
-		"internal/outage":      {"wire", "internal/dial"}, // likewise
+		"internal/apidoc":      {"statsd", "web", "events", "trace"}, // reads the comments of these, too
+		"internal/conformance": {},                          // reads the source of all others
+		"internal/torture":     {"wire", "internal/dial"},   // sees the broker as its clients do
+		"internal/flood":       {"wire", "internal/dial"},   // likewise
+		"internal/outage":      {"wire", "internal/dial"},   // likewise
 	}
 }
 

@@ -13,6 +13,9 @@ import (
 	"github.com/synthetism/edgebroker/trace"
 )
 
+// traceEvent is the type of the server-sent events that are entries of a trace.
+const traceEvent = "packet"
+
 // streamTrace sends the packets that ?client=, ?topic= (a topic filter) and
 // ?address= (an IP address or a prefix) let through, each repeated for
 // alternatives, and of these ?type= only (repeated, or with commas); with
@@ -24,22 +27,22 @@ func (s *Server) streamTrace(w http.ResponseWriter, r *http.Request) {
 		err = q.Check()
 	}
 	if err != nil {
-		writeError(w, http.StatusBadRequest, err.Error(), "ask like /v1/trace?client=pump-7&payload=64")
+		WriteError(w, http.StatusBadRequest, err.Error(), "ask like /v1/trace?client=pump-7&payload=64")
 		return
 	}
 	t, end, err := s.backend.Trace(q)
 	switch {
 	case errors.Is(err, trace.ErrTooMany):
-		writeError(w, http.StatusServiceUnavailable, err.Error(), "end one of the running ones first")
+		WriteError(w, http.StatusServiceUnavailable, err.Error(), "end one of the running ones first")
 		return
 	case err != nil:
-		writeError(w, http.StatusInternalServerError, err.Error(), "")
+		WriteError(w, http.StatusInternalServerError, err.Error(), "")
 		return
 	}
 	defer end()
 	ctx, cancel := s.streamContext(r)
 	defer cancel()
-	out, err := s.startLines(w)
+	out, err := s.startLines(w, r)
 	if err != nil {
 		return
 	}
@@ -56,7 +59,7 @@ func (s *Server) streamTrace(w http.ResponseWriter, r *http.Request) {
 			}
 		case <-t.Ready():
 			for _, e := range t.Take() {
-				if out.write(&e) != nil {
+				if out.write(traceEvent, "", &e) != nil {
 					return
 				}
 			}
