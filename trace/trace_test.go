@@ -149,13 +149,12 @@ func TestTracesAreCounted(t *testing.T) {
 // TestNobodyTakes shows that a trace that nobody reads neither blocks nor grows,
 // and that the loss is told where it is.
 func TestNobodyTakes(t *testing.T) {
-	for name, payload := range map[string]int{"many small": 10, "few large": 60_000} {
+	for name, c := range map[string]struct{ payload, n int }{"many small": {10, 10_000}, "few large": {60_000, 500}} {
 		t.Run(name, func(t *testing.T) {
 			tr := start(t, trace.Query{Clients: []string{"c"}, Payload: trace.MaxPayload})
 			tap := tr.Join(trace.Party{Client: "c", Version: wire.V311})
-			const n = 10_000
-			f := frame(t, publish(wire.V311, "t", 0, 0, 0, strings.Repeat("x", payload)))
-			for range n {
+			f := frame(t, publish(wire.V311, "t", 0, 0, 0, strings.Repeat("x", c.payload)))
+			for range c.n {
 				tap.Received(f)
 			}
 			list := tr.Take()
@@ -168,7 +167,7 @@ func TestNobodyTakes(t *testing.T) {
 			if len(list) > 5000 || bytes > 2<<20 {
 				t.Errorf("%d entries and %d bytes waited", len(list), bytes)
 			}
-			if last := list[len(list)-1]; last.What != trace.Missed || last.Missed != uint64(n-len(packets(list))) {
+			if last := list[len(list)-1]; last.What != trace.Missed || last.Missed != uint64(c.n-len(packets(list))) {
 				t.Errorf("%d packets shown, %+v", len(packets(list)), last)
 			}
 			tap.Received(f)
