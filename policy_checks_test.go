@@ -19,7 +19,7 @@ func arrows() map[string][]string {
 		// protocol is statsd's, and speaks MQTT for pub, sub and bench. It reads
 		// and copies stores that no broker has open.
 		"cmd":       {"appliance", "certs", "statsd", "store", "journal", "systemd", "bench", "wire", "events", "auth", "acl", "doctor", "recorder", "top", "internal/dial", "internal/screen"},
-		"appliance": {"auth", "acl", "certs", "listen", "hooks", "relay", "store", "journal", "statsd", "recorder", "sinks", "bridge", "systemd", "wire", "events", "memory", "internal/unixsocket", "internal/dial"},
+		"appliance": {"auth", "acl", "certs", "listen", "hooks", "relay", "store", "journal", "statsd", "web", "recorder", "sinks", "bridge", "systemd", "wire", "events", "memory", "internal/unixsocket", "internal/dial"},
 		// top sees a broker by its control socket alone.
 		"top": {"statsd", "events", "internal/screen"},
 		// doctor looks at what appliance is told, and at the machine.
@@ -29,6 +29,8 @@ func arrows() map[string][]string {
 		"listen": {"wire", "events", "internal/peer", "internal/unixsocket"},
 		"relay":  {"wire", "events"},
 		"statsd": {"events", "recorder", "internal/unixsocket"},
+		// web judges people, and answers what statsd does; its page is files.
+		"web": {"auth", "statsd", "internal/peer"},
 		// recorder keeps events; whoever has them hands them in.
 		"recorder": {"events"},
 		// sinks hand events on; where MQTT is needed, it is handed in.

@@ -108,7 +108,12 @@ func (c AccessConfig) load(g guards, before []auth.Source) (_ *accessFiles, err 
 }
 
 func (c AccessConfig) loadPasswords(v *auth.Verifier) (*auth.PasswordFile, error) {
-	path, err := ResolvePath(c.Passwords)
+	return loadPasswords(c.Passwords, v)
+}
+
+// loadPasswords reads the file of users that a key of the configuration names.
+func loadPasswords(ref string, v *auth.Verifier) (*auth.PasswordFile, error) {
+	path, err := ResolvePath(ref)
 	if err != nil {
 		return nil, err
 	}
@@ -148,14 +153,16 @@ func (c HTTPAuthConfig) source() (*auth.HTTPSource, error) {
 	return auth.NewHTTPSource(config)
 }
 
-// CheckFiles reads the files that the access section names, as Start will, and
+// CheckFiles reads the files of users and rules that c names, as Start will, and
 // tells what is wrong with them. The warnings are about rules that can hardly
 // be meant, and about what only the service manager passes to a broker, so that
 // it cannot be looked at here.
 func (c Config) CheckFiles() (warnings []string, err error) {
 	c, warnings = c.withoutPassed()
-	a, err := c.Access.load(newGuards(), nil)
-	if err != nil {
+	g := newGuards()
+	a, err := c.Access.load(g, nil)
+	_, err2 := c.HTTP.loadUsers(g.verifier)
+	if err := errors.Join(err, err2); err != nil {
 		return nil, err
 	}
 	a.close()

@@ -24,6 +24,7 @@ import (
 	"github.com/synthetism/edgebroker/statsd"
 	"github.com/synthetism/edgebroker/store"
 	"github.com/synthetism/edgebroker/systemd"
+	"github.com/synthetism/edgebroker/web"
 	"github.com/synthetism/edgebroker/wire"
 )
 
@@ -70,6 +71,7 @@ type Broker struct {
 	telling     atomic.Bool               // sinks may publish: from the end of Start until relay is closed
 	sampler     *statsd.Sampler
 	stats       *statsd.Server
+	accounts    *web.Accounts  // of the HTTP address
 	pusher      *statsd.Pusher // nil: there is no StatsD server
 	// sysValues are the latest values of $SYS/broker if metrics show them; nil
 	// before the first.
@@ -86,12 +88,14 @@ type Broker struct {
 
 	reloading  sync.Mutex // held while the configuration changes, before mu
 	files      *accessFiles
+	httpStamps map[string]stamp                // of the users of the HTTP address, from before they were read
 	watchEvery time.Duration                   // between two looks at files
 	slow       atomic.Pointer[map[string]bool] // clients that do not keep up
 
 	mu        sync.Mutex // guards everything that follows
 	state     state
 	endpoints []*endpoint        // in the order of the configuration
+	http      *httpDoor          // nil: there is no HTTP address
 	run       context.Context    // of the goroutines that Start has started
 	cancel    context.CancelFunc // ends run
 	running   sync.WaitGroup
@@ -198,6 +202,7 @@ func (b *Broker) Start(ctx context.Context) error {
 		b.running.Go(func() { b.watcher.Run(b.run) })
 	}
 	b.running.Go(func() { _ = b.accessWatcher().run(b.run) })
+	b.running.Go(func() { _ = b.httpWatcher().run(b.run) })
 	b.running.Go(func() { b.recordLosses(b.run) })
 	b.running.Go(func() { b.watchSlow(b.run) })
 	b.startReports()
@@ -210,6 +215,9 @@ func (b *Broker) Start(ctx context.Context) error {
 				b.log.Error("control socket", "error", err)
 			}
 		})
+	}
+	if b.http != nil {
+		b.serveHTTP(b.http)
 	}
 	if err := b.server.Serve(); err != nil {
 		b.cancel()
@@ -265,11 +273,15 @@ func (b *Broker) assemble(rec relay.Recovered) {
 		opts.Sys = b.latestSys
 	}
 	b.stats = statsd.NewServer(backend{b}, opts)
+	b.accounts = web.NewAccounts()
 }
 
 // bind opens every socket.
 func (b *Broker) bind() error {
 	if err := b.bindAll(); err != nil {
+		return err
+	}
+	if err := b.startHTTP(); err != nil {
 		return err
 	}
 	if !b.control {
@@ -287,6 +299,7 @@ func (b *Broker) unbind(ctx context.Context) {
 	for _, s := range b.sockets {
 		_ = s.Listener.Close()
 	}
+	_ = b.http.close(ctx)
 	_ = b.stats.Close(context.Background()) // nobody has been served
 	b.relay.Close()
 	_ = b.closeStore() // nothing has changed
@@ -339,7 +352,8 @@ func (b *Broker) Stop(ctx context.Context) error {
 	b.relay.Close()
 	errs = append(errs, b.closeStore())
 	errs = append(errs, b.bus.Close(ctx), b.closeSinks(ctx), b.closeRecorder())
-	errs = append(errs, b.stats.Close(ctx))
+	errs = append(errs, b.httpDoor().close(ctx), b.stats.Close(ctx))
+	b.accounts.EndAll()
 	b.files.close()
 	b.cancel()
 	b.running.Wait()

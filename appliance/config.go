@@ -13,6 +13,7 @@ import (
 type Config struct {
 	Listeners []ListenerConfig `yaml:"listeners"`
 	Control   ControlConfig    `yaml:"control"`
+	HTTP      HTTPConfig       `yaml:"http"`
 	Access    AccessConfig     `yaml:"access"`
 	Memory    MemoryBudget     `yaml:"memory"`
 	Limits    LimitsConfig     `yaml:"limits"`
@@ -199,6 +200,7 @@ func DefaultConfig() Config {
 	return Config{
 		Listeners: []ListenerConfig{{Name: "local", Type: ListenTCP, Address: "127.0.0.1:1883"}},
 		Control:   ControlConfig{Mode: DefaultSocketMode},
+		HTTP:      HTTPConfig{Dashboard: DashboardAuto},
 		Limits: LimitsConfig{
 			MaxConnections:     10000,
 			MaxUnauthenticated: 256,

@@ -118,7 +118,7 @@ func (c Config) listenerFindings() []finding {
 		}
 		out = append(out, originFindings(i, l)...)
 		out = append(out, c.policyFindings(i)...)
-		out = append(out, tlsFindings(i, l)...)
+		out = append(out, tlsFindings(func(key string) string { return listenerPath(i, key) }, l)...)
 		if l.AllowAnonymous != nil && !*l.AllowAnonymous && !c.Access.authenticates() {
 			out = append(out, finding{
 				path: listenerPath(i, "allow_anonymous"),

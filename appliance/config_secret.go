@@ -212,5 +212,9 @@ func (c Config) withoutPassed() (Config, []string) {
 	for i, l := range c.Listeners {
 		absent(listenerPath(i, "key"), l.PrivateKey)
 	}
+	if absent("http.users", c.HTTP.Users) {
+		c.HTTP.Users = ""
+	}
+	absent("http.tls.key", c.HTTP.TLS.PrivateKey)
 	return c, warnings
 }

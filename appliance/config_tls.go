@@ -56,14 +56,15 @@ func (l ListenerConfig) CertificateFiles() (certs.Files, error) {
 }
 
 // tlsFindings checks what a listener says about TLS, without looking at files.
-func tlsFindings(i int, l ListenerConfig) []finding {
+// path is that of one of its keys.
+func tlsFindings(path func(key string) string, l ListenerConfig) []finding {
 	var out []finding
 	for _, f := range []struct{ key, path string }{
 		{"certificate", l.Certificate}, {"key", l.PrivateKey}, {"client_ca", l.ClientCA}, {"crl", l.CRL},
 		{"client_certificates", string(l.ClientCertificates)}, {"min_version", string(l.MinVersion)},
 	} {
 		isFile := f.key != "client_certificates" && f.key != "min_version"
-		at := listenerPath(i, f.key)
+		at := path(f.key)
 		switch {
 		case !l.Secure() && f.path != "":
 			out = append(out, finding{path: at, what: "a " + cmp.Or(l.Type, ListenTCP) + " listener does not speak TLS", mend: "set type: tls (or wss for browsers), or remove it"})
@@ -80,19 +81,19 @@ func tlsFindings(i int, l ListenerConfig) []finding {
 		return out
 	}
 	if l.ClientCertificates != "" {
-		out = append(out, oneOf(listenerPath(i, "client_certificates"), l.ClientCertificates, ClientCertificatesNone, ClientCertificatesOptional, ClientCertificatesRequired)...)
+		out = append(out, oneOf(path("client_certificates"), l.ClientCertificates, ClientCertificatesNone, ClientCertificatesOptional, ClientCertificatesRequired)...)
 	}
 	if l.MinVersion != "" {
-		out = append(out, oneOf(listenerPath(i, "min_version"), l.MinVersion, "1.2", "1.3")...)
+		out = append(out, oneOf(path("min_version"), l.MinVersion, "1.2", "1.3")...)
 	}
 	switch asks := l.AsksFor(); {
 	case (asks == ClientCertificatesOptional || asks == ClientCertificatesRequired) && l.ClientCA == "":
-		out = append(out, finding{path: listenerPath(i, "client_certificates"), what: "there is no client_ca to compare certificates with", mend: "set it to the certificate of the authority that issues those of the clients"})
+		out = append(out, finding{path: path("client_certificates"), what: "there is no client_ca to compare certificates with", mend: "set it to the certificate of the authority that issues those of the clients"})
 	case asks == ClientCertificatesNone && l.ClientCA != "":
-		out = append(out, finding{path: listenerPath(i, "client_ca"), what: "clients are not asked for certificates", mend: "remove it, or set client_certificates: required"})
+		out = append(out, finding{path: path("client_ca"), what: "clients are not asked for certificates", mend: "remove it, or set client_certificates: required"})
 	}
 	if l.CRL != "" && l.ClientCA == "" {
-		out = append(out, finding{path: listenerPath(i, "crl"), what: "there is no client_ca whose certificates could be revoked", mend: "remove it, or set client_ca"})
+		out = append(out, finding{path: path("crl"), what: "there is no client_ca whose certificates could be revoked", mend: "remove it, or set client_ca"})
 	}
 	return out
 }
@@ -105,17 +106,29 @@ func (c Config) certificateFindings() []finding {
 		if !l.Secure() || err != nil { // CheckFiles warns of that
 			continue
 		}
-		for _, err := range unjoin(files.Check()) {
-			role, text := "certificate", err.Error()
-			if f := (*certs.FileError)(nil); errors.As(err, &f) {
-				role = f.Role
-			}
-			what, mend, found := cutLast(text, "; ")
-			if !found {
-				mend = "correct the file or the path"
-			}
-			out = append(out, finding{path: listenerPath(i, role), what: what, mend: mend})
+		out = append(out, fileContentFindings(func(key string) string { return listenerPath(i, key) }, files)...)
+	}
+	if l := c.HTTP.listener(); l.Secure() {
+		if files, err := l.CertificateFiles(); err == nil {
+			out = append(out, fileContentFindings(httpTLSPath, files)...)
 		}
+	}
+	return out
+}
+
+// fileContentFindings checks the files of certificates of one listener.
+func fileContentFindings(path func(key string) string, files certs.Files) []finding {
+	var out []finding
+	for _, err := range unjoin(files.Check()) {
+		role, text := "certificate", err.Error()
+		if f := (*certs.FileError)(nil); errors.As(err, &f) {
+			role = f.Role
+		}
+		what, mend, found := cutLast(text, "; ")
+		if !found {
+			mend = "correct the file or the path"
+		}
+		out = append(out, finding{path: path(role), what: what, mend: mend})
 	}
 	return out
 }

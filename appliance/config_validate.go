@@ -57,6 +57,7 @@ func (f finding) message(line func(path string) int) string {
 func (c Config) findings() []finding {
 	out := c.listenerFindings()
 	out = append(out, c.controlFindings()...)
+	out = append(out, c.httpFindings()...)
 	out = append(out, c.sizeFindings()...)
 	out = append(out, c.memoryFindings(c.Memory)...)
 	out = append(out, oneOf("sessions.when_full", c.FullQueue(), DropOldest, DropNewest, Refuse)...)

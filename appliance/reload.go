@@ -50,6 +50,7 @@ type change struct {
 	rules     *hooks.Rules
 	policies  *acl.Comparison // of was and files
 	endpoints *transition
+	http      *httpChange // nil: it stays as it is, its users included
 	report    ReloadReport
 
 	filesOnly bool // the configuration is the one in force
@@ -117,6 +118,10 @@ func (b *Broker) planReload(read func() (Config, error), how scope) (_ *change, 
 	} else if c.endpoints, err = b.planEndpoints(c.cfg, try); err != nil {
 		c.files.close()
 		return nil, err
+	} else if c.http, err = b.planHTTP(c.cfg.HTTP, try); err != nil {
+		c.endpoints.rollBack()
+		c.files.close()
+		return nil, err
 	}
 	c.rules = b.rulesOf(c.cfg, c.files)
 	c.policies = acl.Compare(c.was.policy, c.files.policy)
@@ -128,6 +133,9 @@ func (b *Broker) planReload(read func() (Config, error), how scope) (_ *change, 
 }
 
 func (c *change) abandon() {
+	if c.http != nil {
+		c.http.rollBack()
+	}
 	c.endpoints.rollBack()
 	c.files.close()
 }
@@ -146,6 +154,9 @@ func (b *Broker) putInForce(c *change) {
 	c.judge(b.sessions.Members(), true)
 	b.setUplinks(c.cfg, true)
 	c.endpoints.carryOut()
+	if c.http != nil {
+		c.http.carryOut()
+	}
 	b.files = c.files
 	c.was.close()
 	b.announceReload(c.report)

@@ -13,7 +13,7 @@ import (
 
 // CertificateState tells when something ends on which a listener relies.
 type CertificateState struct {
-	Listener string
+	Listener string // its name; "http" for the HTTP address
 	Role     string // certificate, client_ca or crl, as the configuration calls the file
 	Path     string
 	Subject  string    // whose certificate, or revocation list, it is
@@ -24,14 +24,19 @@ type CertificateState struct {
 // newCertificates are the certificates of a listener, nil if it does not speak
 // TLS. They are not read yet. What happens to them is told to report.
 func newCertificates(l ListenerConfig, report func(certs.Report)) *certs.Source {
+	if l.Type == listen.TypeWebSocketTLS {
+		return certificatesFor(l, "http/1.1", report)
+	}
+	return certificatesFor(l, "mqtt", report)
+}
+
+// certificatesFor is newCertificates for a protocol that is spoken over TLS.
+func certificatesFor(l ListenerConfig, protocol string, report func(certs.Report)) *certs.Source {
 	if !l.Secure() {
 		return nil
 	}
 	files, _ := l.CertificateFiles() // loadCertificates reports the error
-	opts := certs.Options{Files: files, Clients: certs.ClientMode(l.AsksFor()), Protocols: []string{"mqtt"}, Report: report}
-	if l.Type == listen.TypeWebSocketTLS {
-		opts.Protocols = []string{"http/1.1"}
-	}
+	opts := certs.Options{Files: files, Clients: certs.ClientMode(l.AsksFor()), Protocols: []string{protocol}, Report: report}
 	if l.MinVersion == "1.3" {
 		opts.MinVersion = tls.VersionTLS13
 	}
@@ -51,6 +56,9 @@ func (b *Broker) ReloadCertificates() error {
 	var errs []error
 	for _, e := range b.places() {
 		errs = append(errs, loadCertificates(e.cfg, e.certs))
+	}
+	if d := b.httpDoor(); d != nil {
+		errs = append(errs, loadCertificates(d.cfg.listener(), d.certs))
 	}
 	return errors.Join(errs...)
 }
@@ -77,13 +85,19 @@ func (b *Broker) Certificates() []CertificateState {
 		return nil
 	}
 	var list []CertificateState
+	add := func(listener string, s *certs.Source) {
+		if s == nil {
+			return
+		}
+		for _, f := range s.States() {
+			list = append(list, CertificateState{listener, f.Role, f.Path, f.Subject, f.NotAfter, f.Expiring(time.Now())})
+		}
+	}
 	for _, e := range b.places() {
-		if e.certs == nil {
-			continue
-		}
-		for _, f := range e.certs.States() {
-			list = append(list, CertificateState{e.cfg.Name, f.Role, f.Path, f.Subject, f.NotAfter, f.Expiring(time.Now())})
-		}
+		add(e.cfg.Name, e.certs)
+	}
+	if d := b.httpDoor(); d != nil {
+		add(httpName, d.certs)
 	}
 	return list
 }
@@ -112,12 +126,19 @@ func (b *Broker) disown(listener string) {
 // certificateReport logs what happened to a listener's certificates, and makes
 // an event of it.
 func (b *Broker) certificateReport(listener string, r certs.Report) {
-	log := b.log.With("component", "certs", "listener", listener)
-	detail := fmt.Sprintf("listener %s", listener)
+	if r.What == certs.Reloaded {
+		b.running.Go(func() { b.disown(listener) }) // not here: see certs.Options
+	}
+	b.certificateNews("listener "+listener, r)
+}
+
+// certificateNews tells of certificates at where.
+func (b *Broker) certificateNews(where string, r certs.Report) {
+	log := b.log.With("component", "certs", "listener", where)
+	detail := where
 	switch r.What {
 	case certs.Reloaded:
 		log.Info("certificates changed, new connections use them")
-		b.running.Go(func() { b.disown(listener) }) // not here: see certs.Options
 	case certs.Rejected:
 		log.Error("changed certificates are not good, those before stay in use", "error", r.Err)
 		detail += ": " + r.Err.Error()

@@ -3,6 +3,7 @@ package auth
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -41,6 +42,7 @@ type user struct {
 	hash   hash
 	groups []string
 	line   int
+	mark   [sha256.Size]byte
 }
 
 // dummy stands in for the hashes of one kind.
@@ -143,7 +145,7 @@ func parseUser(name, rest string, limit int64) (*user, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w; set a new password for this user", err)
 	}
-	u := &user{name: name, hash: h}
+	u := &user{name: name, hash: h, mark: sha256.Sum256([]byte(rest))}
 	if grouped {
 		for g := range strings.SplitSeq(list, ",") {
 			u.groups = append(u.groups, strings.TrimSpace(g))
@@ -262,6 +264,16 @@ func (f *PasswordFile) Users() []User {
 		out[i] = User{Name: u.name, Groups: slices.Clone(u.groups), Kind: u.hash.kind(), Line: u.line}
 	}
 	return out
+}
+
+// Mark tells one password and the groups of a user from what they were: it is
+// another one when either has changed. ok is false if there is no such user.
+func (f *PasswordFile) Mark(name string) (mark [sha256.Size]byte, ok bool) {
+	u, ok := f.users[name]
+	if !ok {
+		return mark, false
+	}
+	return u.mark, true
 }
 
 // hasUsers reports whether a line of data is meant to be a user.

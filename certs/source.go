@@ -276,6 +276,13 @@ func (s *Source) States() []FileState {
 	return nil
 }
 
+// Names reports whether the broker's certificate in use is for host, a name or an
+// IP address. Before Load it is for nobody.
+func (s *Source) Names(host string) bool {
+	m := s.current.Load()
+	return m != nil && m.pair.Leaf.VerifyHostname(host) == nil
+}
+
 // errNotLoaded fails handshakes of a source that was never loaded.
 var errNotLoaded = errors.New("no certificate has been loaded")
 

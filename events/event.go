@@ -73,6 +73,16 @@ func New(t Type, source string, data any) Event {
 	return Event{ID: xid.NewWithTime(now).String(), Type: t, Source: source, Time: now, Data: data}
 }
 
+// TimeOfID is when New has made the event with that ID, cut to whole seconds. ok
+// is false if it has made none with it.
+func TimeOfID(id string) (t time.Time, ok bool) {
+	x, err := xid.FromString(id)
+	if err != nil || x.IsNil() {
+		return time.Time{}, false
+	}
+	return x.Time().UTC(), true
+}
+
 // TimeLayout is RFC 3339 in UTC with all nine digits, so that timestamps have
 // one width and sort as text.
 const TimeLayout = "2006-01-02T15:04:05.000000000Z"

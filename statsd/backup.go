@@ -27,9 +27,9 @@ func (s *Server) getBackup(w http.ResponseWriter, r *http.Request) {
 		s.deadline(w)
 		w.Header().Set(http.TrailerPrefix+failedTrailer, err.Error())
 	case errors.Is(err, ErrNoStore):
-		writeError(w, http.StatusConflict, err.Error(), "storage.directory of the configuration, or serve --data, makes it store its state")
+		WriteError(w, http.StatusConflict, err.Error(), "storage.directory of the configuration, or serve --data, makes it store its state")
 	default:
-		writeError(w, http.StatusInternalServerError, err.Error(), "see `edgebroker health` and the log of the broker")
+		WriteError(w, http.StatusInternalServerError, err.Error(), "see `edgebroker health` and the log of the broker")
 	}
 }
 

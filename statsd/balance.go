@@ -57,5 +57,5 @@ func (b Balance) WriteTable(w io.Writer) error {
 }
 
 func (s *Server) getBalance(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, s.backend.Balance())
+	WriteJSON(w, http.StatusOK, s.backend.Balance())
 }

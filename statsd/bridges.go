@@ -67,7 +67,7 @@ type DeadLettersDone struct {
 var ErrNoBridge = errors.New("no such uplink")
 
 func (s *Server) getBridges(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, append([]Bridge{}, s.backend.Bridges()...))
+	WriteJSON(w, http.StatusOK, append([]Bridge{}, s.backend.Bridges()...))
 }
 
 func (s *Server) postPause(w http.ResponseWriter, r *http.Request)  { s.pauseBridge(w, r, true) }
@@ -79,7 +79,7 @@ func (s *Server) pauseBridge(w http.ResponseWriter, r *http.Request, pause bool)
 		bridgeError(w, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, paused{name, pause})
+	WriteJSON(w, http.StatusOK, paused{name, pause})
 }
 
 // paused says that an uplink is paused, or not any more.
@@ -94,7 +94,7 @@ func (s *Server) getDeadLetters(w http.ResponseWriter, r *http.Request) {
 		bridgeError(w, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, list)
+	WriteJSON(w, http.StatusOK, list)
 }
 
 func (s *Server) postReplay(w http.ResponseWriter, r *http.Request)  { s.endDeadLetters(w, r, true) }
@@ -107,15 +107,15 @@ func (s *Server) endDeadLetters(w http.ResponseWriter, r *http.Request, replay b
 		bridgeError(w, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, DeadLettersDone{name, n})
+	WriteJSON(w, http.StatusOK, DeadLettersDone{name, n})
 }
 
 func bridgeError(w http.ResponseWriter, err error) {
 	if errors.Is(err, ErrNoBridge) {
-		writeError(w, http.StatusNotFound, err.Error(), "/v1/bridges lists them")
+		WriteError(w, http.StatusNotFound, err.Error(), "/v1/bridges lists them")
 		return
 	}
-	writeError(w, http.StatusConflict, err.Error(), "those that are left wait for another try")
+	WriteError(w, http.StatusConflict, err.Error(), "those that are left wait for another try")
 }
 
 // DeadLetters lists what the far side of an uplink has not taken.

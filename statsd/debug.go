@@ -13,7 +13,7 @@ type Setting struct {
 }
 
 func (s *Server) getSettings(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, s.backend.Settings())
+	WriteJSON(w, http.StatusOK, s.backend.Settings())
 }
 
 // getGoroutines answers with the stacks of all goroutines, equal ones together.

@@ -8,7 +8,7 @@ import (
 )
 
 func (s *Server) getVersion(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, VersionInfo{
+	WriteJSON(w, http.StatusOK, VersionInfo{
 		Version:   s.backend.Snapshot().Version,
 		GoVersion: runtime.Version(),
 		OS:        runtime.GOOS,
@@ -17,7 +17,7 @@ func (s *Server) getVersion(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (s *Server) getStats(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, s.backend.Snapshot())
+	WriteJSON(w, http.StatusOK, s.backend.Snapshot())
 }
 
 func (s *Server) getMetrics(w http.ResponseWriter, r *http.Request) {
@@ -32,14 +32,14 @@ func (s *Server) getClients(w http.ResponseWriter, r *http.Request) {
 	if text := q.Get("top"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 0 {
-			writeError(w, http.StatusBadRequest, "top is not a number of clients", "use ?top=10, or leave it out for all")
+			WriteError(w, http.StatusBadRequest, "top is not a number of clients", "use ?top=10, or leave it out for all")
 			return
 		}
 		top = n
 	}
 	clients := s.backend.Clients()
 	if !SortClients(clients, q.Get("sort")) {
-		writeError(w, http.StatusBadRequest, "unknown sort order", "use one of "+strings.Join(ClientOrders(), ", "))
+		WriteError(w, http.StatusBadRequest, "unknown sort order", "use one of "+strings.Join(ClientOrders(), ", "))
 		return
 	}
 	if top > 0 && top < len(clients) {
@@ -48,16 +48,16 @@ func (s *Server) getClients(w http.ResponseWriter, r *http.Request) {
 	if clients == nil {
 		clients = []Client{} // "[]", not "null"
 	}
-	writeJSON(w, http.StatusOK, clients)
+	WriteJSON(w, http.StatusOK, clients)
 }
 
 func (s *Server) getClient(w http.ResponseWriter, r *http.Request) {
 	c, ok := s.backend.Client(r.PathValue("id"))
 	if !ok {
-		writeError(w, http.StatusNotFound, "no such client", "/v1/clients lists them")
+		WriteError(w, http.StatusNotFound, "no such client", "/v1/clients lists them")
 		return
 	}
-	writeJSON(w, http.StatusOK, c)
+	WriteJSON(w, http.StatusOK, c)
 }
 
 // kicked is the answer to a kick that worked.
@@ -68,10 +68,10 @@ type kicked struct {
 func (s *Server) postKick(w http.ResponseWriter, r *http.Request) {
 	id := r.PathValue("id")
 	if !s.backend.Kick(id) {
-		writeError(w, http.StatusNotFound, "no such client is connected", "/v1/clients lists them")
+		WriteError(w, http.StatusNotFound, "no such client is connected", "/v1/clients lists them")
 		return
 	}
-	writeJSON(w, http.StatusOK, kicked{Kicked: id})
+	WriteJSON(w, http.StatusOK, kicked{Kicked: id})
 }
 
 func (s *Server) postReload(w http.ResponseWriter, r *http.Request) {
@@ -79,26 +79,35 @@ func (s *Server) postReload(w http.ResponseWriter, r *http.Request) {
 	if text := r.URL.Query().Get("dry_run"); text != "" {
 		var err error
 		if try, err = strconv.ParseBool(text); err != nil {
-			writeError(w, http.StatusBadRequest, "dry_run is neither true nor false", "leave it out to reload")
+			WriteError(w, http.StatusBadRequest, "dry_run is neither true nor false", "leave it out to reload")
 			return
 		}
 	}
 	changed, err := s.backend.Reload(r.Context(), try)
 	if err != nil {
-		writeError(w, http.StatusConflict, err.Error(), "nothing has changed; mend that and reload again")
+		WriteError(w, http.StatusConflict, err.Error(), "nothing has changed; mend that and reload again")
 		return
 	}
-	writeJSON(w, http.StatusOK, changed)
+	WriteJSON(w, http.StatusOK, changed)
 }
 
-func (s *Server) getLive(w http.ResponseWriter, _ *http.Request) {
-	h := s.backend.Health()
-	writeJSON(w, healthStatus(h.Live), h)
+func (s *Server) getLive(w http.ResponseWriter, r *http.Request) {
+	h := s.health(r)
+	WriteJSON(w, healthStatus(h.Live), h)
 }
 
-func (s *Server) getReady(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) getReady(w http.ResponseWriter, r *http.Request) {
+	h := s.health(r)
+	WriteJSON(w, healthStatus(h.Live && h.Ready), h)
+}
+
+// health is that of the broker, with as much as may be told.
+func (s *Server) health(r *http.Request) Health {
 	h := s.backend.Health()
-	writeJSON(w, healthStatus(h.Live && h.Ready), h)
+	if r.Context().Value(tersely{}) != nil {
+		h.Problems = nil
+	}
+	return h
 }
 
 func healthStatus(good bool) int {

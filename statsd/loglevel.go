@@ -27,7 +27,7 @@ func (s *Server) getLogLevel(w http.ResponseWriter, _ *http.Request) {
 func (s *Server) setLogLevel(w http.ResponseWriter, r *http.Request) {
 	name := r.URL.Query().Get("level")
 	if !slices.Contains(LogLevels(), name) {
-		writeError(w, http.StatusBadRequest, "there is no such level", "use one of "+strings.Join(LogLevels(), ", "))
+		WriteError(w, http.StatusBadRequest, "there is no such level", "use one of "+strings.Join(LogLevels(), ", "))
 		return
 	}
 	level, err := s.backend.LogLevel(name)
@@ -36,8 +36,8 @@ func (s *Server) setLogLevel(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) answerLogLevel(w http.ResponseWriter, level LogLevel, err error) {
 	if err != nil {
-		writeError(w, http.StatusConflict, err.Error(), "ask the program that the broker is part of")
+		WriteError(w, http.StatusConflict, err.Error(), "ask the program that the broker is part of")
 		return
 	}
-	writeJSON(w, http.StatusOK, level)
+	WriteJSON(w, http.StatusOK, level)
 }

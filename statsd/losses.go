@@ -26,5 +26,5 @@ func SortLosses(list []Loss) {
 func (s *Server) getDrops(w http.ResponseWriter, _ *http.Request) {
 	list := append([]Loss{}, s.backend.Losses()...)
 	SortLosses(list)
-	writeJSON(w, http.StatusOK, list)
+	WriteJSON(w, http.StatusOK, list)
 }

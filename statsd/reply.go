@@ -12,8 +12,8 @@ type apiError struct {
 	Hint  string `json:"hint,omitempty"`
 }
 
-// writeJSON answers with v.
-func writeJSON(w http.ResponseWriter, status int, v any) {
+// WriteJSON answers with v.
+func WriteJSON(w http.ResponseWriter, status int, v any) {
 	body, err := json.Marshal(v)
 	if err != nil {
 		status, body = http.StatusInternalServerError, []byte(`{"error":"encode answer","hint":"report this as a bug"}`)
@@ -26,9 +26,10 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	_, _ = w.Write(append(body, '\n')) // the client is gone: nobody to tell
 }
 
-// writeError answers with what went wrong and how to mend it.
-func writeError(w http.ResponseWriter, status int, what, hint string) {
-	writeJSON(w, status, apiError{Error: what, Hint: hint})
+// WriteError answers with what went wrong and how to mend it, in the form that all
+// answers have which are not a success.
+func WriteError(w http.ResponseWriter, status int, what, hint string) {
+	WriteJSON(w, status, apiError{Error: what, Hint: hint})
 }
 
 // deadline gives the client a span of time to take what is written from now on.

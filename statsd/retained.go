@@ -68,21 +68,21 @@ func (s *Server) getRetained(w http.ResponseWriter, r *http.Request) {
 		most = MaxPayloads
 	}
 	if filter, top, ok := s.asked(w, r, most); ok {
-		writeJSON(w, http.StatusOK, s.backend.Retained(filter, top, show))
+		WriteJSON(w, http.StatusOK, s.backend.Retained(filter, top, show))
 	}
 }
 
 func (s *Server) clearRetained(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	if q.Get("filter") == "" {
-		writeError(w, http.StatusBadRequest, "a filter is missing", "use ?filter=plant/%23; ?filter=%23 clears all")
+		WriteError(w, http.StatusBadRequest, "a filter is missing", "use ?filter=plant/%23; ?filter=%23 clears all")
 		return
 	}
 	try := false
 	if text := q.Get("dry_run"); text != "" {
 		var err error
 		if try, err = strconv.ParseBool(text); err != nil {
-			writeError(w, http.StatusBadRequest, "dry_run is neither true nor false", "leave it out to clear")
+			WriteError(w, http.StatusBadRequest, "dry_run is neither true nor false", "leave it out to clear")
 			return
 		}
 	}
@@ -91,15 +91,15 @@ func (s *Server) clearRetained(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if try {
-		writeJSON(w, http.StatusOK, Cleared{Filter: filter, Cleared: s.backend.Retained(filter, 1, false).Total, DryRun: true})
+		WriteJSON(w, http.StatusOK, Cleared{Filter: filter, Cleared: s.backend.Retained(filter, 1, false).Total, DryRun: true})
 		return
 	}
 	n, err := s.backend.ClearRetained(r.Context(), filter)
 	if err != nil {
-		writeError(w, http.StatusInternalServerError, err.Error(), "they are gone from memory, and may be back after a restart; clear them again when the store works")
+		WriteError(w, http.StatusInternalServerError, err.Error(), "they are gone from memory, and may be back after a restart; clear them again when the store works")
 		return
 	}
-	writeJSON(w, http.StatusOK, Cleared{Filter: filter, Cleared: n})
+	WriteJSON(w, http.StatusOK, Cleared{Filter: filter, Cleared: n})
 }
 
 // WriteRetained writes a line for each message, as of now.

@@ -1,119 +1,179 @@
 package statsd
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strings"
 )
 
-// access says what a route may do to the broker.
-type access string
+// Access says what a route does to the broker, and so who may ask for it.
+type Access string
 
+// The kinds of access.
 const (
-	readOnly access = "read"  // looks only
-	write    access = "write" // changes something, by POST
+	Open  Access = "open"  // says no more than whether the broker works
+	Read  Access = "read"  // looks only
+	Admin Access = "admin" // looks only, at what is for administrators
+	Write Access = "write" // changes something, by POST
+	Local Access = "local" // looks only, and is answered on the control socket alone
 )
 
-// route is one thing that can be asked of the control socket.
-type route struct {
-	method  string
-	pattern string // as http.ServeMux has it, without the method
-	access  access
-	stream  bool // answers until one side ends it
-	handle  func(*Server, http.ResponseWriter, *http.Request)
+// Route is one thing that can be asked of a broker.
+type Route struct {
+	Method  string
+	Pattern string // as http.ServeMux has it, without the method
+	Access  Access
+	Stream  bool // answers until one side ends it
 }
 
-// routes lists everything the control socket answers.
+// Routes lists everything that can be asked, in no particular order.
+func Routes() []Route {
+	var list []Route
+	for _, r := range routes() {
+		list = append(list, r.Route)
+	}
+	return list
+}
+
+// route is a Route with what answers.
+type route struct {
+	Route
+	handle func(*Server, http.ResponseWriter, *http.Request)
+}
+
 func routes() []route {
+	const get, post = http.MethodGet, http.MethodPost
 	return []route{
-		{http.MethodGet, "/v1/version", readOnly, false, (*Server).getVersion},
-		{http.MethodGet, "/v1/stats", readOnly, false, (*Server).getStats},
-		{http.MethodGet, "/v1/stats/stream", readOnly, true, (*Server).streamStats},
-		{http.MethodGet, "/v1/clients", readOnly, false, (*Server).getClients},
-		{http.MethodGet, "/v1/clients/{id}", readOnly, false, (*Server).getClient},
-		{http.MethodGet, "/v1/drops", readOnly, false, (*Server).getDrops},
-		{http.MethodGet, "/v1/bridges", readOnly, false, (*Server).getBridges},
-		{http.MethodGet, "/v1/bridges/{name}/dead-letters", readOnly, false, (*Server).getDeadLetters},
-		{http.MethodPost, "/v1/bridges/{name}/dead-letters/replay", write, false, (*Server).postReplay},
-		{http.MethodPost, "/v1/bridges/{name}/dead-letters/discard", write, false, (*Server).postDiscard},
-		{http.MethodPost, "/v1/bridges/{name}/pause", write, false, (*Server).postPause},
-		{http.MethodPost, "/v1/bridges/{name}/resume", write, false, (*Server).postResume},
-		{http.MethodGet, "/v1/balance", readOnly, false, (*Server).getBalance},
-		{http.MethodGet, "/v1/publishers", readOnly, false, (*Server).getPublishers},
-		{http.MethodGet, "/v1/topics", readOnly, false, (*Server).getTopics},
-		{http.MethodGet, "/v1/retained", readOnly, false, (*Server).getRetained},
-		{http.MethodGet, "/v1/config", readOnly, false, (*Server).getSettings},
-		{http.MethodGet, "/v1/debug/goroutines", readOnly, false, (*Server).getGoroutines},
-		{http.MethodGet, "/v1/debug/heap", readOnly, false, (*Server).getHeap},
-		{http.MethodGet, "/v1/log/level", readOnly, false, (*Server).getLogLevel},
-		{http.MethodPost, "/v1/log/level", write, false, (*Server).setLogLevel},
-		{http.MethodPost, "/v1/retained/clear", write, false, (*Server).clearRetained},
-		{http.MethodPost, "/v1/clients/{id}/kick", write, false, (*Server).postKick},
-		{http.MethodPost, "/v1/reload", write, false, (*Server).postReload},
-		{http.MethodGet, "/v1/events", readOnly, true, (*Server).streamEvents},
-		{http.MethodGet, "/v1/backup", readOnly, true, (*Server).getBackup},
-		{http.MethodGet, "/metrics", readOnly, false, (*Server).getMetrics},
-		{http.MethodGet, "/healthz", readOnly, false, (*Server).getLive},
-		{http.MethodGet, "/readyz", readOnly, false, (*Server).getReady},
+		{Route{get, "/v1/version", Read, false}, (*Server).getVersion},
+		{Route{get, "/v1/stats", Read, false}, (*Server).getStats},
+		{Route{get, "/v1/stats/stream", Read, true}, (*Server).streamStats},
+		{Route{get, "/v1/clients", Read, false}, (*Server).getClients},
+		{Route{get, "/v1/clients/{id}", Read, false}, (*Server).getClient},
+		{Route{get, "/v1/drops", Read, false}, (*Server).getDrops},
+		{Route{get, "/v1/bridges", Read, false}, (*Server).getBridges},
+		{Route{get, "/v1/bridges/{name}/dead-letters", Read, false}, (*Server).getDeadLetters},
+		{Route{post, "/v1/bridges/{name}/dead-letters/replay", Write, false}, (*Server).postReplay},
+		{Route{post, "/v1/bridges/{name}/dead-letters/discard", Write, false}, (*Server).postDiscard},
+		{Route{post, "/v1/bridges/{name}/pause", Write, false}, (*Server).postPause},
+		{Route{post, "/v1/bridges/{name}/resume", Write, false}, (*Server).postResume},
+		{Route{get, "/v1/balance", Read, false}, (*Server).getBalance},
+		{Route{get, "/v1/publishers", Read, false}, (*Server).getPublishers},
+		{Route{get, "/v1/topics", Read, false}, (*Server).getTopics},
+		{Route{get, "/v1/retained", Read, false}, (*Server).getRetained},
+		{Route{get, "/v1/config", Admin, false}, (*Server).getSettings},
+		{Route{get, "/v1/debug/goroutines", Admin, false}, (*Server).getGoroutines},
+		{Route{get, "/v1/debug/heap", Admin, false}, (*Server).getHeap},
+		{Route{get, "/debug/pprof/{name}", Local, true}, (*Server).getProfile},
+		{Route{get, "/v1/log/level", Read, false}, (*Server).getLogLevel},
+		{Route{post, "/v1/log/level", Write, false}, (*Server).setLogLevel},
+		{Route{post, "/v1/retained/clear", Write, false}, (*Server).clearRetained},
+		{Route{post, "/v1/clients/{id}/kick", Write, false}, (*Server).postKick},
+		{Route{post, "/v1/reload", Write, false}, (*Server).postReload},
+		{Route{get, "/v1/events", Read, true}, (*Server).streamEvents},
+		{Route{get, "/v1/backup", Admin, true}, (*Server).getBackup},
+		{Route{get, "/metrics", Read, false}, (*Server).getMetrics},
+		{Route{get, "/healthz", Open, false}, (*Server).getLive},
+		{Route{get, "/readyz", Open, false}, (*Server).getReady},
 	}
 }
 
-// handler returns the route table as an http.Handler with the checks that every
-// request must pass in front.
-func (s *Server) handler() http.Handler {
-	table := routes()
+// Permit decides about a request before its route answers. If it returns false
+// it has answered itself.
+type Permit func(http.ResponseWriter, *http.Request, Route) bool
+
+// Handler answers the same routes, other than those that are Local, for another
+// address than the control socket. Whether a request is permitted is for permit
+// to say, and where it comes from for the caller to check. Up to streams of its
+// streams run at once. Health is told without what is wrong. Streams end with
+// the Server, whether it listens or not, or with the request's context.
+func (s *Server) Handler(streams int, permit Permit) http.Handler {
+	var list []route
+	for _, r := range routes() {
+		if r.Access != Local {
+			list = append(list, r)
+		}
+	}
+	return s.renewing(s.table(list, make(chan struct{}, streams), func(w http.ResponseWriter, r *http.Request, route Route) (*http.Request, bool) {
+		return r.WithContext(context.WithValue(r.Context(), tersely{}, true)), permit(w, r, route)
+	}))
+}
+
+// tersely is the key of a value in the context of requests that are told no
+// details of the broker's health.
+type tersely struct{}
+
+// table returns routes as an http.Handler. streams has room for a token for each
+// stream that runs; before, if it is not nil, may answer in place of a route.
+func (s *Server) table(list []route, streams chan struct{}, before func(http.ResponseWriter, *http.Request, Route) (*http.Request, bool)) http.Handler {
 	mux := http.NewServeMux()
 	methods := make(map[string][]string) // by pattern
-	for _, r := range table {
-		methods[r.pattern] = append(methods[r.pattern], r.method)
-		mux.HandleFunc(r.method+" "+r.pattern, s.serveRoute(r))
+	for _, r := range list {
+		methods[r.Pattern] = append(methods[r.Pattern], r.Method)
+		serve := s.serveRoute(r, streams)
+		mux.HandleFunc(r.Method+" "+r.Pattern, func(w http.ResponseWriter, req *http.Request) {
+			ok := true
+			if before != nil {
+				req, ok = before(w, req, r.Route)
+			}
+			if ok {
+				serve(w, req)
+			}
+		})
 	}
 	for pattern, allowed := range methods {
 		slices.Sort(allowed)
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, _ *http.Request) {
 			allow := strings.Join(allowed, ", ")
 			w.Header().Set("Allow", allow)
-			writeError(w, http.StatusMethodNotAllowed, "method not allowed", "use "+allow)
+			WriteError(w, http.StatusMethodNotAllowed, "method not allowed", "use "+allow)
 		})
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		writeError(w, http.StatusNotFound, "no such path", "try /v1/stats, /v1/clients or /v1/events")
+		WriteError(w, http.StatusNotFound, "no such path", "try /v1/stats, /v1/clients or /v1/events")
 	})
-	return s.guard(mux)
+	return mux
 }
 
 // serveRoute returns the handler of one route.
-func (s *Server) serveRoute(r route) http.HandlerFunc {
+func (s *Server) serveRoute(r route, streams chan struct{}) http.HandlerFunc {
 	return func(w http.ResponseWriter, req *http.Request) {
-		if !r.stream {
+		if !r.Stream {
 			r.handle(s, w, req)
 			return
 		}
 		select {
-		case s.streams <- struct{}{}:
-			defer func() { <-s.streams }()
+		case streams <- struct{}{}:
+			defer func() { <-streams }()
 			r.handle(s, w, req)
 			// The last chunk, which marks a clean end, needs time of its own.
 			s.deadline(w)
 		default:
-			writeError(w, http.StatusServiceUnavailable, "too many streams", "end one of the running ones first")
+			WriteError(w, http.StatusServiceUnavailable, "too many streams", "end one of the running ones first")
 		}
 	}
 }
 
-// guard turns away requests that a web page made. A browser that is talked into
-// reaching the socket (through a proxy, say) sends the page's origin or the name
-// of the host it believes to talk to. It also renews the write deadline, which
-// stays with a connection from one request to the next.
-func (s *Server) guard(next http.Handler) http.Handler {
+// renewing renews the write deadline, which stays with a connection from one
+// request to the next.
+func (s *Server) renewing(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.deadline(w)
+		next.ServeHTTP(w, r)
+	})
+}
+
+// guard turns away requests that a web page made. A browser that is talked into
+// reaching the socket (through a proxy, say) sends the page's origin or the name
+// of the host it believes to talk to.
+func (s *Server) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, hasOrigin := r.Header["Origin"]
 		switch {
 		case hasOrigin:
-			writeError(w, http.StatusForbidden, "requests from web pages are refused", "send no Origin header")
+			WriteError(w, http.StatusForbidden, "requests from web pages are refused", "send no Origin header")
 		case r.Host != "edgebroker" && r.Host != "localhost":
-			writeError(w, http.StatusForbidden, "unexpected host name", `send "Host: edgebroker" or "Host: localhost"`)
+			WriteError(w, http.StatusForbidden, "unexpected host name", `send "Host: edgebroker" or "Host: localhost"`)
 		default:
 			next.ServeHTTP(w, r)
 		}

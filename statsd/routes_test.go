@@ -42,10 +42,10 @@ func (r *running) ask(t *testing.T, method, target string, change func(*http.Req
 }
 
 func TestRouteTable(t *testing.T) {
-	for _, r := range statsd.RouteAccess() {
-		method, pattern, access := r[0], r[1], r[2]
-		if (access == "write") != (method == http.MethodPost) || access != "read" && access != "write" {
-			t.Errorf("%s %s is marked %q: what changes something is a POST, what looks is a GET", method, pattern, access)
+	for _, r := range statsd.Routes() {
+		looks := r.Access == statsd.Open || r.Access == statsd.Read || r.Access == statsd.Admin || r.Access == statsd.Local
+		if (r.Access == statsd.Write) != (r.Method == http.MethodPost) || !looks && r.Access != statsd.Write {
+			t.Errorf("%s %s is marked %q: what changes something is a POST, what looks is a GET", r.Method, r.Pattern, r.Access)
 		}
 	}
 }

@@ -52,7 +52,6 @@ type Server struct {
 	checkFilter func(string) error
 	http        *http.Server
 	metrics     http.Handler
-	streams     chan struct{} // a token for each stream that runs
 	timing      timing
 
 	stopping context.Context // ends when Close begins: streams end with it
@@ -69,7 +68,6 @@ func NewServer(b Backend, opts Options) *Server {
 		backend:     b,
 		log:         opts.Log,
 		checkFilter: opts.CheckFilter,
-		streams:     make(chan struct{}, maxStreams),
 		timing:      timing{write: writeTimeout, heartbeat: heartbeat},
 	}
 	if s.log == nil {
@@ -78,7 +76,7 @@ func NewServer(b Backend, opts Options) *Server {
 	s.metrics = metricsHandler(b.Snapshot, opts.Sys, s.log)
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.http = &http.Server{
-		Handler:           s.handler(),
+		Handler:           s.renewing(s.guard(s.table(routes(), make(chan struct{}, maxStreams), nil))),
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,

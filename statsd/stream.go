@@ -1,9 +1,7 @@
 package statsd
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -19,48 +17,6 @@ const (
 	defaultInterval = time.Second
 )
 
-// lines writes a stream of JSON lines.
-type lines struct {
-	s   *Server
-	w   http.ResponseWriter
-	rc  *http.ResponseController
-	buf bytes.Buffer
-}
-
-// startLines sends the header, so that the client knows at once that the stream
-// has begun.
-func (s *Server) startLines(w http.ResponseWriter) (*lines, error) {
-	h := w.Header()
-	h.Set("Content-Type", "application/jsonl")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cache-Control", "no-store")
-	l := &lines{s: s, w: w, rc: http.NewResponseController(w)}
-	w.WriteHeader(http.StatusOK)
-	return l, l.flush()
-}
-
-// write adds v as a line. It may stay in a buffer until flush.
-func (l *lines) write(v any) error {
-	l.buf.Reset()
-	if err := json.NewEncoder(&l.buf).Encode(v); err != nil {
-		return fmt.Errorf("encode line: %w", err)
-	}
-	l.s.deadline(l.w)
-	_, err := l.w.Write(l.buf.Bytes())
-	return err
-}
-
-// beat sends a blank line, by which either side notices that the other is gone.
-func (l *lines) beat() error {
-	l.s.deadline(l.w)
-	if _, err := l.w.Write([]byte("\n")); err != nil {
-		return err
-	}
-	return l.flush()
-}
-
-func (l *lines) flush() error { return l.rc.Flush() }
-
 // streamContext returns a context that ends with the request or with the server.
 func (s *Server) streamContext(r *http.Request) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(r.Context())
@@ -75,14 +31,14 @@ func (s *Server) streamStats(w http.ResponseWriter, r *http.Request) {
 	if text := r.URL.Query().Get("interval"); text != "" {
 		d, err := time.ParseDuration(text)
 		if err != nil || d < minInterval || d > maxInterval {
-			writeError(w, http.StatusBadRequest, "interval is not a duration from 100ms to 1h", "use ?interval=2s")
+			WriteError(w, http.StatusBadRequest, "interval is not a duration from 100ms to 1h", "use ?interval=2s")
 			return
 		}
 		interval = d
 	}
 	ctx, cancel := s.streamContext(r)
 	defer cancel()
-	out, err := s.startLines(w)
+	out, err := s.startLines(w, r)
 	if err != nil {
 		return
 	}
@@ -92,7 +48,7 @@ func (s *Server) streamStats(w http.ResponseWriter, r *http.Request) {
 	defer beat.Stop()
 	for {
 		// Errors below mean that the client is gone.
-		if out.write(s.backend.Snapshot()) != nil || out.flush() != nil {
+		if out.snapshot(s.backend.Snapshot()) != nil || out.flush() != nil {
 			return
 		}
 		for waiting := true; waiting; {
@@ -114,22 +70,28 @@ func (s *Server) streamStats(w http.ResponseWriter, r *http.Request) {
 // ?client= and ?topic= (a topic filter) let through. When events were lost
 // because the reader is slow, a system event "events_missed" says so. With
 // ?since= or ?until= it sends recorded events and ends, or, with ?follow=true,
-// goes on with those that happen.
+// goes on with those that happen. A Last-Event-ID header, as browsers send it
+// when they come back, makes it go on behind that event, as far as events are
+// recorded; what may be missing is said as above.
 func (s *Server) streamEvents(w http.ResponseWriter, r *http.Request) {
 	filter, err := s.eventFilter(r)
 	if err != nil {
-		writeError(w, http.StatusBadRequest, err.Error(), "use a topic filter such as plant/+/temp or plant/#")
+		WriteError(w, http.StatusBadRequest, err.Error(), "use a topic filter such as plant/+/temp or plant/#")
 		return
 	}
-	past, err := newHistory(r.URL.Query())
+	past, err := newHistory(r)
 	if err != nil {
-		writeError(w, http.StatusBadRequest, err.Error(), "write it like 2026-03-01T12:00:00Z")
+		WriteError(w, http.StatusBadRequest, err.Error(), "write it like 2026-03-01T12:00:00Z")
+		return
+	}
+	if past != nil && past.last != "" && !past.follow {
+		w.WriteHeader(http.StatusNoContent) // it had ended: a browser is to stop coming back
 		return
 	}
 	ctx, cancel := s.streamContext(r)
 	defer cancel()
 	if past != nil && !past.follow {
-		if out, err := s.startLines(w); err == nil && past.send(ctx, s.backend, filter, out) == nil {
+		if out, err := s.startLines(w, r); err == nil && past.send(ctx, s.backend, filter, out) == nil {
 			_ = out.flush() // the client may be gone
 		}
 		return
@@ -148,7 +110,7 @@ func (s *Server) streamEvents(w http.ResponseWriter, r *http.Request) {
 
 	// The header goes out once the subscription stands: a client that has seen
 	// it misses nothing.
-	out, err := s.startLines(w)
+	out, err := s.startLines(w, r)
 	if err != nil {
 		return
 	}
@@ -170,7 +132,7 @@ func (s *Server) streamEvents(w http.ResponseWriter, r *http.Request) {
 			if past.sent(e) {
 				continue
 			}
-			if missed.report(out) != nil || out.write(e) != nil {
+			if missed.report(out) != nil || out.event(e) != nil {
 				return
 			}
 			if len(next) == 0 && out.flush() != nil {
@@ -218,7 +180,7 @@ func (m *missedReporter) report(out *lines) error {
 	}
 	lost := n - m.told
 	m.told = n
-	return out.write(events.New(events.System, events.Source, events.SystemData{
+	return out.remark(events.New(events.System, events.Source, events.SystemData{
 		What:   EventsMissed,
 		Detail: fmt.Sprintf("%d events were lost because this stream is read too slowly", lost),
 	}))

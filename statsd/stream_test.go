@@ -237,10 +237,10 @@ func TestAnswerToAStalledReader(t *testing.T) {
 	}
 	r := start(t, newFakeBackend(clients...), statsd.Options{}, func(s *statsd.Server) { s.SetTiming(3*time.Second, time.Hour) })
 	dialStream(t, r.path, "/v1/clients") // reads one buffer of more than a megabyte
-	if !strings.Contains(stacks(), "statsd.writeJSON") {
+	if !strings.Contains(stacks(), "statsd.WriteJSON") {
 		t.Fatal("the answer is not stuck: the test does not test")
 	}
-	waitFor(t, "the answer is given up", func() bool { return !strings.Contains(stacks(), "statsd.writeJSON") })
+	waitFor(t, "the answer is given up", func() bool { return !strings.Contains(stacks(), "statsd.WriteJSON") })
 }
 
 // Idle streams get blank lines, outlive the write timeout between them, and

@@ -66,14 +66,14 @@ func (s *Server) asked(w http.ResponseWriter, r *http.Request, most int) (filter
 	}
 	if s.checkFilter != nil {
 		if err := s.checkFilter(filter); err != nil {
-			writeError(w, http.StatusBadRequest, err.Error(), "see the MQTT specification, section 4.7")
+			WriteError(w, http.StatusBadRequest, err.Error(), "see the MQTT specification, section 4.7")
 			return "", 0, false
 		}
 	}
 	if text := r.URL.Query().Get("top"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 {
-			writeError(w, http.StatusBadRequest, "top is not a number of topics", "use ?top=10, or leave it out")
+			WriteError(w, http.StatusBadRequest, "top is not a number of topics", "use ?top=10, or leave it out")
 			return "", 0, false
 		}
 		top = min(n, most)
@@ -83,7 +83,7 @@ func (s *Server) asked(w http.ResponseWriter, r *http.Request, most int) (filter
 
 func (s *Server) getPublishers(w http.ResponseWriter, r *http.Request) {
 	if filter, top, ok := s.asked(w, r, MaxFound); ok {
-		writeJSON(w, http.StatusOK, s.backend.Publishers(filter, top))
+		WriteJSON(w, http.StatusOK, s.backend.Publishers(filter, top))
 	}
 }
 
@@ -96,22 +96,22 @@ func (s *Server) getTopics(w http.ResponseWriter, r *http.Request) {
 	if text := q.Get("depth"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil {
-			writeError(w, http.StatusBadRequest, "depth is not a number of levels", "use ?depth=2")
+			WriteError(w, http.StatusBadRequest, "depth is not a number of levels", "use ?depth=2")
 			return
 		}
 		depth = n
 	}
 	order := q.Get("sort")
 	if order != "" && order != "messages" && order != "bytes" {
-		writeError(w, http.StatusBadRequest, "unknown sort order", "use one of "+strings.Join(TopicOrders(), ", "))
+		WriteError(w, http.StatusBadRequest, "unknown sort order", "use one of "+strings.Join(TopicOrders(), ", "))
 		return
 	}
 	t, err := s.backend.Topics(depth, order == "bytes", top)
 	if err != nil {
-		writeError(w, http.StatusBadRequest, err.Error(), "use a smaller depth")
+		WriteError(w, http.StatusBadRequest, err.Error(), "use a smaller depth")
 		return
 	}
-	writeJSON(w, http.StatusOK, t)
+	WriteJSON(w, http.StatusOK, t)
 }
 
 // WritePublishers writes who has published on which topics, as of now.
