@@ -1,6 +1,6 @@
 // Uplinks: whether they are up, what waits for them, and pausing them.
 
-import { el, facts, name, setAttr, setText, setTime, tag } from "./dom.js";
+import { changed, el, facts, name, setAttr, setText, setTime, tag } from "./dom.js";
 import { confirmed, notice } from "./dialogs.js";
 import { problem } from "../net/api.js";
 import { uplinkLevel } from "../model/health.js";
@@ -68,7 +68,7 @@ function newCard(ctx, grid) {
       setText(figures.in.dd, words.rate(rates?.[1] ?? null));
       setText(figures.dropped.dd, words.count(b.dropped));
       const lines = bridgeFacts(b, time);
-      if (more.dataset.shown !== (more.dataset.shown = JSON.stringify(lines))) more.replaceChildren(facts(lines));
+      if (changed(more, lines)) more.replaceChildren(facts(lines));
       if (button) {
         const verb = b.state === "paused" ? "Resume" : "Pause";
         setText(button, verb);

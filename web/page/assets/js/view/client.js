@@ -1,9 +1,8 @@
 // One client in full, and how it is disconnected.
 
-import { el, facts, name, tag } from "./dom.js";
+import { changed, el, facts, name, setName, tag } from "./dom.js";
 import { Table, only } from "./table.js";
 import { confirmed, details, notice } from "./dialogs.js";
-import { setName } from "./dom.js";
 import { Poller } from "../net/poll.js";
 import { problem } from "../net/api.js";
 import { addressable, segment, visible } from "../model/safe.js";
@@ -32,15 +31,13 @@ export function clientDetails(ctx, away) {
     interval: 2000,
     ask: (signal) => ctx.api.get(`/v1/clients/${segment(id)}`, signal),
     take(c) {
-      const shown = JSON.stringify(c);
-      if (upper.dataset.shown === shown) return;
-      upper.dataset.shown = shown;
+      if (!changed(upper, c)) return;
       upper.replaceChildren(facts(clientFacts(c, ctx.now())));
       table.show(c.filters ?? [], ctx.now());
       act(c);
     },
     fail(e) {
-      upper.dataset.shown = "";
+      changed(upper, null);
       upper.replaceChildren(el("p", { class: "said trouble", text: e.status === 404 ? "There is no such client any more, and no session of it." : problem(e) }));
       actions.replaceChildren();
     },
@@ -59,7 +56,7 @@ export function clientDetails(ctx, away) {
     open(which) {
       if (id === which) return;
       id = which;
-      upper.dataset.shown = "";
+      changed(upper, null);
       upper.replaceChildren(el("p", { class: "muted", text: "…" }));
       actions.replaceChildren();
       table.show([], ctx.now());

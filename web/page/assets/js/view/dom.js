@@ -23,6 +23,15 @@ export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+// changed reports whether a value, as JSON, is another than the last time for this node.
+const latest = new WeakMap();
+export function changed(node, value) {
+  const text = JSON.stringify(value);
+  if (latest.get(node) === text) return false;
+  latest.set(node, text);
+  return true;
+}
+
 // setAttr changes an attribute if it is another; null removes it.
 export function setAttr(node, key, value) {
   if (value === null) {

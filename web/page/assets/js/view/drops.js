@@ -43,7 +43,7 @@ export function drops(ctx) {
         if (l.client) setName(link.firstChild, l.client, 100);
         else setText(link.firstChild, "nobody in particular");
       } },
-      { key: "topic", title: "Topics", class: "p2", down: false, hint: "their first two levels", fill: (cell, l) => setName(only(cell, () => name("")), l.topic ? `${l.topic}` : "", 60) },
+      { key: "topic", title: "Topics", class: "p2 clip", down: false, hint: "their first two levels", fill: (cell, l) => setName(only(cell, () => name("")), l.topic ? `${l.topic}` : "", 60) },
       { key: "reason", title: "Reason", down: false, fill: (cell, l) => {
         setName(only(cell, () => name("")), l.reason, 40);
         setAttr(cell, "title", explain(l.reason) || null);

@@ -1,6 +1,6 @@
 // Is it healthy, how much flows, what is lost, who is slow.
 
-import { el, facts, name, setAttr, setName, setText, setTime, tag } from "./dom.js";
+import { changed, el, facts, name, setAttr, setName, setText, setTime, tag } from "./dom.js";
 import { Chart } from "./chart.js";
 import { Table } from "./table.js";
 import { Poller } from "../net/poll.js";
@@ -59,15 +59,13 @@ export function overview(ctx) {
       lost.update(snap);
       uplinks.update(snap);
       const text = brokerFacts(snap);
-      if (broker.dataset.shown !== (broker.dataset.shown = JSON.stringify(text))) broker.lastChild.replaceWith(facts(text));
+      if (changed(broker, text)) broker.lastChild.replaceWith(facts(text));
     },
   };
 }
 
 function showFindings(list, found) {
-  const shown = JSON.stringify(found);
-  if (list.dataset.shown === shown) return;
-  list.dataset.shown = shown;
+  if (!changed(list, found)) return;
   list.hidden = found.length === 0;
   list.replaceChildren(...found.map((f) => el("li", { "data-level": f.level }, el("span", { text: f.text }),
     f.view ? el("a", { href: format(f.view), text: f.view === "drops" ? "Drops" : "Bridges" }) : null)));
