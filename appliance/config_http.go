@@ -34,7 +34,8 @@ type HTTPTLSConfig struct {
 	MinVersion         TLSVersion         `yaml:"min_version"`
 }
 
-// Dashboard says whether there is a page for browsers at the HTTP address.
+// Dashboard says whether there is a page for browsers at the HTTP address. Empty
+// is DashboardAuto.
 type Dashboard string
 
 // The values of Dashboard.
@@ -49,12 +50,12 @@ func (c HTTPConfig) Local() bool { return ListenerConfig{Address: c.Address}.Loc
 
 // HasDashboard tells whether there is a page for browsers.
 func (c HTTPConfig) HasDashboard() bool {
-	return c.Address != "" && (c.Dashboard == DashboardOn || c.Dashboard == DashboardAuto && c.Local())
+	return c.Address != "" && (c.Dashboard == DashboardOn || c.Dashboard != DashboardOff && c.Local())
 }
 
-// listener is the address as if it were a listener for MQTT clients, with what
+// Listener is the address as if it were a listener for MQTT clients, with what
 // the two have in common.
-func (c HTTPConfig) listener() ListenerConfig {
+func (c HTTPConfig) Listener() ListenerConfig {
 	l := ListenerConfig{Name: httpName, Type: ListenTCP, Address: c.Address}
 	if t := c.TLS; c.Address != "" && t != (HTTPTLSConfig{}) {
 		l.Type, l.Certificate, l.PrivateKey, l.ClientCA, l.CRL = ListenTLS, t.Certificate, t.PrivateKey, t.ClientCA, t.CRL
@@ -82,13 +83,16 @@ func (c HTTPConfig) loadUsers(v *auth.Verifier) (*auth.PasswordFile, error) {
 
 func (c Config) httpFindings() []finding {
 	h := c.HTTP
-	out := oneOf("http.dashboard", h.Dashboard, DashboardAuto, DashboardOn, DashboardOff)
+	var out []finding
+	if h.Dashboard != "" {
+		out = oneOf("http.dashboard", h.Dashboard, DashboardAuto, DashboardOn, DashboardOff)
+	}
 	out = append(out, credentialPathFindings("http.users", h.Users)...)
 	out = append(out, h.hostFindings()...)
 	if h.Address == "" {
 		return out
 	}
-	l := h.listener()
+	l := h.Listener()
 	out = append(out, h.addressFindings()...)
 	if l.Secure() {
 		out = append(out, tlsFindings(httpTLSPath, l)...)
@@ -117,7 +121,7 @@ func (c HTTPConfig) addressFindings() []finding {
 	if _, err := netip.ParseAddr(host); host != "" && err != nil && !isHostName(host) {
 		return []finding{{path: path, what: quoteShort(host) + " is neither an IP address nor a host name", mend: "write it like 127.0.0.1:8080 or \"[::1]:8080\""}}
 	}
-	if !c.Local() && !c.listener().Secure() && !c.Plain {
+	if !c.Local() && !c.Listener().Secure() && !c.Plain {
 		return []finding{{path: path, what: c.Address + " can be reached from other machines, and passwords would cross the network as they are",
 			mend: "set http.tls.certificate and key, listen on 127.0.0.1, or accept that with http.plain: true"}}
 	}

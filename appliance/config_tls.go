@@ -108,7 +108,7 @@ func (c Config) certificateFindings() []finding {
 		}
 		out = append(out, fileContentFindings(func(key string) string { return listenerPath(i, key) }, files)...)
 	}
-	if l := c.HTTP.listener(); l.Secure() {
+	if l := c.HTTP.Listener(); l.Secure() {
 		if files, err := l.CertificateFiles(); err == nil {
 			out = append(out, fileContentFindings(httpTLSPath, files)...)
 		}

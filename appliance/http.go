@@ -40,7 +40,7 @@ func (b *Broker) openHTTP(c HTTPConfig, of *httpDoor) (*httpDoor, error) {
 	if of != nil {
 		d.socket, d.lent = of.socket, true
 	}
-	l := c.listener()
+	l := c.Listener()
 	d.certs = certificatesFor(l, "http/1.1", b.httpCertificateReport)
 	if err := loadCertificates(l, d.certs); err != nil {
 		return nil, fmt.Errorf("http address: read certificates: %w", err)
@@ -243,8 +243,8 @@ func (b *Broker) planHTTP(c HTTPConfig, try bool) (_ *httpChange, err error) {
 	}
 	if ch.old != nil && reflect.DeepEqual(ch.old.cfg, c) {
 		ch.next = ch.old
-		ch.read = certificatesFor(c.listener(), "http/1.1", nil)
-		if err := loadCertificates(c.listener(), ch.read); err != nil {
+		ch.read = certificatesFor(c.Listener(), "http/1.1", nil)
+		if err := loadCertificates(c.Listener(), ch.read); err != nil {
 			return nil, fmt.Errorf("http address: read certificates: %w", err)
 		}
 		if ch.read != nil {
@@ -259,7 +259,7 @@ func (b *Broker) planHTTP(c HTTPConfig, try bool) (_ *httpChange, err error) {
 		of = ch.old
 	}
 	ch.next, err = b.openHTTP(c, of)
-	if err == nil || !errors.Is(err, syscall.EADDRINUSE) || ch.old == nil || !samePort(ch.old.socket.Addr().String(), c.listener()) {
+	if err == nil || !errors.Is(err, syscall.EADDRINUSE) || ch.old == nil || !samePort(ch.old.socket.Addr().String(), c.Listener()) {
 		return ch, err
 	}
 	if try {

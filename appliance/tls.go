@@ -58,7 +58,7 @@ func (b *Broker) ReloadCertificates() error {
 		errs = append(errs, loadCertificates(e.cfg, e.certs))
 	}
 	if d := b.httpDoor(); d != nil {
-		errs = append(errs, loadCertificates(d.cfg.listener(), d.certs))
+		errs = append(errs, loadCertificates(d.cfg.Listener(), d.certs))
 	}
 	return errors.Join(errs...)
 }

@@ -3,6 +3,7 @@ package doctor
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,8 +48,30 @@ func (x *examination) listeners() {
 	}
 }
 
+func httpFine(p *Patient) string {
+	if p.Config.HTTP.Address == "" {
+		return ""
+	}
+	return "passwords do not cross a network as they are, and the users of the http address are its own"
+}
+
+// httpAddress looks at who could hear the passwords that are sent to the HTTP
+// address, and at whose they are.
+func (x *examination) httpAddress() {
+	h := x.Config.HTTP
+	if h.Address == "" {
+		return
+	}
+	if !h.Local() && !h.Listener().Secure() {
+		x.warn("http.address "+h.Address, "passwords cross the network as they are, for all on it to read, unless a proxy in front of it encrypts", "set http.tls.certificate and key; docs/TLS.md says how to make certificates")
+	}
+	if h.Users != "" && h.Users == x.Config.Access.Passwords {
+		x.warn("http.users "+h.Users, "is the file of access.passwords, too, so a device that is in no group may look at everything here", "name a file of its own")
+	}
+}
+
 func certificatesFine(p *Patient) string {
-	for _, l := range p.Config.Listeners {
+	for _, l := range append(slices.Clone(p.Config.Listeners), p.Config.HTTP.Listener()) {
 		if l.Secure() {
 			return "certificates, keys and lists fit each other, and none ends soon"
 		}
@@ -59,25 +82,32 @@ func certificatesFine(p *Patient) string {
 // certificates looks at what the listeners show and trust.
 func (x *examination) certificates() {
 	for i, l := range x.Config.Listeners {
-		if !l.Secure() {
-			continue
+		x.certificatesOf(l, fmt.Sprintf("listeners[%d]", i), func(key string) string { return item("listeners", i, key) })
+	}
+	x.certificatesOf(x.Config.HTTP.Listener(), "http.tls", func(key string) string { return "http.tls." + key })
+}
+
+// certificatesOf looks at those of one listener, which is called where; key is
+// one of its keys.
+func (x *examination) certificatesOf(l appliance.ListenerConfig, where string, key func(string) string) {
+	if !l.Secure() {
+		return
+	}
+	files, err := l.CertificateFiles()
+	if err != nil {
+		x.warn(key("key"), "systemd passes it to the broker, so that it was not looked at here", "see certificates of `edgebroker stats -o json` while the broker runs")
+		return
+	}
+	states, err := files.Read()
+	if err != nil {
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			what, mend, _ := cutLast(line, "; ")
+			x.problem(where, what, mend)
 		}
-		files, err := l.CertificateFiles()
-		if err != nil {
-			x.warn(item("listeners", i, "key"), "systemd passes it to the broker, so that it was not looked at here", "see certificates of `edgebroker stats -o json` while the broker runs")
-			continue
-		}
-		states, err := files.Read()
-		if err != nil {
-			for line := range strings.SplitSeq(err.Error(), "\n") {
-				what, mend, _ := cutLast(line, "; ")
-				x.problem(fmt.Sprintf("listeners[%d]", i), what, mend)
-			}
-			continue
-		}
-		for _, s := range states {
-			x.certificate(item("listeners", i, s.Role)+" "+s.Path, s)
-		}
+		return
+	}
+	for _, s := range states {
+		x.certificate(key(s.Role)+" "+s.Path, s)
 	}
 }
 

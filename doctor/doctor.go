@@ -84,6 +84,7 @@ func checks() []check {
 		{"certificates", (*examination).certificates, certificatesFine},
 		{"access", (*examination).access, always("users, rules, keys and secrets can be read")},
 		{"listeners", (*examination).listeners, always("nobody is let in by accident")},
+		{"http", (*examination).httpAddress, httpFine},
 		{"ports", (*examination).ports, portsFine},
 		{"storage", (*examination).storage, storageFine},
 		{"control", (*examination).controlSocket, always("the control socket is for its owner and group alone")},

@@ -52,6 +52,9 @@ func newWard(t testing.TB) *ward {
 	c.Control.Socket = w.path("run/c.sock")
 	c.Access.Passwords, c.Access.Rules = w.path("users"), []string{w.path("rules")}
 	c.Access.HTTP.URL, c.Access.HTTP.Authorization = "https://auth.example/", appliance.SecretRef("file:"+w.path("secret"))
+	w.write("people", "ann:$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHRzYWx0$jqGaMZtTJSXUfnikrl4JR7vu1mOM4PAmibiOTs8IJGI:admin\n", 0o600)
+	c.HTTP.Address, c.HTTP.Users = "192.0.2.1:8443", w.path("people")
+	c.HTTP.TLS.Certificate, c.HTTP.TLS.PrivateKey = w.path("web.crt"), w.path("web.key")
 	c.Storage.Directory = w.path("data")
 	w.ok(c.Validate())
 	w.Patient = &doctor.Patient{ConfigFile: w.path("eb.yml"), Config: c, Version: "v1", Host: doctor.Host{
@@ -85,6 +88,15 @@ func (w *ward) issue(life time.Duration) {
 	i, err := w.ca.IssueServer(certs.Request{Lifetime: life}, "192.0.2.1")
 	w.ok(err)
 	w.ok(i.Write(w.path("server.crt"), w.path("server.key"), true))
+	w.issueWeb(0)
+}
+
+// issueWeb makes that of the HTTP address.
+func (w *ward) issueWeb(life time.Duration) {
+	w.Helper()
+	i, err := w.ca.IssueServer(certs.Request{Lifetime: life}, "192.0.2.1")
+	w.ok(err)
+	w.ok(i.Write(w.path("web.crt"), w.path("web.key"), true))
 }
 
 // link moves what is at name into the folder to, and leaves a link.
@@ -115,6 +127,7 @@ ok files: nobody else can change the files that the config names, or read the se
 ok certificates: certificates, keys and lists fit each other, and none ends soon
 ok access: users, rules, keys and secrets can be read
 ok listeners: nobody is let in by accident
+ok http: passwords do not cross a network as they are, and the users of the http address are its own
 ok ports: all addresses are free
 ok storage: DIR/data can be written, and there is room
 ok control: the control socket is for its owner and group alone
@@ -169,7 +182,22 @@ func TestFaults(t *testing.T) {
 		"everything to everybody": {func(w *ward) { w.write("rules", "allow any all #\n", 0o644) }, "access", doctor.Warn, "lets every client", ""},
 		"client id alone":         {func(w *ward) { w.write("rules", "allow client=pump-* all a\n", 0o644) }, "access", doctor.Warn, "trusts the client id alone", ""},
 		"a secret not set":        {func(w *ward) { w.Config.Access.HTTP.Authorization = "env:EB_TEST_ABSENT" }, "access", doctor.Warn, "env:EB_TEST_ABSENT was not looked at", ""},
-		"open to the network":     {func(w *ward) { yes := true; w.Config.Listeners[1].AllowAnonymous = &yes }, "listeners", doctor.Warn, "whoever reaches this address comes in without a password -> ", ""},
+		"people for all to read":  {func(w *ward) { w.chmod("people", 0o644) }, "files", doctor.Problem, "http.users", "access"},
+		"web key for all to read": {func(w *ward) { w.chmod("web.key", 0o644) }, "files", doctor.Problem, "http.tls.key", "certificates"},
+		"web certificate ends":    {func(w *ward) { w.issueWeb(20 * 24 * time.Hour) }, "certificates", doctor.Warn, "http.tls.certificate", ""},
+		"no web certificate":      {func(w *ward) { w.write("web.crt", "hello", 0o644) }, "certificates", doctor.Problem, "http.tls", ""},
+		"broken people":           {func(w *ward) { w.write("people", "ann:\n", 0o600) }, "access", doctor.Problem, "http.users", ""},
+		"plain http":              {func(w *ward) { w.Config.HTTP.TLS = appliance.HTTPTLSConfig{}; w.Config.HTTP.Plain = true }, "http", doctor.Warn, "passwords cross the network", ""},
+		"people are devices":      {func(w *ward) { w.Config.HTTP.Users = w.Config.Access.Passwords }, "http", doctor.Warn, "name a file of its own", ""},
+		"web port is taken": {func(w *ward) {
+			w.Host.Bind = func(_, address string) error {
+				if address == "192.0.2.1:8443" {
+					return syscall.EADDRINUSE
+				}
+				return nil
+			}
+		}, "ports", doctor.Problem, "http.address 192.0.2.1:8443: another program", ""},
+		"open to the network": {func(w *ward) { yes := true; w.Config.Listeners[1].AllowAnonymous = &yes }, "listeners", doctor.Warn, "whoever reaches this address comes in without a password -> ", ""},
 		"open, and no rules": {func(w *ward) {
 			w.Config = appliance.DefaultConfig()
 			yes := true

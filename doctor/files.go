@@ -34,6 +34,13 @@ func filesOf(c appliance.Config) []named {
 		add(item("listeners", i, "client_ca"), l.ClientCA, false)
 		add(item("listeners", i, "crl"), l.CRL, false)
 	}
+	if c.HTTP.Address != "" {
+		add("http.users", c.HTTP.Users, true)
+		add("http.tls.certificate", c.HTTP.TLS.Certificate, false)
+		add("http.tls.key", c.HTTP.TLS.PrivateKey, true)
+		add("http.tls.client_ca", c.HTTP.TLS.ClientCA, false)
+		add("http.tls.crl", c.HTTP.TLS.CRL, false)
+	}
 	add("access.passwords", c.Access.Passwords, true)
 	add("access.tokens.key_file", c.Access.Tokens.KeyFile, false)
 	if ref := string(c.Access.HTTP.Authorization); strings.HasPrefix(ref, "credential:") {

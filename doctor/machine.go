@@ -51,18 +51,26 @@ func (x *examination) ports() {
 			x.unixPath(where, l.Address)
 			continue
 		}
-		err := x.Host.Bind("tcp", l.Address)
-		switch {
-		case err == nil:
-		case errors.Is(err, syscall.EADDRINUSE):
-			x.problem(where, "another program has taken this port", "stop it (ss -ltnp names it), or pick another port")
-		case errors.Is(err, syscall.EADDRNOTAVAIL):
-			x.problem(where, "no interface of this machine has this address now", "correct it, or wait until the interface is up")
-		case errors.Is(err, syscall.EACCES):
-			x.warn(where, fmt.Sprintf("user %d, who asks, may not take this port", x.Host.User), "give the broker CAP_NET_BIND_SERVICE, or pick a port from 1024 on")
-		default:
-			x.problem(where, err.Error(), "correct the address")
-		}
+		x.port(where, l.Address)
+	}
+	if address := x.Config.HTTP.Address; address != "" {
+		x.port("http.address "+address, address)
+	}
+}
+
+// port looks whether a broker could bind an address.
+func (x *examination) port(where, address string) {
+	err := x.Host.Bind("tcp", address)
+	switch {
+	case err == nil:
+	case errors.Is(err, syscall.EADDRINUSE):
+		x.problem(where, "another program has taken this port", "stop it (ss -ltnp names it), or pick another port")
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		x.problem(where, "no interface of this machine has this address now", "correct it, or wait until the interface is up")
+	case errors.Is(err, syscall.EACCES):
+		x.warn(where, fmt.Sprintf("user %d, who asks, may not take this port", x.Host.User), "give the broker CAP_NET_BIND_SERVICE, or pick a port from 1024 on")
+	default:
+		x.problem(where, err.Error(), "correct the address")
 	}
 }
 

@@ -79,13 +79,13 @@ func (s *Server) pauseBridge(w http.ResponseWriter, r *http.Request, pause bool)
 		bridgeError(w, err)
 		return
 	}
-	WriteJSON(w, http.StatusOK, paused{name, pause})
+	WriteJSON(w, http.StatusOK, Paused{name, pause})
 }
 
-// paused says that an uplink is paused, or not any more.
-type paused struct {
+// Paused says that an uplink is paused, or not any more.
+type Paused struct {
 	Bridge string `json:"bridge"`
-	Paused bool   `json:"paused"`
+	Paused bool   `json:"paused"` // now
 }
 
 func (s *Server) getDeadLetters(w http.ResponseWriter, r *http.Request) {

@@ -305,7 +305,7 @@ func (c *ControlClient) broken(ctx context.Context, err error) error {
 
 // refusal reads the error out of an answer.
 func refusal(resp *http.Response) error {
-	var body apiError
+	var body Failure
 	err := json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&body)
 	if err != nil || body.Error == "" {
 		return &APIError{Status: resp.StatusCode, Message: "unexpected answer: " + resp.Status}

@@ -60,9 +60,9 @@ func (s *Server) getClient(w http.ResponseWriter, r *http.Request) {
 	WriteJSON(w, http.StatusOK, c)
 }
 
-// kicked is the answer to a kick that worked.
-type kicked struct {
-	Kicked string `json:"kicked"`
+// Kicked is the answer to a kick that worked.
+type Kicked struct {
+	Kicked string `json:"kicked"` // the client
 }
 
 func (s *Server) postKick(w http.ResponseWriter, r *http.Request) {
@@ -71,7 +71,7 @@ func (s *Server) postKick(w http.ResponseWriter, r *http.Request) {
 		WriteError(w, http.StatusNotFound, "no such client is connected", "/v1/clients lists them")
 		return
 	}
-	WriteJSON(w, http.StatusOK, kicked{Kicked: id})
+	WriteJSON(w, http.StatusOK, Kicked{Kicked: id})
 }
 
 func (s *Server) postReload(w http.ResponseWriter, r *http.Request) {

@@ -108,6 +108,7 @@ func (h *history) resume(ctx context.Context, b Backend, f events.Filter, out *l
 	if err != nil && !errors.Is(err, errFound) {
 		return since, nil, err
 	}
+	err = nil
 	if !found {
 		return since, func(e events.Event) bool { return e.ID > h.last }, missed("the event of Last-Event-ID is not recorded, so some that came after it may be missing")
 	}

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// apiError is the body of every answer that is not a success.
-type apiError struct {
-	Error string `json:"error"`
-	Hint  string `json:"hint,omitempty"`
+// Failure is the body of every answer that is not a success.
+type Failure struct {
+	Error string `json:"error"`          // what is wrong
+	Hint  string `json:"hint,omitempty"` // how to mend it
 }
 
 // WriteJSON answers with v.
@@ -29,7 +29,7 @@ func WriteJSON(w http.ResponseWriter, status int, v any) {
 // WriteError answers with what went wrong and how to mend it, in the form that all
 // answers have which are not a success.
 func WriteError(w http.ResponseWriter, status int, what, hint string) {
-	WriteJSON(w, status, apiError{Error: what, Hint: hint})
+	WriteJSON(w, status, Failure{Error: what, Hint: hint})
 }
 
 // deadline gives the client a span of time to take what is written from now on.

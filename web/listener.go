@@ -2,6 +2,7 @@ package web
 
 import (
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -67,12 +68,15 @@ func (l *boundedListener) attachable() {
 	}
 }
 
-// Close implements net.Listener.
+// Close implements net.Listener. A second one is no error.
 func (l *boundedListener) Close() error {
 	if l.detached.Load() {
 		return nil
 	}
-	return l.Listener.Close()
+	if err := l.Listener.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
 }
 
 // networkOf is by what a connection is counted besides; invalid: nothing.

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -71,12 +73,14 @@ type Server struct {
 	mu       sync.Mutex // guards everything that follows
 	listener *boundedListener
 	detached bool
+	closing  bool
+	silent   map[net.Conn]struct{} // that have sent no request yet
 }
 
 // New returns a server that does not serve yet.
 func New(o Options) *Server {
 	s := &Server{opts: o, log: o.Log, hosts: map[string]bool{"localhost": true}, open: map[string]bool{},
-		cross: http.NewCrossOriginProtection(), served: make(chan struct{})}
+		cross: http.NewCrossOriginProtection(), served: make(chan struct{}), silent: make(map[net.Conn]struct{})}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -99,6 +103,7 @@ func New(o Options) *Server {
 		// One request at a time on each connection bounds what strangers can
 		// make us hold.
 		Protocols: new(http.Protocols),
+		ConnState: s.connState,
 	}
 	s.http.Protocols.SetHTTP1(true)
 	return s
@@ -142,11 +147,32 @@ func (s *Server) Detach() {
 // ends, and cuts off the rest. The error says that it had to.
 func (s *Server) Close(ctx context.Context) error {
 	s.stop()
+	s.mu.Lock()
+	s.closing = true
+	silent := slices.Collect(maps.Keys(s.silent))
+	s.mu.Unlock()
+	for _, c := range silent { // Shutdown would wait for what they say
+		_ = c.Close()
+	}
 	if err := s.http.Shutdown(ctx); err != nil {
 		_ = s.http.Close()
 		return fmt.Errorf("close http address: requests were cut off: %w", err)
 	}
 	return nil
+}
+
+// connState keeps count of connections that have sent no request yet.
+func (s *Server) connState(c net.Conn, state http.ConnState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case state != http.StateNew:
+		delete(s.silent, c)
+	case s.closing:
+		_ = c.Close()
+	default:
+		s.silent[c] = struct{}{}
+	}
 }
 
 // dispatch answers what has passed the guard.

@@ -69,7 +69,7 @@ func runServe(e *env, c *cli.Context) error {
 		}
 		return fmt.Errorf("start broker: %w", err)
 	}
-	announce(log, cfg, b.Addr)
+	announce(log, cfg, b.Addr, b.HTTPAddr())
 	tell(log, systemd.Ready())
 	stopWatchdog := feedWatchdog(log, func() { b.Stats() })
 
@@ -124,8 +124,8 @@ func serveConfig(c *cli.Context) (appliance.Config, error) {
 }
 
 // announce says where the broker can be reached, by whom, and what it does not
-// keep. addr tells the bound address of a listener.
-func announce(log *slog.Logger, cfg appliance.Config, addr func(listener string) string) {
+// keep. addr tells the bound address of a listener, web that for browsers.
+func announce(log *slog.Logger, cfg appliance.Config, addr func(listener string) string, web string) {
 	for _, l := range cfg.Listeners {
 		log := log.With("listener", l.Name, "address", l.ForClients(addr(l.Name)))
 		switch {
@@ -140,6 +140,13 @@ func announce(log *slog.Logger, cfg appliance.Config, addr func(listener string)
 		default:
 			log.Info("listening for the network, clients that do not sign in are refused")
 		}
+	}
+	if web != "" {
+		scheme := "http://"
+		if cfg.HTTP.TLS.Certificate != "" {
+			scheme = "https://"
+		}
+		log.Info("answering programs and, if there is a dashboard, browsers", "address", scheme+web, "dashboard", cfg.HTTP.HasDashboard())
 	}
 	if dir := cfg.Storage.Directory; dir != "" {
 		log.Info("state is stored: what is acknowledged survives a crash", "directory", dir, "durability", cfg.Storage.Durability)

@@ -1,0 +1,492 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/synthetism/edgebroker/appliance"
+	"github.com/synthetism/edgebroker/events"
+	"github.com/synthetism/edgebroker/internal/brokertest"
+	"github.com/synthetism/edgebroker/statsd"
+	"github.com/synthetism/edgebroker/wire"
+)
+
+// apiDocument is docs/api/openapi.json, as strict as an answer of this version
+// must be: what the document does not know is wrong.
+type apiDocument struct {
+	root     map[string]any
+	compiler *jsonschema.Compiler
+	cache    map[string]*jsonschema.Schema
+}
+
+const apiURL = "https://edgebroker.example/openapi.json"
+
+func loadAPI(t testing.TB) *apiDocument {
+	t.Helper()
+	text, err := os.ReadFile("../docs/api/openapi.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &apiDocument{root: root.(map[string]any), compiler: jsonschema.NewCompiler(), cache: map[string]*jsonschema.Schema{}}
+	d.compiler.AssertFormat()
+	d.compiler.DefaultDraft(jsonschema.Draft2020)
+	d.compiler.UseLoader(nothing{})
+	strict(d.at("components", "schemas"))
+	if err := d.compiler.AddResource(apiURL, root); err != nil {
+		t.Fatal(err)
+	}
+	for name, schema := range d.at("components", "schemas") {
+		schema.(map[string]any)["x-name"] = name
+		d.schema(t, "components", "schemas", name)
+	}
+	return d
+}
+
+// nothing is a loader that keeps the validator from loading anything.
+type nothing struct{}
+
+func (nothing) Load(url string) (any, error) { return nil, fmt.Errorf("%s is not to be loaded", url) }
+
+// strict forbids what schemas do not name.
+func strict(schema any) {
+	switch s := schema.(type) {
+	case map[string]any:
+		_, described := s["properties"].(map[string]any)
+		for _, v := range s {
+			strict(v)
+		}
+		if described {
+			s["additionalProperties"] = false
+		}
+	case []any:
+		for _, v := range s {
+			strict(v)
+		}
+	}
+}
+
+// at is what lies at a path of keys; nil if nothing does.
+func (d *apiDocument) at(path ...string) map[string]any {
+	at := d.root
+	for _, key := range path {
+		next, _ := at[key].(map[string]any)
+		if ref, ok := next["$ref"].(string); ok && !strings.Contains(ref, "/schemas/") {
+			next = d.at(strings.Split(strings.TrimPrefix(ref, "#/"), "/")...)
+		}
+		at = next
+	}
+	return at
+}
+
+// schema is the one at a path of keys.
+func (d *apiDocument) schema(t testing.TB, path ...string) *jsonschema.Schema {
+	t.Helper()
+	pointer := "#"
+	for _, key := range path {
+		pointer += "/" + strings.NewReplacer("~", "~0", "/", "~1", "{", "%7B", "}", "%7D").Replace(key)
+	}
+	if s := d.cache[pointer]; s != nil {
+		return s
+	}
+	s, err := d.compiler.Compile(apiURL + pointer)
+	if err != nil {
+		t.Fatalf("schema %s: %v", pointer, err)
+	}
+	d.cache[pointer] = s
+	return s
+}
+
+// check validates the JSON text of an answer, and notes in seen which properties
+// there were.
+func (d *apiDocument) check(t testing.TB, what, text string, seen map[string]bool, path ...string) {
+	t.Helper()
+	v, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
+	if err == nil {
+		err = d.schema(t, path...).Validate(v)
+	}
+	if err != nil {
+		t.Errorf("%s: %v\n%.2000s", what, err, text)
+		return
+	}
+	d.note(v, d.at(path...), seen)
+}
+
+// note adds to seen the properties of v, by the schemas that they are in.
+func (d *apiDocument) note(v any, schema map[string]any, seen map[string]bool) {
+	name, _ := schema["x-name"].(string)
+	if ref, ok := schema["$ref"].(string); ok {
+		name = ref[strings.LastIndexByte(ref, '/')+1:]
+		schema = d.at("components", "schemas", name)
+	}
+	if list, ok := schema["oneOf"].([]any); ok {
+		for _, one := range list {
+			of, _ := one.(map[string]any)
+			event := d.at("components", "schemas", strings.TrimPrefix(of["$ref"].(string), "#/components/schemas/"))
+			typ, _ := event["properties"].(map[string]any)["type"].(map[string]any)
+			if is := v.(map[string]any)["type"].(string); typ["const"] == is || typ["const"] == nil && !events.Type(is).BuiltIn() {
+				d.note(v, of, seen)
+			}
+		}
+		return
+	}
+	switch v := v.(type) {
+	case []any:
+		items, _ := schema["items"].(map[string]any)
+		for _, item := range v {
+			d.note(item, items, seen)
+		}
+	case map[string]any:
+		properties, _ := schema["properties"].(map[string]any)
+		for key, value := range v {
+			if p, ok := properties[key].(map[string]any); ok {
+				seen[name+"."+key] = true
+				d.note(value, p, seen)
+			}
+		}
+	}
+}
+
+// busyBroker is one of which everything can be asked: with clients, topics,
+// retained messages, an uplink that has dead letters, losses and refusals.
+func busyBroker(t *testing.T, p *staff, change func(*appliance.Config)) (b *broker, during func()) {
+	t.Helper()
+	write := func(text, path string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var next appliance.Config
+	far := start(t, func(c *appliance.Config) { c.Limits.MaxPacketSize = appliance.KiB })
+	b = start(t, func(c *appliance.Config) {
+		dir := t.TempDir()
+		c.Storage.Directory = filepath.Join(dir, "data")
+		c.Storage.DailyWriteBudget = appliance.GiB
+		c.Access.Passwords, c.Access.Rules, c.Access.Watch = p.path, []string{filepath.Join(dir, "rules")}, false
+		write("deny user=pump all secret\nallow any all #\n", c.Access.Rules[0])
+		yes := true
+		for i := range c.Listeners {
+			c.Listeners[i].AllowAnonymous = &yes
+		}
+		c.Events.Recorder.Messages = true
+		c.Events.Sinks = []appliance.SinkConfig{{Name: "audit", Type: appliance.SinkFile, Path: filepath.Join(dir, "events.jsonl")}}
+		c.Sessions.MaxQueuedMessages = 3
+		c.Sessions.WhenFull = appliance.DropOldest
+		c.Statsd.Address = "unixgram:" + filepath.Join(dir, "none.sock")
+		c.Bridges = []appliance.BridgeConfig{{Name: "up", Address: "mqtt://" + far.addr, ClientID: "gateway", RetryMin: 20 * time.Millisecond, RetryMax: 100 * time.Millisecond,
+			AckTimeout: 5 * time.Second, KeepAlive: 30 * time.Second, SessionExpiry: time.Hour, MaxQueuedMessages: 100, MaxQueuedBytes: appliance.MiB, WhenFull: appliance.DropOldest,
+			Topics: []appliance.BridgeTopic{{Filter: "up/#", Direction: "out", QoS: 1}}}}
+		change(c)
+		next = *c
+		next.Limits.PublishRate = 1000
+	}, appliance.WithVersion("1.2.3"), appliance.WithLogLevel(new(slog.LevelVar)), appliance.WithConfigSource(func() (appliance.Config, error) { return next, nil }))
+	brokertest.WaitFor(t, "the uplink", func() bool { return b.Stats().Bridges[0].State == "up" })
+	return b, func() {
+		away := brokertest.Dial(t, b.addr, brokertest.Kept(wire.V5, "away"))
+		away.Subscribe(1, "plant/#", "$share/g/plant/+")
+		away.Disconnect()
+		pump := brokertest.Kept(wire.V5, "pump-7")
+		pump.HasUsername, pump.Username, pump.HasPassword, pump.Password = true, "pump", true, []byte("pump")
+		c := brokertest.Dial(t, b.addr, pump).AutoAck()
+		c.SubscribeTo(wire.Subscribe{Filters: []wire.Filter{{Filter: "secret"}}})
+		c.Subscribe(2, "plant/+")
+		c.Subscribe(0, "x")
+		for i := range 6 {
+			c.Publish("plant/a", fmt.Sprint(i), byte(i%3), i == 0)
+		}
+		c.PublishOut(wire.Out{Version: wire.V5, QoS: 1, Retain: true, Topic: []byte("plant/b"), Payload: []byte{0xff, 0xfe}, HasExpiry: true, Expiry: 1000})
+		c.Publish("up/large", strings.Repeat("x", 2000), 1, false)
+		c.Publish("up/small", "x", 1, false)
+		c.Publish("plant/long", strings.Repeat("x", statsd.MaxPayload+1), 0, true)
+		c.PublishOut(wire.Out{Version: wire.V5, QoS: 1, Dup: true, Topic: []byte("plant/c"), Payload: []byte("x")})
+		c.Publish("nobody/listens", "", 0, false)
+		c.Unsubscribe("x")
+		brokertest.DialAny(t, b.addr, wire.Connect{Version: wire.V5, CleanStart: true, ClientID: "scram", HasAuthMethod: true, AuthMethod: "NONE"})
+		gone := brokertest.Dial(t, b.addr, brokertest.Clean(wire.V311, "gone"))
+		gone.Subscribe(0, "plant/#")
+		gone.Drop()
+		write("allow any all plant/#\n", next.Access.Rules[0])
+		brokertest.WaitFor(t, "a dead letter", func() bool { return b.Stats().Bridges[0].Dead == 1 && b.Stats().Bridges[0].Acked == 1 })
+	}
+}
+
+// Every route is asked of a real broker, and each answer is what the document
+// says, with nothing in it that the document does not know. A route that is not
+// in the document fails this, and one that is in it alone.
+func TestAPIDocument(t *testing.T) {
+	d := loadAPI(t)
+	p, pki := newStaff(t), newPKI(t)
+	b, during := busyBroker(t, p, func(c *appliance.Config) {
+		withHTTP(p)(c)
+		c.HTTP.TLS = appliance.HTTPTLSConfig{Certificate: pki.path("server.crt"), PrivateKey: pki.path("server.key")}
+	})
+	ann := b.browser(t, pki.clientConfig(t, ""), asBasic("ann"))
+	seen := map[string]bool{}
+
+	streamed := b.streamed(t, ann)
+	during()
+	wrong := b.browser(t, pki.clientConfig(t, ""), func(r *http.Request) { r.SetBasicAuth("ann", "guess") })
+	if status, _ := wrong.ask("GET", "/v1/stats"); status != 401 {
+		t.Fatalf("a wrong password: %d", status)
+	}
+
+	fill := map[string]map[string]string{
+		"/v1/clients/{id}":          {"": "pump-7"},
+		"/v1/clients/{id}/kick":     {"": "pump-7"},
+		"/v1/publishers":            {"?": "filter=plant/%23"},
+		"/v1/retained":              {"?": "payload=true"},
+		"/v1/retained/clear":        {"?": "filter=plant/a"},
+		"/v1/log/level":             {"?": "level=debug"},
+		"/v1/events":                {"?": "since=2020-01-01T00:00:00Z"},
+		"/v1/reload":                {"?": "dry_run=true"},
+		"/debug/pprof/{name}":       {"": "heap"},
+		"/v1/stats/stream":          {"?": "interval=1h"},
+		"/v1/bridges/{name}/resume": {"": "up"},
+	}
+	asked := map[string]bool{}
+	late := []string{"POST /v1/clients/{id}/kick", "POST /v1/bridges/{name}/dead-letters/replay", "POST /v1/bridges/{name}/dead-letters/discard", "POST /v1/bridges/{name}/pause", "POST /v1/bridges/{name}/resume"}
+	var routes []string
+	for pattern, methods := range d.at("paths") {
+		for method := range methods.(map[string]any) {
+			if name := strings.ToUpper(method) + " " + pattern; !slices.Contains(late, name) {
+				routes = append(routes, name)
+			}
+		}
+	}
+	slices.Sort(routes)
+	for _, name := range append(routes, late...) {
+		method, pattern, _ := strings.Cut(name, " ")
+		asked[name] = true
+		path := strings.NewReplacer("{id}", "pump-7", "{name}", "up").Replace(pattern)
+		if f := fill[pattern]; f != nil {
+			path = strings.NewReplacer("{id}", f[""], "{name}", f[""]).Replace(pattern)
+			if f["?"] != "" {
+				path += "?" + f["?"]
+			}
+		}
+		operation := d.at("paths", pattern, strings.ToLower(method))
+		var resp *http.Response
+		var err error
+		switch {
+		case operation["x-access"] == "local":
+			resp, err = b.overSocket(t, method, path)
+		case pattern == "/login":
+			resp, err = ann.do(method, path, `{"username":"vic","password":"vic"}`, func(r *http.Request) { r.Header.Set("Content-Type", "application/json") })
+		default:
+			resp, err = ann.do(method, path, "")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.answer(t, name, resp, seen, "paths", pattern, strings.ToLower(method))
+	}
+	for _, r := range statsd.Routes() {
+		if !asked[r.Method+" "+r.Pattern] {
+			t.Errorf("%s %s is not in the document", r.Method, r.Pattern)
+		}
+	}
+
+	// Failures.
+	for path, status := range map[string]int{"/v1/clients/nobody": 404, "/v1/nowhere": 404, "/v1/topics?depth=x": 400, "/v1/bridges/none/dead-letters": 404} {
+		if got, text := ann.ask("GET", path); got != status {
+			t.Errorf("%s: %d %s", path, got, text)
+		} else {
+			d.check(t, path, text, seen, "components", "schemas", "Failure")
+		}
+	}
+
+	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Patience)
+	defer cancel()
+	if err := b.Stop(ctx); err != nil {
+		t.Error(err)
+	}
+	types := map[string]bool{}
+	for line := range streamed {
+		if data, ok := strings.CutPrefix(line, "data: "); ok {
+			var e events.Event
+			if err := json.Unmarshal([]byte(data), &e); err != nil {
+				t.Fatal(err)
+			}
+			types[string(e.Type)] = true
+			d.check(t, "an event", data, seen, "components", "schemas", "Event")
+		}
+	}
+	// These do not happen here.
+	for _, e := range []events.Event{
+		events.New(events.Slow, "pump-7", events.SlowData{ClientID: "pump-7", State: events.SlowBegins}),
+		events.New("users.created", "pump-7", json.RawMessage(`{"name":"ann"}`)),
+		events.New("nothing", "pump-7", nil),
+	} {
+		text, _ := json.Marshal(e)
+		d.check(t, string(e.Type), string(text), seen, "components", "schemas", "Event")
+		types[string(e.Type)] = true
+	}
+	for _, typ := range []events.Type{events.Connection, events.Disconnection, events.Message, events.Subscription, events.Unsubscription, events.Drop, events.Refusal, events.Bridge, events.System} {
+		if !types[string(typ)] {
+			t.Errorf("no %s event came: the test does not test", typ)
+		}
+	}
+	d.uncovered(t, seen)
+}
+
+// streamed begins a stream of all events in the background.
+func (b *broker) streamed(t *testing.T, as *browser) <-chan string {
+	t.Helper()
+	resp, err := as.do("GET", "/v1/events", "", func(r *http.Request) { r.Header.Set("Accept", "text/event-stream") })
+	if err != nil || resp.StatusCode != 200 {
+		t.Fatal(resp, err)
+	}
+	got := make(chan string, 100_000)
+	go func() {
+		defer close(got)
+		defer resp.Body.Close()
+		text, _ := io.ReadAll(resp.Body)
+		for line := range strings.Lines(string(text)) {
+			got <- strings.TrimSuffix(line, "\n")
+		}
+	}()
+	return got
+}
+
+// overSocket asks on the control socket.
+func (b *broker) overSocket(t *testing.T, method, path string) (*http.Response, error) {
+	socket := ""
+	for _, s := range b.Settings() {
+		if s.Key == "control.socket" {
+			socket = s.Value
+		}
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", socket)
+	}}}
+	req, err := http.NewRequestWithContext(t.Context(), method, "http://edgebroker"+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	return client.Do(req)
+}
+
+// answer checks a response of the route that is described at a path of keys.
+func (d *apiDocument) answer(t *testing.T, name string, resp *http.Response, seen map[string]bool, path ...string) {
+	t.Helper()
+	defer resp.Body.Close()
+	status := fmt.Sprint(resp.StatusCode)
+	at := append(slices.Clone(path), "responses", status)
+	if d.at(at...) == nil || resp.StatusCode >= 400 {
+		text, _ := io.ReadAll(resp.Body)
+		t.Errorf("%s: status %s, %s", name, status, text)
+		return
+	}
+	kind, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";")
+	content := d.at(append(slices.Clone(at), "content")...)
+	if content == nil && kind == "" {
+		return
+	}
+	if content[kind] == nil {
+		t.Errorf("%s: content type %q is not in the document", name, kind)
+		return
+	}
+	at = append(at, "content", kind, "schema")
+	switch kind {
+	case "application/json":
+		text, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		d.check(t, name, string(text), seen, at...)
+	case "application/jsonl":
+		var one json.RawMessage
+		in := json.NewDecoder(resp.Body)
+		n := 0
+		for n < 1000 && in.Decode(&one) == nil {
+			n++
+			d.check(t, name, string(one), seen, at...)
+			if strings.Contains(name, "stats") {
+				break
+			}
+		}
+		if n == 0 {
+			t.Errorf("%s: an empty stream", name)
+		}
+	default:
+		if n, err := io.Copy(io.Discard, resp.Body); n == 0 || err != nil {
+			t.Errorf("%s: %d bytes, %v", name, n, err)
+		}
+	}
+}
+
+// uncovered fails for what the document has and no answer had, other than what
+// does not happen in this test.
+func (d *apiDocument) uncovered(t *testing.T, seen map[string]bool) {
+	t.Helper()
+	rare := map[string]bool{}
+	for _, name := range strings.Fields(rareProperties) {
+		rare[name] = true
+	}
+	schemas := d.at("components", "schemas")
+	defer func() {
+		if len(rare) > 0 {
+			t.Errorf("%v are called rare, and are not in the document", slices.Collect(maps.Keys(rare)))
+		}
+	}()
+	for _, name := range slices.Sorted(maps.Keys(schemas)) {
+		properties, _ := schemas[name].(map[string]any)["properties"].(map[string]any)
+		for _, key := range slices.Sorted(maps.Keys(properties)) {
+			full := name + "." + key
+			if !seen[full] && !rare[full] {
+				t.Errorf("%s is in the document, and in no answer", full)
+			}
+			delete(rare, full)
+		}
+	}
+}
+
+// rareProperties are those of requests, and of failures that this test does not
+// cause.
+const rareProperties = `Login.username Login.password Health.problems Storage.reason
+	Bridge.lastError Bridge.lastErrorAt Bridge.why`
+
+// What the document forbids is found.
+func TestAPIDocumentIsStrict(t *testing.T) {
+	d := loadAPI(t)
+	for text, schema := range map[string]string{
+		`{"kicked":"a","more":1}`:                    "Kicked",
+		`{}`:                                         "Kicked",
+		`{"kicked":1}`:                               "Kicked",
+		`{"busiest":null}`:                           "Topics",
+		`{"bridge":"a","count":-1,"extra":{}}`:       "DeadLettersDone",
+		`{"id":"x","type":"drop","source":"a"}`:      "Event",
+		`{"username":"a","role":"admin","token":""}`: "Session",
+		`{"id":"x","type":"system","source":"a","timestamp":"2026-01-01T00:00:00.000000000Z","data":{"what":"started","more":1}}`: "Event",
+		`{"id":"x","type":"system","source":"a","timestamp":"yesterday","data":{"what":"started"}}`:                               "Event",
+		`{"id":"x","type":"system","source":"a","timestamp":"2026-01-01T00:00:00.000000000Z","data":null}`:                        "Event",
+	} {
+		v, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.schema(t, "components", "schemas", schema).Validate(v) == nil {
+			t.Errorf("%s is taken for a %s", text, schema)
+		}
+	}
+}
