@@ -59,7 +59,7 @@ func start(t testing.TB, usersFile string, change func(*appliance.Config)) (b *b
 	if change != nil {
 		change(&cfg)
 	}
-	made, err := appliance.New(cfg)
+	made, err := appliance.New(cfg, appliance.WithVersion("devel"))
 	if err != nil {
 		t.Fatal(err)
 	}

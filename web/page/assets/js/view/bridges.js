@@ -63,6 +63,7 @@ function newCard(ctx, grid) {
       setText(since, `for ${words.span((time - Date.parse(b.since)) / 1000)}`);
       setText(why, visible(b.why ?? "", 300));
       why.hidden = !b.why;
+      setAttr(why, "data-level", uplinkLevel(b));
       setText(figures.queued.dd, words.count(b.queued.messages));
       setText(figures.acked.dd, words.rate(rates?.[0] ?? null));
       setText(figures.in.dd, words.rate(rates?.[1] ?? null));

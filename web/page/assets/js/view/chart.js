@@ -78,7 +78,7 @@ export class Chart {
         x: { range },
         y: this.log
           ? { distr: 3, log: 10, range: (u, min, max) => [Math.min(10 ** Math.floor(Math.log10(min || 1e-5)), 1e-5), Math.max(10 ** Math.ceil(Math.log10(max || 1e-3)), 1e-3)] }
-          : { range: (u, min, max) => [0, max > 0 ? max * 1.1 : 1] },
+          : { range: (u, min, max) => [0, max > 0 ? max * 1.1 : 10] },
       },
       axes: [
         { ...axis, size: 28, gap: 8, space: 70, values: (u, ticks) => ticks.map((t) => (t % 60 === 0 ? clockMinutes(t) : clockSeconds(t))) },

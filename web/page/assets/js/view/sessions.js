@@ -71,8 +71,8 @@ export function sessions(ctx) {
     if (!list) return;
     const some = list.filter((c) => (shown === "absent" ? state(c) === "absent" : shown === "waiting" ? c.queued.messages > 0 : true));
     const found = holding(some, wanted, (c) => [visible(c.id), visible(c.username ?? "")]);
-    const absent = list.filter((c) => state(c) === "absent").length;
-    setText(said, `${found.length === list.length ? "" : `${words.count(found.length)} of `}${words.amount(list.length, "session")}, ${words.count(absent)} kept for absent clients`);
+    const of = (which) => words.count(list.filter((c) => state(c) === which).length);
+    setText(said, `${found.length === list.length ? "" : `${words.count(found.length)} of `}${words.amount(list.length, "session")}, ${of("absent")} kept for absent clients, ${of("uplink")} of uplinks`);
     table.show(sorted(found, values[table.sort.key], (c) => c.id, table.sort.down), ctx.now(),
       list.length === 0 ? "There is no session: nobody is connected, and nothing is kept for anybody." : "No session is like that.");
   }
