@@ -126,6 +126,9 @@ func (b *Broker) planReload(read func() (Config, error), how scope) (_ *change, 
 	c.rules = b.rulesOf(c.cfg, c.files)
 	c.policies = acl.Compare(c.was.policy, c.files.policy)
 	c.report.Users, c.report.Rules = c.files.users.Size(), c.files.policy.Size()
+	if c.http != nil {
+		c.report.People = c.http.users.users.Size()
+	}
 	if try {
 		c.judge(b.sessions.Members(), false)
 	}

@@ -142,7 +142,7 @@ type DropData struct {
 type RefusalData struct {
 	ClientID string `json:"clientId,omitempty"`
 	Remote   string `json:"remote,omitempty"`
-	What     string `json:"what"`            // "connect", "authenticate", "publish", "subscribe", or "publish_rate" (it is slowed down)
+	What     string `json:"what"`            // "connect", "authenticate", "publish", "subscribe", "publish_rate" (it is slowed down), or "login" (at the HTTP address)
 	Topic    string `json:"topic,omitempty"` // the topic or filter, if any
 	Reason   string `json:"reason"`
 }

@@ -6,6 +6,7 @@ type Reloaded struct {
 	Changes []Change `json:"changes"` // of the configuration
 	Users   int      `json:"users"`   // in the password file
 	Rules   int      `json:"rules"`   // of access control
+	People  int      `json:"people"`  // who may use the HTTP address
 
 	// Affected is for how many connected clients something is different, and
 	// Disconnected how many of these it has cost their connections. The first

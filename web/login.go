@@ -114,9 +114,9 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		statsd.WriteError(w, http.StatusUnauthorized, "this way to sign in is not known here", "use HTTP Basic (curl -u NAME)")
 	case errors.Is(err, auth.ErrRefused):
 		challenge()
-		statsd.WriteError(w, http.StatusUnauthorized, "user name or password is wrong", "`edgebroker users passwd NAME` sets a new password")
+		statsd.WriteError(w, http.StatusUnauthorized, "user name or password is wrong", "`edgebroker users passwd --file FILE NAME` sets a new password; FILE is http.users of the configuration")
 	case errors.Is(err, ErrNoRole):
-		statsd.WriteError(w, http.StatusForbidden, ErrNoRole.Error(), "`edgebroker users add --group viewer NAME` makes one that may look, --group admin one that may do everything")
+		statsd.WriteError(w, http.StatusForbidden, ErrNoRole.Error(), "`edgebroker users groups --file FILE --group viewer NAME` lets them look, --group admin do everything; FILE is http.users of the configuration")
 	default:
 		w.Header().Set("Retry-After", "1")
 		statsd.WriteError(w, http.StatusServiceUnavailable, "too many logins at once", "try again")

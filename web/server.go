@@ -233,7 +233,7 @@ func (s *Server) permit(w http.ResponseWriter, r *http.Request, route statsd.Rou
 	}
 	if !role.may(route.Access) {
 		statsd.WriteError(w, http.StatusForbidden, "this is for administrators",
-			"log in as a user of group admin: edgebroker users add --group admin NAME; or use the control socket on the machine itself")
+			"log in as a user of group admin, or use the commands on the machine itself")
 		return false
 	}
 	if route.Stream {

@@ -76,7 +76,7 @@ func writeReloaded(w io.Writer, r statsd.Reloaded) error {
 		fmt.Fprintf(table, "  %s\t%s\n", printable(ch.Key), printable(changeWords(ch)))
 	}
 	_ = table.Flush() // to a string
-	fmt.Fprintf(&out, "%s, %s\n", things(r.Users, "user"), things(r.Rules, "rule"))
+	out.WriteString(readWords(r) + "\n")
 	ended := "disconnected"
 	if r.DryRun {
 		ended = "would be disconnected"
@@ -127,5 +127,14 @@ func affected(out *strings.Builder, r statsd.Reloaded, disconnected bool, total 
 }
 
 func reloadedWords(r statsd.Reloaded) string {
-	return fmt.Sprintf("%s, %s; %s disconnected", things(r.Users, "user"), things(r.Rules, "rule"), things(r.Disconnected, "client"))
+	return fmt.Sprintf("%s; %s disconnected", readWords(r), things(r.Disconnected, "client"))
+}
+
+// readWords says what a reload has read.
+func readWords(r statsd.Reloaded) string {
+	words := things(r.Users, "user") + ", " + things(r.Rules, "rule")
+	if r.People > 0 {
+		words += ", " + things(r.People, "user") + " of the http address"
+	}
+	return words
 }
