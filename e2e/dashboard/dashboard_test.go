@@ -159,9 +159,17 @@ func TestDashboard(t *testing.T) {
 		}
 		p.press("p")
 		p.await("the other connection", `document.querySelector("main tbody").innerText.includes("newcomer-2 from")`)
+		// What is cleared does not come back with the view.
+		eval[bool](p, `[...document.querySelectorAll("main button")].find((b) => b.textContent === "Clear").click() || true`)
+		p.turn("#/overview")
+		p.await("the other view", `document.querySelector("main h1").textContent === "Overview"`)
+		p.turn("#/events")
+		brokertest.Dial(t, b.mqtt, brokertest.Clean(wire.V5, "newcomer-3"))
+		p.await("what is new alone", `document.querySelector("main tbody").innerText.includes("newcomer-3 from") && !document.querySelector("main tbody").innerText.includes("newcomer-2")`)
 		// Of one client alone, asked for by its link.
-		p.turn("#/events/newcomer-1")
-		p.await("fewer", `document.querySelector("main tbody").innerText.includes("newcomer-1") && !document.querySelector("main tbody").innerText.includes("newcomer-2")`)
+		p.turn("#/events/newcomer-4")
+		brokertest.Dial(t, b.mqtt, brokertest.Clean(wire.V5, "newcomer-4"))
+		p.await("fewer", `document.querySelector("main tbody").innerText.includes("newcomer-4") && !document.querySelector("main tbody").innerText.includes("newcomer-3")`)
 	})
 
 	t.Run("the theme is chosen and remembered", func(t *testing.T) {
@@ -255,6 +263,12 @@ func TestDashboard(t *testing.T) {
 		if !eval[bool](p, `document.body.hasAttribute("data-stale") && document.querySelector("main").innerText.includes("plant/pump-7/temp")`) {
 			t.Error("what was there is gone, or not marked as old")
 		}
+		p.turn("#/overview")
+		p.await("another view of what was", `document.querySelector("[data-tile=received] .live span").textContent !== ""`)
+		if got := eval[string](p, `document.querySelector("#verdict").textContent`); got != "no answer" {
+			t.Errorf("a broker that does not answer is %q", got)
+		}
+		p.turn("#/topics")
 		again, _ := start(t, file, func(c *appliance.Config) { c.HTTP.Address = address })
 		publish(t, again.mqtt, "pump-8", "plant/pump-8/temp", 20*time.Millisecond)
 		p.await("the login form", `!document.querySelector("#login").hidden && document.querySelector("#login-why").textContent.includes("has ended")`)

@@ -59,8 +59,9 @@ test("backoff grows, is bounded, and differs from page to page", () => {
   }
   assert.equal(delay(0, () => 0), 1000);
   assert.equal(before, 10_000);
-  assert.equal(pause(2000, 10), 2000);
-  assert.equal(pause(2000, 5000), 15_000);
+  assert.equal(pause(2000, 10, 50), 2000);
+  assert.equal(pause(2000, 5000, 50), 15_000);
+  assert.equal(pause(2000, 10, 10_000), 10_000);
 });
 
 test("places have addresses", () => {

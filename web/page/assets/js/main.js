@@ -49,7 +49,7 @@ const shell = new Shell({
     await api.post("/logout").catch(() => {});
     location.reload();
   },
-  retry: () => (session ? stats.now() : begin()),
+  retry: () => (stats.running ? stats.now() : follow()),
   key(letter) {
     const act = views[shown]?.keys?.[letter];
     act?.();
@@ -72,7 +72,7 @@ const stats = new Follower(api, {
       enter();
     }
     if (state === "lost") shell.lost({ ...detail, since: lastHeard });
-    if (state === "refused" && detail.status !== 401) shell.lost({ why: problem(detail), next: 0, since: lastHeard });
+    if (state === "refused" && detail.status !== 401) shell.lost({ why: problem(detail), next: null, since: lastHeard });
   },
 }, browserClock());
 

@@ -9,8 +9,8 @@ export function delay(attempt, random) {
   return Math.min(longest, first * 2 ** Math.min(attempt, 16)) * (1 - random() / 4);
 }
 
-// pause is how long to wait before a list is asked for again that took so long to
-// come: a broker with very many clients is asked less often.
-export function pause(interval, took) {
-  return Math.max(interval, 3 * took);
+// pause is how long to wait before a list of so many rows is asked for again that took
+// so long to come: a broker with very many clients is asked less often.
+export function pause(interval, took, rows) {
+  return Math.max(interval, 3 * took, rows);
 }

@@ -26,12 +26,14 @@ export class Poller {
 
   async #once(run) {
     const begun = performance.now();
+    let rows = 0;
     try {
       const answer = await this.ask(run.signal);
+      rows = Array.isArray(answer) ? answer.length : 0;
       if (this.#run === run) this.take(answer);
     } catch (e) {
       if (this.#run === run) this.fail(e);
     }
-    if (this.#run === run) this.#timer = setTimeout(() => this.#once(run), pause(this.interval, performance.now() - begun));
+    if (this.#run === run) this.#timer = setTimeout(() => this.#once(run), pause(this.interval, performance.now() - begun, rows));
   }
 }

@@ -7,8 +7,8 @@ import { names } from "../model/history.js";
 
 const leastSpan = 60; // seconds that a chart shows at least
 
-// Chart draws series of a history: {name, label, key} with key one of "in", "out",
-// "lost", "quiet". write words a value, log says that values are durations to be drawn
+// Chart draws series of a history: {name, label, key, fill} with key one of "in",
+// "out", "lost", "quiet"; the last lies on top. write words a value, log says that values are durations to be drawn
 // on a logarithmic scale.
 export class Chart {
   #plot = null;
@@ -89,11 +89,11 @@ export class Chart {
           ...(this.log ? { filter: decades, grid: { ...axis.grid, filter: decades } } : {}),
         },
       ],
-      series: [{}, ...this.series.map((s, i) => ({
+      series: [{}, ...this.series.map((s) => ({
         label: s.label,
         stroke: colour(s.key),
         width: 1.5,
-        fill: i === 0 && !this.log ? colour(s.key) + "1f" : undefined,
+        fill: s.fill ? colour(s.key) + "1f" : undefined,
         paths: this.log ? steps : undefined,
         points: { show: false },
       }))],

@@ -48,7 +48,7 @@ export function clientDetails(ctx, away) {
     const events = actions.querySelector("a") ?? el("a", { href: format("events", id), text: "Events of this client" });
     events.href = format("events", c.id);
     const button = actions.querySelector("button");
-    if (wanted && button) return;
+    if (actions.firstChild && wanted === Boolean(button)) return;
     actions.replaceChildren(events, ...(wanted ? [el("button", { type: "button", class: "danger", text: "Kick", on: { click: () => kick(ctx, c, () => poller.start()) } })] : []));
   }
 

@@ -17,7 +17,7 @@ const silence = 60_000; // milliseconds: longer than the broker's heartbeat
 
 export function events(ctx) {
   const log = new Log(kept);
-  let wanted = "", about = "", on = new Set(quiet), waiting = [], drawing = false, recorded = true;
+  let wanted = "", about = "", on = new Set(quiet), from = null, waiting = [], drawing = false, recorded = true;
   const said = el("p", { class: "said" });
   const wrong = el("p", { class: "said trouble", hidden: true });
   const table = new Table({
@@ -54,7 +54,11 @@ export function events(ctx) {
   input.classList.add("half");
   const whose = el("input", { type: "search", class: "half", placeholder: "Client, exactly", "aria-label": "Client, exactly", spellcheck: "false", autocomplete: "off", on: { change: (e) => ask(e.target.value) } });
   const pauseButton = el("button", { type: "button", text: "Pause", "aria-pressed": "false", on: { click: pause } });
-  const clear = el("button", { type: "button", text: "Clear", on: { click: () => (log.clear(), draw()) } });
+  const clear = el("button", { type: "button", text: "Clear", on: { click: () => {
+    log.clear();
+    from = ctx.now(); // what is cleared does not come back
+    draw();
+  } } });
 
   const follower = new Follower(ctx.api, {
     item(e) {
@@ -77,7 +81,7 @@ export function events(ctx) {
     for (const type of on) q.append("type", type);
     if (about) q.set("client", about);
     if (recorded) {
-      const since = log.shown.length > 0 && !log.paused ? new Date(Date.parse(log.shown[0].timestamp)) : new Date(ctx.now() - recent * 1000);
+      const since = log.shown.length > 0 && !log.paused ? new Date(Date.parse(log.shown[0].timestamp)) : from ?? new Date(ctx.now() - recent * 1000);
       q.set("since", since.toISOString());
       q.set("follow", "true");
     }

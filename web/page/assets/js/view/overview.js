@@ -23,10 +23,10 @@ export function overview(ctx) {
   const write = words.rate;
   const chart = (title, series, options) => new Chart({ title, series, history: ctx.history, span: () => span, sync: "overview", ...options });
   const charts = [
-    chart("Messages per second", [{ name: "received", label: "received", key: "in" }, { name: "sent", label: "sent", key: "out" }], { write }),
+    chart("Messages per second", [{ name: "received", label: "received", key: "in", fill: true }, { name: "sent", label: "sent", key: "out" }], { write }),
     chart("Delivery takes", [{ name: "p50", label: "half under", key: "in" }, { name: "p99", label: "99% under", key: "out" }], { write: words.brief, log: true }),
-    chart("Bytes per second", [{ name: "bytesIn", label: "received", key: "in" }, { name: "bytesOut", label: "sent", key: "out" }], { write: words.size, binary: true }),
-    chart("Dropped per second", [{ name: "lost", label: "lost", key: "lost" }, { name: "unheard", label: "nobody subscribed", key: "quiet" }], { write }),
+    chart("Bytes per second", [{ name: "bytesIn", label: "received", key: "in", fill: true }, { name: "bytesOut", label: "sent", key: "out" }], { write: words.size, binary: true }),
+    chart("Dropped per second", [{ name: "unheard", label: "nobody subscribed", key: "quiet" }, { name: "lost", label: "lost", key: "lost", fill: true }], { write }),
   ];
   const buttons = spans.map(([text, seconds]) => el("button", {
     type: "button", text, "aria-pressed": String(seconds === span),

@@ -38,7 +38,7 @@ export class Shell {
     $("login").hidden = state !== "login";
     $("app").hidden = state !== "in";
     if (state === "login") {
-      for (const d of document.querySelectorAll("dialog[open]")) if (d.id !== "details") d.close();
+      for (const d of document.querySelectorAll("dialog[open]")) d.close();
       setText($("login-why"), why || "Log in to look at this broker.");
       setText($("login-error"), "");
       $("login-password").value = "";
@@ -64,11 +64,13 @@ export class Shell {
   update(snap) {
     const found = findings(snap, words);
     const v = verdict(found);
-    setText($("verdict"), v.text);
-    setAttr($("verdict"), "data-level", v.level);
-    setAttr($("verdict"), "title", found.map((f) => f.text).join("\n") || "nothing to look at");
+    if (this.#lost === null) {
+      setText($("verdict"), v.text);
+      setAttr($("verdict"), "data-level", v.level);
+      setAttr($("verdict"), "title", found.map((f) => f.text).join("\n") || "nothing to look at");
+      document.title = `${v.level === "good" ? "" : `(${found.length}) `}${titles[this.view] ?? ""} – edgebroker`;
+    }
     setText($("broker"), `${visible(snap.version, 30)}, up ${words.span(snap.uptime)}`);
-    document.title = `${v.level === "good" ? "" : `(${found.length}) `}${titles[this.view] ?? ""} – edgebroker`;
     this.#alarm(found.filter((f) => f.level === "bad").map((f) => f.text.replace(/\d+[dhms]?( \d+[dhms])*/g, "#")), found);
     const badge = (view, text, level = null) => {
       setText(this.#tabs.get(view).badge, text);
@@ -82,8 +84,8 @@ export class Shell {
     badge("bridges", list.length ? `${up} of ${list.length} up` : "", list.some((b) => uplinkLevel(b) === "bad") ? "bad" : up < list.length ? "warn" : null);
   }
 
-  // lost says since when nobody answers, and when that is tried again; null that
-  // somebody does.
+  // lost says since when nobody answers, and when that is tried again (next: null: not by
+  // itself); null that somebody does.
   lost(lost) {
     this.#lost = lost;
     document.body.toggleAttribute("data-stale", lost !== null);
@@ -101,6 +103,10 @@ export class Shell {
 
   #countdown() {
     if (!this.#lost) return;
+    if (this.#lost.next === null) {
+      setText($("banner-next"), "");
+      return;
+    }
     const seconds = Math.ceil((this.#lost.next - Date.now()) / 1000);
     const node = $("banner-next");
     setAttr(node, "aria-live", "off");
