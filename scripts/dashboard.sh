@@ -11,7 +11,7 @@
 # as root it installs Debian's package. With npm and its registry axe-core judges
 # the page, too; without, that is left out with a line that says so. It is not a
 # step of check.sh, which must pass without a browser; run it after a change to
-# web/page. It takes about a minute and a half, and another one for the pictures.
+# web/page. It takes about a minute, and another one for the pictures.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

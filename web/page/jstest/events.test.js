@@ -1,6 +1,6 @@
 import test from "node:test";
 import assert from "node:assert/strict";
-import { client, eventText, level, quiet, types } from "../assets/js/model/eventtext.js";
+import { eventText, level, quiet, types } from "../assets/js/model/eventtext.js";
 import { Log } from "../assets/js/model/log.js";
 import { makeWords } from "../assets/js/model/words.js";
 import { below, seeded } from "./random.js";
@@ -33,16 +33,13 @@ test("payloads without text", () => {
   assert.equal(eventText({ type: "message", data: { clientId: "c", topic: "t", qos: 0, size: 0, payload: "" } }, words), "c t (QoS 0, 0 B): ");
 });
 
-test("levels and clients", () => {
+test("levels", () => {
   assert.equal(level({ type: "drop", data: { reason: "queue_full" } }), "warn");
   assert.equal(level({ type: "drop", data: { reason: "no_subscribers" } }), "");
   assert.equal(level({ type: "bridge", data: { state: "down" } }), "bad");
   assert.equal(level({ type: "bridge", data: { state: "up" } }), "");
   assert.equal(level({ type: "slow", data: { state: "slow" } }), "warn");
   assert.equal(level({ type: "connection" }), "");
-  assert.equal(client({ source: "edgebroker", data: {} }), "");
-  assert.equal(client({ source: "edgebroker", data: { clientId: "c" } }), "c");
-  assert.equal(client({ source: "pump", data: null }), "pump");
 });
 
 const at = (ms) => new Date(1_700_000_000_000 + ms).toISOString();

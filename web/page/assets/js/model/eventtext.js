@@ -56,8 +56,3 @@ export function level(e) {
   if (e.type === "drop") return d.reason === "no_subscribers" ? "" : "warn"; // nobody has missed it
   return e.type === "refusal" ? "warn" : "";
 }
-
-// client is whom an event is about, "" if nobody.
-export function client(e) {
-  return e.data?.clientId || (e.source === "edgebroker" ? "" : e.source);
-}

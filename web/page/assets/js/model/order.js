@@ -1,7 +1,7 @@
 // Which rows of a list are shown, and in which order.
 
 // compareText orders names by their characters, as the broker does.
-export function compareText(a, b) {
+function compareText(a, b) {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 

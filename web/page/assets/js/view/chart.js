@@ -8,8 +8,9 @@ import { names } from "../model/history.js";
 const leastSpan = 60; // seconds that a chart shows at least
 
 // Chart draws series of a history: {name, label, key, fill} with key one of "in",
-// "out", "lost", "quiet"; the last lies on top. write words a value, log says that values are durations to be drawn
-// on a logarithmic scale.
+// "out", "lost", "quiet"; the last lies on top. write words a value. log says that
+// values are durations, drawn on a logarithmic scale; binary that they are bytes. span
+// says how many seconds are shown, and charts with the same sync share their cursor.
 export class Chart {
   #plot = null;
   #at = null; // place of the cursor

@@ -5,7 +5,7 @@ import { Table, only } from "./table.js";
 import { search, trouble } from "./dialogs.js";
 import { Follower, browserClock } from "../net/follow.js";
 import { problem } from "../net/api.js";
-import { client, eventText, level, quiet, types } from "../model/eventtext.js";
+import { eventText, level, quiet, types } from "../model/eventtext.js";
 import { Log } from "../model/log.js";
 import { holding } from "../model/order.js";
 import { visible } from "../model/safe.js";
@@ -148,6 +148,5 @@ export function events(ctx) {
     leave: () => follower.stop(),
     update() {},
     keys: { p: pause, m: () => choose("message", !on.has("message")) },
-    client,
   };
 }
