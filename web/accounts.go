@@ -50,7 +50,7 @@ type Accounts struct {
 
 	mu         sync.Mutex         // guards everything that follows
 	users      *auth.PasswordFile // nil: nobody
-	sessions   map[mark]*session  // by hash of their tokens
+	sessions   map[mark]*session  // by hash of their tokens; of users as they are now
 	remembered map[mark]remembered
 	visits     map[*visit]struct{}
 }

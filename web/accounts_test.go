@@ -218,6 +218,53 @@ func TestPasswordChangesMeanwhile(t *testing.T) {
 	if _, _, ok := a.enter(t.Context(), p); ok {
 		t.Error("a request is let in with a password that is none any more")
 	}
+	a.remember(a.rememberKey("ann", "x"), remembered{person: p, id: auth.Identity{Name: "ann"}})
+	if _, err := a.identify(t.Context(), netip.Addr{}, "ann", "x"); !errors.Is(err, auth.ErrRefused) {
+		t.Errorf("a password that is none any more is remembered: %v", err)
+	}
+}
+
+// A user who logs in too often loses the session that was used longest ago.
+func TestTheLeastUsedSessionGivesWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := NewAccounts()
+		a.SetUsers(users(t, line("ann", "x", "admin"), line("bob", "x", "")))
+		open := func(name string) string {
+			t.Helper()
+			m, _ := a.users.Mark(name)
+			token, ok := a.open(person{name, Viewer, m})
+			if !ok {
+				t.Fatal("it is not opened")
+			}
+			time.Sleep(time.Second)
+			return token
+		}
+		is := func(token string) bool {
+			_, v, ok := a.resume(t.Context(), token)
+			if ok {
+				v.leave()
+			}
+			time.Sleep(time.Second)
+			return ok
+		}
+		other := open("bob")
+		var list []string
+		for range maxSessionsPerUser {
+			list = append(list, open("ann"))
+		}
+		if !is(list[0]) {
+			t.Fatal("the first session is gone")
+		}
+		list = append(list, open("ann"))
+		for i, token := range list {
+			if got := is(token); got != (i != 1) {
+				t.Errorf("session %d: %v", i, got)
+			}
+		}
+		if !is(other) {
+			t.Error("somebody else's session gave way")
+		}
+	})
 }
 
 func FuzzHost(f *testing.F) {

@@ -305,7 +305,11 @@ func TestStreamsEnd(t *testing.T) {
 					if ended(first) || ended(second) {
 						t.Fatal("it ends when nothing has changed for its reader")
 					}
+					begun := time.Now()
 					end(r, who)
+					if took := time.Since(begun); took > time.Second {
+						t.Errorf("it took %v", took)
+					}
 					if name == "a day" {
 						time.Sleep(sessionLife)
 					}

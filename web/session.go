@@ -137,7 +137,7 @@ func (a *Accounts) resume(ctx context.Context, token string) (_ context.Context,
 	if !ok || s == nil {
 		return ctx, nil, false
 	}
-	if s.over(time.Now()) || !a.standsLocked(s.person) {
+	if s.over(time.Now()) {
 		a.endLocked(key)
 		return ctx, nil, false
 	}
