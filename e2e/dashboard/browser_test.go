@@ -177,17 +177,23 @@ func eval[T any](p *tab, expression string) T {
 	return v
 }
 
-// await waits until an expression is true.
+// await waits until an expression is true. While the page is being loaded anew it is
+// not.
 func (p *tab) await(what, expression string) {
 	p.t.Helper()
+	var err error
 	done := false
 	defer func() {
 		if !done {
 			text, _ := chromedp.Run(p.ctx, chromedp.Evaluate[string](`document.body.innerText`))
-			p.t.Logf("the page says: %.1500s", text)
+			p.t.Logf("the last answer is %v; the page says: %.1500s", err, text)
 		}
 	}()
-	brokertest.WaitFor(p.t, what, func() bool { return eval[bool](p, "Boolean("+expression+")") })
+	brokertest.WaitFor(p.t, what, func() bool {
+		var ok bool
+		ok, err = chromedp.Run(p.ctx, chromedp.Evaluate[bool]("Promise.resolve("+expression+").then(Boolean)", chromedp.EvalAwaitPromise))
+		return err == nil && ok
+	})
 	done = true
 }
 

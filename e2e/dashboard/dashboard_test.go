@@ -167,8 +167,9 @@ func TestDashboard(t *testing.T) {
 		brokertest.Dial(t, b.mqtt, brokertest.Clean(wire.V5, "newcomer-3"))
 		p.await("what is new alone", `document.querySelector("main tbody").innerText.includes("newcomer-3 from") && !document.querySelector("main tbody").innerText.includes("newcomer-2")`)
 		// Of one client alone, asked for by its link.
-		p.turn("#/events/newcomer-4")
 		brokertest.Dial(t, b.mqtt, brokertest.Clean(wire.V5, "newcomer-4"))
+		p.await("another", `document.querySelector("main tbody").innerText.includes("newcomer-4 from")`)
+		p.turn("#/events/newcomer-4")
 		p.await("fewer", `document.querySelector("main tbody").innerText.includes("newcomer-4") && !document.querySelector("main tbody").innerText.includes("newcomer-3")`)
 	})
 

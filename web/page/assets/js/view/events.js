@@ -56,6 +56,7 @@ export function events(ctx) {
   const pauseButton = el("button", { type: "button", text: "Pause", "aria-pressed": "false", on: { click: pause } });
   const clear = el("button", { type: "button", text: "Clear", on: { click: () => {
     log.clear();
+    waiting = [];
     from = ctx.now(); // what is cleared does not come back
     draw();
   } } });
@@ -95,21 +96,25 @@ export function events(ctx) {
     } else follower.start(path, silence);
   }
 
+  // anew asks for other events: what has come belongs to the question before.
+  function anew() {
+    log.clear();
+    waiting = [];
+    start();
+    draw();
+  }
+
   function choose(type, checked) {
     if (checked) on.add(type);
     else on.delete(type);
     boxes.get(type).checked = checked;
-    log.clear();
-    start();
-    draw();
+    anew();
   }
 
   function ask(id) {
     about = id;
     whose.value = id;
-    log.clear();
-    start();
-    draw();
+    anew();
   }
 
   function pause() {
