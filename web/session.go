@@ -84,7 +84,7 @@ func keyOf(token string) (key mark, ok bool) {
 		return key, false
 	}
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(token)
-	if err != nil {
+	if err != nil || len(raw) != tokenSize { // line breaks are passed over
 		return key, false
 	}
 	return sha256.Sum256(raw), true
