@@ -40,7 +40,7 @@ skipped=()
 have() { command -v "$1" >/dev/null 2>&1; }
 
 # Programs that a step cannot do without, and those it can: command=package.
-required=(gcc=gcc mosquitto_pub=mosquitto-clients mosquitto=mosquitto systemd-analyze=systemd)
+required=(gcc=gcc mosquitto_pub=mosquitto-clients mosquitto=mosquitto node=nodejs systemd-analyze=systemd)
 optional=(qemu-arm-static=qemu-user-static shellcheck=shellcheck)
 
 # missing ASSIGNMENT...: the packages whose command is not there.
