@@ -61,7 +61,7 @@ func (b *Broker) record() {
 			return
 		}
 	}
-	b.bus.Subscribe("recorder", events.Filter{Types: c.Events.Recorder.recorded()}, c.Events.Queue, b.recorder.Add)
+	b.recording = b.bus.Subscribe("recorder", events.Filter{Types: c.Events.Recorder.recorded()}, c.Events.Queue, b.recorder.Add)
 }
 
 // lossInterval is how often what was lost is recorded: as sums, since there may
@@ -123,10 +123,15 @@ func (b *Broker) closeRecorder() error {
 
 // History calls fn for the recorded events that meet q, the oldest first, until
 // fn returns an error, which is returned. keep, if it has conditions, is a
-// further one. See config events.recorder.
+// further one. Whatever has happened before the call is there: who listens to
+// what happens first, and then reads this, misses nothing. See config
+// events.recorder.
 func (b *Broker) History(ctx context.Context, q recorder.Query, keep events.Filter, fn func(events.Event) error) error {
 	if !b.assembled() || b.recorder == nil {
 		return nil
+	}
+	if err := b.recording.Settle(ctx); err != nil {
+		return err
 	}
 	q.Keep = keep.Matcher(wire.MatchTopic)
 	_, err := b.recorder.Read(ctx, q, fn)

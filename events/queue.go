@@ -10,9 +10,10 @@ type queue struct {
 
 	mu     sync.Mutex // held for a few instructions, never while a handler runs
 	ring   []Event
-	head   int // index in ring of the oldest event
-	n      int // events held
-	bytes  int // their sizes
+	head   int    // index in ring of the oldest event
+	n      int    // events held
+	bytes  int    // their sizes
+	pushed uint64 // events taken in ever
 	closed bool
 	wake   chan struct{} // capacity 1: a token means the state has changed
 }
@@ -46,6 +47,7 @@ func (q *queue) push(e Event) bool {
 	}
 	q.ring[(q.head+q.n)%len(q.ring)] = e
 	q.n++
+	q.pushed++
 	q.bytes += size
 	q.mu.Unlock()
 	q.signal()
@@ -98,6 +100,13 @@ func (q *queue) close(discard bool) (discarded int) {
 	q.mu.Unlock()
 	q.signal()
 	return discarded
+}
+
+// taken is how many events it has taken in ever.
+func (q *queue) taken() uint64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.pushed
 }
 
 func (q *queue) len() int {

@@ -2,11 +2,14 @@ package events
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"log/slog"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 )
 
@@ -23,6 +26,17 @@ type Sub struct {
 	delivered atomic.Uint64
 	dropped   atomic.Uint64
 	panics    atomic.Uint64
+
+	handled atomic.Uint64 // events that the handler is done with
+	waiting atomic.Int32  // length of settling
+	mu      sync.Mutex    // guards settling
+	// Who waits for how many events to be handled.
+	settling []settler
+}
+
+type settler struct {
+	upTo uint64
+	done chan struct{}
 }
 
 // SubStats describes one subscriber at one instant.
@@ -59,6 +73,40 @@ func (s *Sub) Dropped() uint64 { return s.dropped.Load() }
 // Stats describes the subscriber.
 func (s *Sub) Stats() SubStats { return s.stats() }
 
+// Settle waits until the handler is done with all events that were queued when
+// it was called, until the subscription ends, or until ctx does, whose error it
+// returns. The handler must not call it.
+func (s *Sub) Settle(ctx context.Context) error {
+	w := settler{s.queue.taken(), make(chan struct{})}
+	s.mu.Lock()
+	s.settling = append(s.settling, w)
+	s.waiting.Add(1)
+	s.mu.Unlock()
+	s.settle() // they may be so already
+	select {
+	case <-w.done:
+		return nil
+	case <-s.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// settle tells those whose wait is over.
+func (s *Sub) settle() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settling = slices.DeleteFunc(s.settling, func(w settler) bool {
+		over := s.handled.Load() >= w.upTo
+		if over {
+			s.waiting.Add(-1)
+			close(w.done)
+		}
+		return over
+	})
+}
+
 // offer queues e or, if the queue is full, counts it as dropped.
 func (s *Sub) offer(e Event) {
 	if !s.queue.push(e) {
@@ -89,6 +137,10 @@ func (s *Sub) run() {
 			return
 		}
 		s.handle(e)
+		s.handled.Add(1)
+		if s.waiting.Load() > 0 {
+			s.settle()
+		}
 	}
 }
 
