@@ -19,7 +19,7 @@ func arrows() map[string][]string {
 		// protocol is statsd's, and speaks MQTT for pub, sub and bench. It reads
 		// and copies stores that no broker has open.
 		"cmd":       {"appliance", "certs", "statsd", "store", "journal", "systemd", "bench", "wire", "events", "auth", "acl", "doctor", "recorder", "top", "internal/dial", "internal/screen"},
-		"appliance": {"auth", "acl", "certs", "listen", "hooks", "relay", "store", "journal", "statsd", "recorder", "sinks", "bridge", "systemd", "wire", "events", "memory", "internal/unixsocket", "internal/dial"},
+		"appliance": {"auth", "acl", "certs", "listen", "hooks", "relay", "store", "journal", "statsd", "recorder", "sinks", "bridge", "systemd", "wire", "events", "memory", "internal/unixsocket", "internal/dial", "internal/post"},
 		// top sees a broker by its control socket alone.
 		"top": {"statsd", "events", "internal/screen"},
 		// doctor looks at what appliance is told, and at the machine.
@@ -28,11 +28,11 @@ func arrows() map[string][]string {
 		"hooks":  {"auth", "acl", "listen", "relay", "wire", "events", "internal/peer"},
 		"listen": {"wire", "events", "internal/peer", "internal/unixsocket"},
 		"relay":  {"wire", "events"},
-		"statsd": {"events", "recorder", "internal/unixsocket"},
+		"statsd": {"events", "recorder", "internal/unixsocket", "internal/post"},
 		// recorder keeps events; whoever has them hands them in.
 		"recorder": {"events"},
 		// sinks hand events on; where MQTT is needed, it is handed in.
-		"sinks": {"events"},
+		"sinks": {"events", "internal/post"},
 		// bridge is a client of relay, as hooks makes devices be.
 		"bridge": {"relay", "wire", "events"},
 		// bench loads any broker over the network, so it knows only the wire.
@@ -57,6 +57,7 @@ func arrows() map[string][]string {
 		"internal/dial":        {},
 		"internal/faultdisk":   {"journal"},
 		"internal/peer":        {},
+		"internal/post":        {},
 		"internal/screen":      {},
 		"internal/unixsocket":  {},
 		"internal/brokertest":  {"appliance", "statsd", "wire", "events", "internal/dial"},
