@@ -70,7 +70,8 @@ type Broker struct {
 	telling     atomic.Bool               // sinks may publish: from the end of Start until relay is closed
 	sampler     *statsd.Sampler
 	stats       *statsd.Server
-	pusher      *statsd.Pusher // nil: there is no StatsD server
+	pusher      *statsd.Pusher   // nil: there is no StatsD server
+	exporter    *statsd.Exporter // nil: there is no OpenTelemetry collector
 	// sysValues are the latest values of $SYS/broker if metrics show them; nil
 	// before the first.
 	sysValues atomic.Pointer[[]statsd.SysValue]
@@ -222,6 +223,7 @@ func (b *Broker) Start(ctx context.Context) error {
 		u.Start()
 	}
 	b.state = started
+	b.sendReports()
 	b.telling.Store(true)
 	b.system("started", "")
 	return nil

@@ -23,6 +23,7 @@ type Config struct {
 	Events    EventsConfig     `yaml:"events"`
 	Sys       SysConfig        `yaml:"sys"`
 	Statsd    StatsdConfig     `yaml:"statsd"`
+	OTLP      OTLPConfig       `yaml:"otlp"`
 	Log       LogConfig        `yaml:"log"`
 }
 
@@ -224,6 +225,7 @@ func DefaultConfig() Config {
 		Events:   EventsConfig{Queue: 1024, Provenance: true, Recorder: RecorderConfig{MaxBytes: 16 * MiB}},
 		Sys:      SysConfig{Interval: 10 * time.Second},
 		Statsd:   defaultStatsd(),
+		OTLP:     defaultOTLP(),
 		Log:      LogConfig{Level: slog.LevelInfo, Format: LogText},
 	}
 }

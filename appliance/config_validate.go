@@ -67,6 +67,7 @@ func (c Config) findings() []finding {
 	out = append(out, c.Events.findings()...)
 	out = append(out, c.Sys.findings()...)
 	out = append(out, c.Statsd.findings()...)
+	out = append(out, c.OTLP.findings()...)
 	out = append(out, oneOf("log.format", c.Log.Format, LogText, LogJSON)...)
 	return out
 }

@@ -118,7 +118,7 @@ func each(v reflect.Value, f func(change func(reflect.Value))) {
 					v.Set(reflect.MakeSlice(v.Type(), 1, 1))
 				case reflect.Map:
 					v.Set(reflect.MakeMap(v.Type()))
-					v.SetMapIndex(reflect.ValueOf("x"), reflect.ValueOf("y"))
+					v.SetMapIndex(reflect.ValueOf("x"), reflect.ValueOf("y").Convert(v.Type().Elem()))
 				case reflect.Pointer:
 					v.Set(reflect.New(v.Type().Elem()))
 				default:
