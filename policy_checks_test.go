@@ -130,6 +130,15 @@ func checkOnlyIn(root string, parts ...string) func(tree) []violation {
 	}
 }
 
+func checkNowhere(roots ...string) func(tree) []violation {
+	return func(t tree) (found []violation) {
+		for _, root := range roots {
+			found = append(found, checkOnlyIn(root)(t)...)
+		}
+		return found
+	}
+}
+
 func checkStdOnly(parts ...string) func(tree) []violation {
 	return func(t tree) (found []violation) {
 		for _, f := range t.goFiles() {
