@@ -19,7 +19,7 @@ func arrows() map[string][]string {
 		// protocol is statsd's, and speaks MQTT for pub, sub and bench. It reads
 		// and copies stores that no broker has open.
 		"cmd":       {"appliance", "certs", "statsd", "store", "journal", "systemd", "bench", "wire", "events", "auth", "acl", "doctor", "recorder", "top", "trace", "internal/dial", "internal/screen"},
-		"appliance": {"auth", "acl", "certs", "listen", "hooks", "relay", "store", "journal", "statsd", "web", "recorder", "trace", "sinks", "bridge", "systemd", "wire", "events", "memory", "internal/unixsocket", "internal/dial"},
+		"appliance": {"auth", "acl", "certs", "listen", "hooks", "relay", "store", "journal", "statsd", "web", "recorder", "trace", "sinks", "bridge", "systemd", "wire", "events", "memory", "internal/unixsocket", "internal/dial", "internal/post"},
 		// top sees a broker by its control socket alone.
 		"top": {"statsd", "events", "internal/screen"},
 		// doctor looks at what appliance is told, and at the machine.
@@ -28,7 +28,7 @@ func arrows() map[string][]string {
 		"hooks":  {"auth", "acl", "listen", "relay", "wire", "events", "internal/peer"},
 		"listen": {"wire", "events", "internal/peer", "internal/unixsocket"},
 		"relay":  {"wire", "events"},
-		"statsd": {"events", "recorder", "trace", "internal/unixsocket"},
+		"statsd": {"events", "recorder", "trace", "internal/unixsocket", "internal/post"},
 		// trace knows packets; whoever has connections shows them to it.
 		"trace": {"wire"},
 		// web judges people, and answers what statsd does; its page is files.
@@ -36,7 +36,7 @@ func arrows() map[string][]string {
 		// recorder keeps events; whoever has them hands them in.
 		"recorder": {"events"},
 		// sinks hand events on; where MQTT is needed, it is handed in.
-		"sinks": {"events", "systemd"},
+		"sinks": {"events", "systemd", "internal/post"},
 		// bridge is a client of relay, as hooks makes devices be.
 		"bridge": {"relay", "wire", "events"},
 		// bench loads any broker over the network, so it knows only the wire.
@@ -61,6 +61,7 @@ func arrows() map[string][]string {
 		"internal/dial":        {},
 		"internal/faultdisk":   {"journal"},
 		"internal/peer":        {},
+		"internal/post":        {},
 		"internal/screen":      {},
 		"internal/unixsocket":  {},
 		"internal/brokertest":  {"appliance", "statsd", "wire", "events", "internal/dial"},
@@ -129,6 +130,15 @@ func checkOnlyIn(root string, parts ...string) func(tree) []violation {
 					found = append(found, f.at(imp.pos, "%s must not import %s", f.part(), imp.path))
 				}
 			}
+		}
+		return found
+	}
+}
+
+func checkNowhere(roots ...string) func(tree) []violation {
+	return func(t tree) (found []violation) {
+		for _, root := range roots {
+			found = append(found, checkOnlyIn(root)(t)...)
 		}
 		return found
 	}

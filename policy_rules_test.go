@@ -8,6 +8,7 @@ func rules() []rule {
 		mochi = "github.com/mochi-mqtt/server/v2"
 		jwt   = "github.com/golang-jwt/jwt/v5"
 		proxy = "github.com/pires/go-proxyproto"
+		otlp  = "go.opentelemetry.io/proto/otlp"
 	)
 	return []rule{
 		{
@@ -99,6 +100,19 @@ func rules() []rule {
 			holds: []files{
 				{"listen/a.go": imports("listen", proxy)},
 				{"hooks/a.go": imports("hooks", proxy+"x")},
+			},
+		},
+		{
+			name:   "gRPC stays out",
+			reason: "it is 6 MB in a binary for a gateway; of OpenTelemetry only the messages are of use, but for those of the collector, whose package brings gRPC",
+			check:  checkNowhere("google.golang.org/grpc", otlp+"/collector", "go.opentelemetry.io/otel"),
+			breaks: []files{
+				{"statsd/a.go": imports("statsd", "google.golang.org/grpc/codes")},
+				{"statsd/a.go": imports("statsd", otlp+"/collector/metrics/v1")},
+				{"statsd/a_test.go": imports("statsd", "go.opentelemetry.io/otel/sdk/metric")},
+			},
+			holds: []files{
+				{"statsd/a.go": imports("statsd", otlp+"/metrics/v1", "google.golang.org/protobuf/proto")},
 			},
 		},
 		{

@@ -3,7 +3,6 @@ package appliance
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"fmt"
 	"math"
 	"net"
@@ -64,30 +63,11 @@ func (c BridgeConfig) dial(ctx context.Context) (net.Conn, error) {
 	if !c.encrypted() {
 		return dial.Broker(ctx, address, dialTimeout)
 	}
-	config, err := c.tls()
+	config, err := clientTLS(c.CA, c.Certificate, c.PrivateKey)
 	if err != nil {
 		return nil, err
 	}
 	return dial.Secure(ctx, address, dialTimeout, config)
-}
-
-// tls reads the certificates.
-func (c BridgeConfig) tls() (*tls.Config, error) {
-	files := dial.TLS{}
-	for _, f := range []struct {
-		path string
-		to   *string
-	}{{c.CA, &files.CAFile}, {c.Certificate, &files.CertFile}, {c.PrivateKey, &files.KeyFile}} {
-		if f.path == "" {
-			continue
-		}
-		path, err := ResolvePath(f.path)
-		if err != nil {
-			return nil, err
-		}
-		*f.to = path
-	}
-	return files.Config()
 }
 
 const dialTimeout = 10 * time.Second

@@ -37,7 +37,7 @@ func (c BridgeConfig) far(epoch string) *bridge.NATS {
 		n.Servers = append(n.Servers, s)
 	}
 	if c.encrypted() {
-		n.TLS = func() (*tls.Config, error) { return c.tls() }
+		n.TLS = func() (*tls.Config, error) { return clientTLS(c.CA, c.Certificate, c.PrivateKey) }
 	}
 	if c.NATS.Creds != "" {
 		n.Credentials = func() (string, error) { return ResolvePath(c.NATS.Creds) }

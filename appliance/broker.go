@@ -74,8 +74,9 @@ type Broker struct {
 	telling     atomic.Bool               // sinks may publish: from the end of Start until relay is closed
 	sampler     *statsd.Sampler
 	stats       *statsd.Server
-	accounts    *web.Accounts  // of the HTTP address
-	pusher      *statsd.Pusher // nil: there is no StatsD server
+	accounts    *web.Accounts    // of the HTTP address
+	pusher      *statsd.Pusher   // nil: there is no StatsD server
+	exporter    *statsd.Exporter // nil: there is no OpenTelemetry collector
 	// sysValues are the latest values of $SYS/broker if metrics show them; nil
 	// before the first.
 	sysValues atomic.Pointer[[]statsd.SysValue]
@@ -233,6 +234,7 @@ func (b *Broker) Start(ctx context.Context) error {
 		u.Start()
 	}
 	b.state = started
+	b.sendReports()
 	b.telling.Store(true)
 	b.system("started", "")
 	return nil

@@ -24,6 +24,7 @@ type Config struct {
 	Events    EventsConfig     `yaml:"events"`
 	Sys       SysConfig        `yaml:"sys"`
 	Statsd    StatsdConfig     `yaml:"statsd"`
+	OTLP      OTLPConfig       `yaml:"otlp"`
 	Log       LogConfig        `yaml:"log"`
 }
 
@@ -229,5 +230,6 @@ func DefaultConfig() Config {
 		Sys:      SysConfig{Interval: 10 * time.Second},
 		Statsd:   defaultStatsd(),
 		Log:      LogConfig{Level: slog.LevelInfo, Format: LogAuto},
+		OTLP:     defaultOTLP(),
 	}
 }

@@ -76,9 +76,11 @@ func (l ListenerConfig) Local() bool {
 		return true
 	}
 	host, _, err := net.SplitHostPort(l.Address)
-	if err != nil {
-		return false
-	}
+	return err == nil && isLoopback(host)
+}
+
+// isLoopback reports whether host is this machine, whatever its network is.
+func isLoopback(host string) bool {
 	if strings.EqualFold(host, "localhost") {
 		return true
 	}

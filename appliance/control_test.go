@@ -100,7 +100,7 @@ func TestControlSocketInUse(t *testing.T) {
 	start(t, cfg)
 	second := newBroker(t, appliance.Config{
 		Listeners: []appliance.ListenerConfig{{Name: "tcp", Type: appliance.ListenTCP, Address: "127.0.0.1:0"}},
-		Control:   cfg.Control, Limits: cfg.Limits, Sessions: cfg.Sessions, Retained: cfg.Retained, Storage: cfg.Storage, Events: cfg.Events, Statsd: cfg.Statsd, Log: cfg.Log,
+		Control:   cfg.Control, Limits: cfg.Limits, Sessions: cfg.Sessions, Retained: cfg.Retained, Storage: cfg.Storage, Events: cfg.Events, Statsd: cfg.Statsd, OTLP: cfg.OTLP, Log: cfg.Log,
 	})
 	err := second.Start(t.Context())
 	if !errors.Is(err, statsd.ErrInUse) || !strings.Contains(err.Error(), cfg.Control.Socket) {

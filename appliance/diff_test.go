@@ -118,7 +118,7 @@ func each(v reflect.Value, f func(change func(reflect.Value))) {
 					v.Set(reflect.MakeSlice(v.Type(), 1, 1))
 				case reflect.Map:
 					v.Set(reflect.MakeMap(v.Type()))
-					v.SetMapIndex(reflect.ValueOf("x"), reflect.ValueOf("y"))
+					v.SetMapIndex(reflect.ValueOf("x"), reflect.ValueOf("y").Convert(v.Type().Elem()))
 				case reflect.Pointer:
 					v.Set(reflect.New(v.Type().Elem()))
 				default:
@@ -132,8 +132,8 @@ func each(v reflect.Value, f func(change func(reflect.Value))) {
 // What cannot change in a running broker is named, and what counts later says so.
 func TestExplain(t *testing.T) {
 	b := &Broker{}
-	if err := b.explain([]statsd.Change{{Key: "storage.directory"}, {Key: "log.level"}, {Key: "limits.publish_rate"}}); err == nil ||
-		err.Error() != "storage.directory, log.level cannot change while the broker runs; put that back as it was, or restart the broker" {
+	if err := b.explain([]statsd.Change{{Key: "storage.directory"}, {Key: "otlp.headers"}, {Key: "log.level"}, {Key: "limits.publish_rate"}}); err == nil ||
+		err.Error() != "storage.directory, otlp.headers, log.level cannot change while the broker runs; put that back as it was, or restart the broker" {
 		t.Error(err)
 	}
 	b.level = new(slog.LevelVar)

@@ -222,7 +222,7 @@ func (b *Broker) announceReload(r ReloadReport) {
 }
 
 // fixed are the sections and keys that a running broker cannot change.
-var fixed = []string{"memory", "control", "storage", "events", "sys", "statsd", "log.format"}
+var fixed = []string{"memory", "control", "storage", "events", "sys", "statsd", "otlp", "log.format"}
 
 // nextConnection are the keys that count for clients when they connect again.
 var nextConnection = []string{"limits.receive_maximum", "limits.max_inflight", "limits.max_topic_alias", "limits.max_packet_size", "limits.connect_timeout"}

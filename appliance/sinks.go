@@ -4,15 +4,12 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"fmt"
-	"net/http"
-	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/synthetism/edgebroker/events"
+	"github.com/synthetism/edgebroker/internal/post"
 	"github.com/synthetism/edgebroker/relay"
 	"github.com/synthetism/edgebroker/sinks"
 	"github.com/synthetism/edgebroker/statsd"
@@ -75,16 +72,14 @@ func (b *Broker) sinkTarget(c Config, s SinkConfig) (sinks.Target, error) {
 			return secret.Reveal(), nil
 		}
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxConnsPerHost = 1
+	var secured *tls.Config // nil: as the system has it
 	if s.CA != "" {
-		roots, err := readRoots(s.CA)
-		if err != nil {
+		var err error
+		if secured, err = clientTLS(s.CA, "", ""); err != nil {
 			return nil, err
 		}
-		transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 	}
-	o.Transport = transport
+	o.Transport = post.Transport(secured)
 	if c.Storage.Directory != "" {
 		o.Directory = filepath.Join(c.Storage.Directory, "sinks", s.Name)
 		w, err := sinks.NewWebhook(o)
@@ -95,23 +90,6 @@ func (b *Broker) sinkTarget(c Config, s SinkConfig) (sinks.Target, error) {
 	}
 	o.Directory, o.MaxBytes = "", min(o.MaxBytes, int64(maxInMemory))
 	return sinks.NewWebhook(o)
-}
-
-// readRoots reads the authorities that a server may have its certificate from.
-func readRoots(file string) (*x509.CertPool, error) {
-	path, err := ResolvePath(file)
-	if err != nil {
-		return nil, err
-	}
-	pem, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read authorities: %w", err)
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s holds no certificate in PEM form", path)
-	}
-	return roots, nil
 }
 
 // committed is a relay.Done.

@@ -55,6 +55,9 @@ func (b *Broker) snapshot(listening []statsd.Listener, certificates []statsd.Cer
 	if b.pusher != nil {
 		snap.Push = b.pusher.Stats()
 	}
+	if b.exporter != nil {
+		snap.OTLP = b.exporter.Stats()
+	}
 	b.sampler.Fill(&snap)
 	return snap
 }

@@ -9,9 +9,11 @@ import (
 )
 
 // startReports begins to say what the broker counts to those who do not ask: by
-// $SYS and to a StatsD server. Nobody is served yet.
+// $SYS now, to others when sendReports is called. Nobody is served yet.
 func (b *Broker) startReports() {
 	first := b.snapshot(nil, nil)
+	b.pusher = b.newPusher(&first)
+	b.exporter = b.newExporter()
 	if every := b.conf().Sys.Interval; every > 0 {
 		tree := statsd.NewSysTree(&first, time.Now())
 		b.tellSys(tree)
@@ -20,18 +22,35 @@ func (b *Broker) startReports() {
 	if b.conf().Sys.Clients {
 		b.tellClients()
 	}
+}
+
+// sendReports begins to report to a StatsD server and to an OpenTelemetry
+// collector, if there are such. Start cannot fail any more: reports wait for it.
+func (b *Broker) sendReports() {
+	if p := b.pusher; p != nil {
+		b.running.Go(func() { _ = p.Run(b.run) })
+	}
+	if e := b.exporter; e != nil {
+		b.running.Go(func() { _ = e.Run(b.run) })
+	}
+}
+
+// newPusher is nil if there is no StatsD server.
+func (b *Broker) newPusher(first *statsd.Snapshot) *statsd.Pusher {
 	c := b.conf().Statsd
 	if c.Address == "" {
-		return
+		return nil
 	}
 	pusher, err := statsd.NewPusher(statsd.PushOptions{Address: c.Address, Interval: c.Interval, Prefix: c.Prefix, Tags: c.Tags,
-		Labels: c.Labels, Log: b.log.With("component", "statsd")}, &first, func() statsd.Snapshot { return b.snapshot(b.listening(), b.certificateStats()) })
+		Labels: c.Labels, Log: b.log.With("component", "statsd")}, first, b.reported)
 	if err != nil {
 		panic("statsd.address: " + err.Error()) // it has been validated
 	}
-	b.pusher = pusher
-	b.running.Go(func() { _ = pusher.Run(b.run) })
+	return pusher
 }
+
+// reported is Stats until the last goroutine has ended.
+func (b *Broker) reported() statsd.Snapshot { return b.snapshot(b.listening(), b.certificateStats()) }
 
 // runSys renews the values of $SYS/broker until the broker stops.
 func (b *Broker) runSys(tree *statsd.SysTree, every time.Duration) {

@@ -1,11 +1,8 @@
 package sinks
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
-	"strconv"
 	"time"
 )
 
@@ -25,10 +22,10 @@ type answer struct {
 	err     error         // nil if it was taken
 }
 
-// judge reads an answer that came at now. Refusals that depend on what somebody
+// judge reads an answer, in which the server asks to wait for after. Refusals that depend on what somebody
 // can mend without changing the events, such as a secret or a path, are no last
 // word; nor are redirects, which are not followed.
-func judge(status int, retryAfter string, now time.Time) answer {
+func judge(status int, after time.Duration) answer {
 	a := answer{verdict: later, err: fmt.Errorf("the server answers %d %s", status, http.StatusText(status))}
 	switch {
 	case status >= 200 && status < 300:
@@ -45,28 +42,7 @@ func judge(status int, retryAfter string, now time.Time) answer {
 		}
 	}
 	if a.verdict == later {
-		a.after = parseRetryAfter(retryAfter, now)
+		a.after = after
 	}
 	return a
-}
-
-// parseRetryAfter is how long a server asks to wait: seconds, or a date.
-func parseRetryAfter(s string, now time.Time) time.Duration {
-	if n, err := strconv.ParseUint(s, 10, 63); err == nil || errors.Is(err, strconv.ErrRange) {
-		return time.Duration(min(n, uint64(maxRetryAfter/time.Second))) * time.Second
-	}
-	if at, err := http.ParseTime(s); err == nil {
-		return min(max(at.Sub(now), 0), maxRetryAfter)
-	}
-	return 0
-}
-
-// withoutURL is an error of an HTTP client without the URL, in which there may be
-// something secret.
-func withoutURL(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err
-	}
-	return err
 }

@@ -5,15 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/synthetism/edgebroker/events"
+	"github.com/synthetism/edgebroker/internal/post"
 )
 
 // WebhookOptions configure a Webhook.
@@ -35,9 +34,8 @@ type WebhookOptions struct {
 }
 
 const (
-	batchBytes    = 512 << 10       // of a delivery, but for an event that is larger by itself
-	maxRetryAfter = time.Hour       // that a server can ask us to wait
-	farewell      = 2 * time.Second // for what waits in memory when the broker stops
+	batchBytes = 512 << 10       // of a delivery, but for an event that is larger by itself
+	farewell   = 2 * time.Second // for what waits in memory when the broker stops
 )
 
 // Webhook is a Target that posts events to a server, as batches of CloudEvents.
@@ -65,8 +63,7 @@ type Webhook struct {
 // NewWebhook starts the target. The error says what is wrong with the folder.
 func NewWebhook(o WebhookOptions) (*Webhook, error) {
 	w := &Webhook{o: o, wake: make(chan struct{}, 1), closing: make(chan struct{}), done: make(chan struct{})}
-	w.client = &http.Client{Transport: o.Transport, Timeout: o.Timeout,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	w.client = post.Client(o.Transport, o.Timeout)
 	if o.Directory == "" {
 		w.spool = &memory{most: o.MaxBytes}
 	} else {
@@ -169,8 +166,8 @@ func (w *Webhook) run(ctx context.Context) {
 		if failures == 0 {
 			w.o.Log.Warn("events cannot be delivered, which is tried again", "error", a.err)
 		}
-		failures = min(failures+1, 30)
-		if !w.pause(ctx, max(w.backoff(failures), a.after)) {
+		failures++
+		if !w.pause(ctx, max(post.Backoff(failures, w.o.RetryMin, w.o.RetryMax), a.after)) {
 			return
 		}
 	}
@@ -252,16 +249,6 @@ func (w *Webhook) pause(ctx context.Context, d time.Duration) bool {
 	return false
 }
 
-// backoff is how long to wait after so many failures: with jitter, so that
-// gateways that lost a server together do not come back together.
-func (w *Webhook) backoff(failures int) time.Duration {
-	d := w.o.RetryMax
-	if shift := failures - 1; w.o.RetryMin < d>>shift {
-		d = w.o.RetryMin << shift
-	}
-	return d/2 + rand.N(d/2+1)
-}
-
 // post sends one delivery.
 func (w *Webhook) post(ctx context.Context, lines [][]byte) answer {
 	body := make([]byte, 0, batchBytes)
@@ -286,11 +273,10 @@ func (w *Webhook) post(ctx context.Context, lines [][]byte) answer {
 	}
 	resp, err := w.client.Do(req)
 	if err != nil {
-		return answer{later, 0, withoutURL(err)}
+		return answer{later, 0, post.WithoutURL(err)}
 	}
-	defer func() { _ = resp.Body.Close() }()
-	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10) // so that the connection can be used again
-	return judge(resp.StatusCode, resp.Header.Get("Retry-After"), now)
+	post.Read(resp) // so that the connection can be used again
+	return judge(resp.StatusCode, post.RetryAfter(resp.Header, now))
 }
 
 // Close implements Target. What waits on disk is sent after the next start, what

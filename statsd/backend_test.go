@@ -237,6 +237,7 @@ func exampleSnapshot() statsd.Snapshot {
 		Queued:        statsd.Queued{Messages: 31, Bytes: 5120, Inflight: 9},
 		Outbound:      statsd.Outbound{Packets: 61, Bytes: 70001},
 		Push:          statsd.PushStats{Datagrams: 71, Dropped: 6},
+		OTLP:          statsd.OTLPStats{Reports: 61, Failed: 5, Rejected: 2},
 		Rates:         statsd.Rates{Received: statsd.Rate{Min1: 1234.56, Min5: 1100, Min15: 900.04}, Sent: statsd.Rate{Min1: 2, Min5: 3, Min15: 4}, Dropped: statsd.Rate{Min1: 0.25}, Lost: statsd.Rate{Min1: 0.125}, BytesReceived: statsd.Rate{Min1: 2048, Min5: 1024, Min15: 512}, BytesSent: statsd.Rate{Min1: 1 << 20, Min5: 6, Min15: 7}, Connections: statsd.Rate{Min1: 0.1, Min5: 0.2, Min15: 0.3}},
 		Storage:       exampleStorage(),
 		Memory:        statsd.Memory{Heap: 12 << 20, Sys: 30 << 20, Resident: 24 << 20, Goroutines: 431},

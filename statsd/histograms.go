@@ -27,7 +27,7 @@ func microseconds(first, last int) bounds {
 	return bounds{func(i int) float64 { return (time.Microsecond << i).Seconds() }, first, last}
 }
 
-// histogramTable lists the histograms. StatsD gets none of them.
+// histogramTable lists the histograms, of which StatsD gets none.
 func histogramTable() []histogram {
 	return []histogram{
 		{describe("delivery_seconds", "Time from taking a message on to handing it to the connection of a subscriber, of some messages."), microseconds(3, 24),
@@ -45,21 +45,41 @@ func histogramTable() []histogram {
 	}
 }
 
+// distribution is what a histogram shows of one Snapshot.
+type distribution struct {
+	bounds []float64 // upper ones, of all buckets but the last, which has none
+	within []uint64  // what is at most the bound of that place
+	total  uint64
+	sum    float64
+}
+
+// distribution counts what s holds. ok is false if there is nothing to count.
+func (h *histogram) distribution(s *Snapshot) (d distribution, ok bool) {
+	counts, sum, ok := h.read(s)
+	if !ok {
+		return d, false
+	}
+	d.sum = sum
+	for i := range max(len(counts), h.bounds.last+1) {
+		if i < len(counts) {
+			d.total += counts[i]
+		}
+		if i >= h.bounds.first && i <= h.bounds.last {
+			d.bounds, d.within = append(d.bounds, h.bounds.of(i)), append(d.within, d.total)
+		}
+	}
+	return d, true
+}
+
 // collect makes the metric of s, and nil if there is nothing to count.
 func (h *histogram) collect(s *Snapshot) prometheus.Metric {
-	counts, sum, ok := h.read(s)
+	d, ok := h.distribution(s)
 	if !ok {
 		return nil
 	}
-	var seen uint64
 	buckets := make(map[float64]uint64)
-	for i := range max(len(counts), h.bounds.last+1) {
-		if i < len(counts) {
-			seen += counts[i]
-		}
-		if i >= h.bounds.first && i <= h.bounds.last {
-			buckets[h.bounds.of(i)] = seen
-		}
+	for i, bound := range d.bounds {
+		buckets[bound] = d.within[i]
 	}
-	return prometheus.MustNewConstHistogram(h.desc.Desc, seen, sum, buckets)
+	return prometheus.MustNewConstHistogram(h.desc.Desc, d.total, d.sum, buckets)
 }

@@ -154,14 +154,18 @@ func metricTable() []metric {
 		counter("push_datagrams_total", "Datagrams handed to the network for a StatsD server.", func(s *Snapshot) uint64 { return s.Push.Datagrams }),
 		counter("push_dropped_datagrams_total", "Datagrams that could not be sent to a StatsD server; what they counted goes with later ones.", func(s *Snapshot) uint64 { return s.Push.Dropped }),
 
+		counter("otlp_reports_total", "Reports that an OpenTelemetry collector has taken.", func(s *Snapshot) uint64 { return s.OTLP.Reports }),
+		counter("otlp_failed_reports_total", "Attempts to report to an OpenTelemetry collector that failed; later reports say what these would have.", func(s *Snapshot) uint64 { return s.OTLP.Failed }),
+		counter("otlp_rejected_values_total", "Values in its reports that an OpenTelemetry collector has not taken.", func(s *Snapshot) uint64 { return s.OTLP.Rejected }),
+
 		gauge("event_listeners", "Listeners on the event bus.", func(s *Snapshot) float64 { return float64(s.Events.Listeners) }),
 		counter("events_published_total", "Events offered while somebody listened.", func(s *Snapshot) uint64 { return s.Events.Published }),
 		counter("events_dropped_total", "Events lost because a listener was too slow.", func(s *Snapshot) uint64 { return s.Events.Dropped }),
 	}
 }
 
-// allMetrics lists what Prometheus scrapes and what is pushed to StatsD, but for
-// the histograms.
+// allMetrics lists what Prometheus scrapes and what is pushed to StatsD and by OTLP, but
+// for the histograms.
 func allMetrics() []metric {
 	return slices.Concat(metricTable(), storageTable(), bridgeTable(), sinkTable())
 }

@@ -30,8 +30,7 @@ type Pusher struct {
 	read    func() Snapshot
 	report  *reporter
 	target  target
-	failing bool // that has been logged
-	well    int  // reports since that went without failure
+	trouble outage
 
 	datagrams, dropped atomic.Uint64
 }
@@ -46,7 +45,7 @@ func NewPusher(o PushOptions, first *Snapshot, read func() Snapshot) (*Pusher, e
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	p := &Pusher{opts: o, read: read, target: t, report: newReporter(newNamer(o.Prefix, o.Tags, o.Labels))}
+	p := &Pusher{opts: o, read: read, target: t, report: newReporter(newNamer(o.Prefix, o.Tags, o.Labels)), trouble: outage{steady: steady}}
 	p.report.begin(first)
 	return p, nil
 }
@@ -107,16 +106,10 @@ const steady = 3
 
 // note logs the first failure of several, and that it is over.
 func (p *Pusher) note(err error) {
-	if err != nil {
-		p.well = 0
-		if !p.failing {
-			p.failing = true
-			p.opts.Log.Warn("the StatsD server cannot be reached; what is counted meanwhile is reported later", "address", p.opts.Address, "error", err)
-		}
-		return
-	}
-	if p.well++; p.failing && p.well >= steady {
-		p.failing = false
+	switch began, over := p.trouble.note(err != nil); {
+	case began:
+		p.opts.Log.Warn("the StatsD server cannot be reached; what is counted meanwhile is reported later", "address", p.opts.Address, "error", err)
+	case over:
 		p.opts.Log.Info("the StatsD server can be reached again", "address", p.opts.Address)
 	}
 }

@@ -115,55 +115,30 @@ type unit struct {
 	counts float64 // where the counter of stands
 }
 
-// seriesOf are the series of one metric, by the values of its labels.
-type seriesOf map[string]*series
-
 // reporter makes the units that report s.
-type reporter struct {
-	namer *namer
-	table []metric
-	known []seriesOf // by place in table
-}
+type reporter struct{ known *tracker[series] }
 
 func newReporter(n *namer) *reporter {
-	r := &reporter{namer: n, table: allMetrics()}
-	r.known = make([]seriesOf, len(r.table))
-	for i := range r.known {
-		r.known[i] = seriesOf{}
-	}
-	return r
-}
-
-// each calls emit for every series of s.
-func (r *reporter) each(s *Snapshot, emit func(sr *series, kind prometheus.ValueType, value float64)) {
-	for i := range r.table {
-		m := &r.table[i]
-		m.samples(s, func(value float64, labels ...string) {
-			key := strings.Join(labels, "\x00")
-			sr := r.known[i][key]
-			if sr == nil {
-				sr = &series{}
-				sr.head, sr.tail = r.namer.name(&m.desc, labels)
-				r.known[i][key] = sr
-			}
-			emit(sr, m.kind, value)
-		})
-	}
+	return &reporter{newTracker(func(d *description, labels []string) *series {
+		sr := &series{}
+		sr.head, sr.tail = n.name(d, labels)
+		return sr
+	})}
 }
 
 // begin makes s what has been reported.
 func (r *reporter) begin(s *Snapshot) {
-	r.each(s, func(sr *series, _ prometheus.ValueType, value float64) { sr.sent = value })
+	r.known.each(s, func(_ *metric, sr *series, value float64) { sr.sent = value })
 }
 
 // units makes units of what is to be reported of s: every gauge, and the
 // counters that have grown.
 func (r *reporter) units(s *Snapshot) []unit {
 	var out []unit
-	r.each(s, func(sr *series, kind prometheus.ValueType, value float64) {
+	r.known.each(s, func(m *metric, sr *series, value float64) {
 		switch {
 		case math.IsNaN(value) || math.IsInf(value, 0):
-		case kind == prometheus.GaugeValue:
+		case m.kind == prometheus.GaugeValue:
 			out = append(out, unit{text: gaugeText(sr, value)})
 		case value > sr.sent:
 			out = append(out, unit{sr.head + ":" + number(value-sr.sent) + "|c" + sr.tail, sr, value})

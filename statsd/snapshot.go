@@ -43,6 +43,7 @@ type Snapshot struct {
 	Budget        Budget        `json:"budget"` // of memory
 	Events        EventStats    `json:"events"`
 	Push          PushStats     `json:"push"` // to a StatsD server
+	OTLP          OTLPStats     `json:"otlp"` // to an OpenTelemetry collector
 
 	// Disconnections counts ended connections by reason word.
 	Disconnections map[string]uint64 `json:"disconnections"`
