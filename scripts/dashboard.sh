@@ -69,7 +69,8 @@ fi
 [ -z "$pictures" ] || mkdir -p "$pictures"
 export EDGEBROKER_SCREENSHOTS=$pictures
 
-timeout 600 go test -count=1 -v ./e2e/dashboard >"$tmp/test.log" 2>&1 || {
+go vet -tags chromium ./e2e/dashboard
+timeout 600 go test -tags chromium -count=1 -v ./e2e/dashboard >"$tmp/test.log" 2>&1 || {
 	cat "$tmp/test.log" >&2
 	die "go test: see above"
 }

@@ -3,7 +3,8 @@
 // code of its own, and lies apart from e2e for the sake of those who build that:
 // the browser's protocol takes a while to compile.
 //
-// The tests take a minute, so they are skipped unless EDGEBROKER_CHROMIUM names a
-// browser, and fail if that cannot be run. scripts/dashboard.sh sees to all of that,
-// and makes the pictures in docs/screenshots.
+// The tests take a minute, and as long to build, so they want the build tag
+// chromium; they are skipped unless EDGEBROKER_CHROMIUM names a browser, and fail if
+// that cannot be run. scripts/dashboard.sh sees to all of that, and makes the
+// pictures in docs/screenshots.
 package dashboard
