@@ -105,7 +105,7 @@ func (s *Server) Handler(streams int, permit Permit) http.Handler {
 type tersely struct{}
 
 // table returns routes as an http.Handler. streams has room for a token for each
-// stream that runs; before, if it is not nil, may answer in place of a route.
+// stream that runs; before may answer in place of a route.
 func (s *Server) table(list []route, streams chan struct{}, before func(http.ResponseWriter, *http.Request, Route) (*http.Request, bool)) http.Handler {
 	mux := http.NewServeMux()
 	methods := make(map[string][]string) // by pattern
@@ -113,11 +113,7 @@ func (s *Server) table(list []route, streams chan struct{}, before func(http.Res
 		methods[r.Pattern] = append(methods[r.Pattern], r.Method)
 		serve := s.serveRoute(r, streams)
 		mux.HandleFunc(r.Method+" "+r.Pattern, func(w http.ResponseWriter, req *http.Request) {
-			ok := true
-			if before != nil {
-				req, ok = before(w, req, r.Route)
-			}
-			if ok {
+			if req, ok := before(w, req, r.Route); ok {
 				serve(w, req)
 			}
 		})

@@ -76,7 +76,8 @@ func NewServer(b Backend, opts Options) *Server {
 	s.metrics = metricsHandler(b.Snapshot, opts.Sys, s.log)
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.http = &http.Server{
-		Handler:           s.renewing(s.guard(s.table(routes(), make(chan struct{}, maxStreams), nil))),
+		Handler:           s.renewing(s.guard(s.table(routes(), make(chan struct{}, maxStreams), s.judge))),
+		ConnContext:       s.greet,
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
