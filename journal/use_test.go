@@ -3,6 +3,7 @@ package journal_test
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -353,20 +354,28 @@ func TestVerifyLive(t *testing.T) {
 	if err := live.Lock(); err == nil {
 		t.Error("a read-only disk is locked")
 	}
+	verified, scanned := 0, 0
+	tally := func(n *int, err error) { // the log may give up segments faster than they are read
+		if err == nil {
+			*n++
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			t.Error(err)
+		}
+	}
 	for range 30 {
 		sum, err := journal.Verify(live, func(f journal.Finding) { t.Error(f) })
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := journal.Scan(live, func(journal.Record) error { return nil }); err != nil {
-			t.Fatal(err)
-		}
-		if sum.Segments == 0 {
+		tally(&verified, err)
+		if err == nil && sum.Segments == 0 {
 			t.Error("no segments")
 		}
+		_, err = journal.Scan(live, func(journal.Record) error { return nil })
+		tally(&scanned, err)
 	}
 	close(stop)
 	wg.Wait()
+	if verified == 0 || scanned == 0 {
+		t.Errorf("verified %d and scanned %d times of 30", verified, scanned)
+	}
 	must(t, l.Close())
 	list, err := live.List()
 	must(t, err)

@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"io/fs"
+	"slices"
 	"time"
 )
 
@@ -32,9 +33,14 @@ type Summary struct {
 	Findings   int
 }
 
+// verifyTries is how often Verify reads a log that changes meanwhile; one that does
+// not, and is damaged, is read three times.
+const verifyTries = 10
+
 // Verify reads every segment, also those before the root, and reports what is
 // damaged. It changes nothing, and wants no lock: use ReadDir. Of a log that
-// is open meanwhile it may see a torn tail.
+// is open meanwhile it may see a torn tail; one that gives up segments faster
+// than they can be read is an error that wraps fs.ErrNotExist.
 func Verify(disk Disk, report func(Finding)) (Summary, error) {
 	for tries := 1; ; tries++ {
 		before, err := disk.List()
@@ -42,12 +48,14 @@ func Verify(disk Disk, report func(Finding)) (Summary, error) {
 			return Summary{}, err
 		}
 		var list []Finding
-		sum, err := inspect(disk, func(Record) error { return nil }, func(f Finding) { list = append(list, f) })
+		sum, recycling, err := inspect(disk, func(Record) error { return nil }, func(f Finding) { list = append(list, f) })
+		gone := errors.Is(err, fs.ErrNotExist)
+		if (gone || len(list) > 0) && tries < verifyTries && (tries < 3 || recycling || changed(disk, before)) {
+			time.Sleep(time.Duration(tries) * 10 * time.Millisecond)
+			continue // the log may be open, and recycle what was being read
+		}
 		if err != nil {
 			return sum, err
-		}
-		if len(list) > 0 && tries < 5 && changed(disk, before) {
-			continue // the log is open, and has recycled what was being read
 		}
 		for _, f := range list {
 			report(f)
@@ -75,18 +83,23 @@ func changed(disk Disk, before []FileInfo) bool {
 }
 
 // Scan calls visit for each valid record, also those before the root, in order.
-// Else it is like Verify. Of a log that is open meanwhile it may miss what is
-// recycled while it reads.
+// Else it is like Verify, but reads once. Of a log that is open meanwhile it may
+// miss what is recycled while it reads.
 func Scan(disk Disk, visit func(Record) error) (Summary, error) {
-	return inspect(disk, visit, func(Finding) {})
+	sum, _, err := inspect(disk, visit, func(Finding) {})
+	return sum, err
 }
 
-func inspect(disk Disk, visit func(Record) error, report func(Finding)) (Summary, error) {
+// inspect reports, besides, whether it has met a segment that was on its way to
+// become a spare: its header says so already, and its name does not yet. What is
+// missing then may be that, since a log that is not open does not miss it.
+func inspect(disk Disk, visit func(Record) error, report func(Finding)) (sum Summary, recycling bool, err error) {
 	v, err := look(disk)
 	if err != nil {
-		return Summary{}, err
+		return Summary{}, false, err
 	}
-	sum := Summary{
+	recycling = slices.ContainsFunc(v.files, func(s *segmentFile) bool { return s.spare && s.h.number != s.named })
+	sum = Summary{
 		Segments: len(v.chain), Old: len(v.old), Spares: len(v.rest),
 		Root: v.root, UsedBytes: v.other, Aside: v.bad,
 	}
@@ -101,11 +114,11 @@ func inspect(disk Disk, visit func(Record) error, report func(Finding)) (Summary
 		if err := v.replaySegment(s, old, visit); errors.Is(err, fs.ErrNotExist) {
 			continue
 		} else if err != nil {
-			return sum, err
+			return sum, recycling, err
 		}
 	}
 	if err := v.replay(r, visit); err != nil {
-		return sum, err
+		return sum, recycling, err
 	}
 	if n := len(v.chain); n > 0 {
 		sum.Head = v.chain[n-1].number
@@ -116,5 +129,5 @@ func inspect(disk Disk, visit func(Record) error, report func(Finding)) (Summary
 	for _, d := range r.Damage {
 		report(Finding{Damage: d, Replayed: d.Segment >= v.root})
 	}
-	return sum, nil
+	return sum, recycling, nil
 }
