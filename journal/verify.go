@@ -34,7 +34,7 @@ type Summary struct {
 }
 
 // verifyTries is how often Verify reads a log that changes meanwhile; one that does
-// not, and is damaged, is read three times.
+// not, and is damaged, is read twice.
 const verifyTries = 10
 
 // Verify reads every segment, also those before the root, and reports what is
@@ -50,9 +50,15 @@ func Verify(disk Disk, report func(Finding)) (Summary, error) {
 		var list []Finding
 		sum, recycling, err := inspect(disk, func(Record) error { return nil }, func(f Finding) { list = append(list, f) })
 		gone := errors.Is(err, fs.ErrNotExist)
-		if (gone || len(list) > 0) && tries < verifyTries && (tries < 3 || recycling || changed(disk, before)) {
-			time.Sleep(time.Duration(tries) * 10 * time.Millisecond)
-			continue // the log may be open, and recycle what was being read
+		if gone || len(list) > 0 {
+			live := recycling || changed(disk, before) // the log is open, and has recycled what was being read
+			if live && tries < verifyTries {
+				time.Sleep(time.Duration(tries) * 10 * time.Millisecond)
+				continue
+			}
+			if !live && tries == 1 {
+				continue // it may have begun to
+			}
 		}
 		if err != nil {
 			return sum, err
