@@ -2,9 +2,12 @@ package statsd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/synthetism/edgebroker/events"
@@ -72,11 +75,16 @@ func (s *Server) streamStats(w http.ResponseWriter, r *http.Request) {
 // ?since= or ?until= it sends recorded events and ends, or, with ?follow=true,
 // goes on with those that happen. A Last-Event-ID header, as browsers send it
 // when they come back, makes it go on behind that event, as far as events are
-// recorded; what may be missing is said as above.
+// recorded; what may be missing is said as above. Of the events that are left
+// ?sample=N sends every Nth.
 func (s *Server) streamEvents(w http.ResponseWriter, r *http.Request) {
 	filter, err := s.eventFilter(r)
 	if err != nil {
 		WriteError(w, http.StatusBadRequest, err.Error(), "use a topic filter such as plant/+/temp or plant/#")
+		return
+	}
+	if filter.Keep, err = sampled(r); err != nil {
+		WriteError(w, http.StatusBadRequest, err.Error(), "use ?sample=10 for every tenth")
 		return
 	}
 	past, err := newHistory(r)
@@ -159,6 +167,21 @@ func (s *Server) eventFilter(r *http.Request) (events.Filter, error) {
 		}
 	}
 	return f, nil
+}
+
+// sampled is the condition that ?sample=N makes; nil: none.
+func sampled(r *http.Request) (func(*events.Event) bool, error) {
+	q := r.URL.Query()
+	text := q.Get("sample")
+	if text == "" {
+		return nil, nil
+	}
+	every, err := strconv.ParseUint(text, 10, 32)
+	if err != nil || every == 0 {
+		return nil, errors.New("sample is not a number from 1 on")
+	}
+	var seen atomic.Uint64
+	return func(*events.Event) bool { return (seen.Add(1)-1)%every == 0 }, nil
 }
 
 // EventsMissed is SystemData.What of the event that tells the reader of an

@@ -78,6 +78,7 @@ func operations() map[string]operation {
 			{"client", "query", "Only those about this client.", text}, {"topic", "query", "Only messages and drops on topics that this MQTT filter matches.", text},
 			at("since", "Begin with recorded events from then on, and end with the last."), at("until", "Recorded events up to then."),
 			{"follow", "query", "With since: go on with those that happen.", flag},
+			{"sample", "query", "Of these every how many-th; default: each.", object{{"type", "integer"}, {"minimum", 1}}},
 			{"Last-Event-ID", "header", "Go on behind this event, as far as events are recorded.", text}}, fails: []int{400}},
 		"GET /v1/trace": {summary: "The packets of chosen clients and topics as they pass. One of client, topic and address is needed.", answer: typeOf[trace.Entry](), params: []param{
 			{"client", "query", "A client identifier; may be repeated.", text}, {"topic", "query", "An MQTT topic filter; may be repeated.", text},
