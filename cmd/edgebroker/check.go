@@ -50,6 +50,7 @@ func probes() []probe {
 			v := 100 * float64(s.Storage.HeldBytes) / float64(s.Storage.BudgetBytes)
 			return v, fmt.Sprintf("store %.0f%% full", v), true
 		}},
+		{"bridge-lag", "60,600", "seconds for which the worst uplink has been away, or its far side has owed an answer", "s", bridgeLag},
 		{"drops", "1,100", "messages lost to somebody, per minute, on the average of five minutes", "", func(s *statsd.Snapshot, _ time.Time) (float64, string, bool) {
 			v := s.Rates.Lost.Min5 * 60
 			return v, fmt.Sprintf("%.1f lost/min", v), true
@@ -65,6 +66,29 @@ func certificateDays(s *statsd.Snapshot, now time.Time) (v float64, words string
 			words = fmt.Sprintf("%s of %s ends in %.0f days", c.Role, c.Listener, math.Floor(days))
 			if days < 0 {
 				words = fmt.Sprintf("%s of %s has ended", c.Role, c.Listener)
+			}
+		}
+	}
+	return v, words, ok
+}
+
+// bridgeLag is of the uplink with which it is worst. One that was paused is meant
+// to be away.
+func bridgeLag(s *statsd.Snapshot, now time.Time) (v float64, words string, ok bool) {
+	for _, b := range s.Bridges {
+		lag, why := b.Unanswered, fmt.Sprintf("uplink %s is owed an answer", b.Name)
+		switch b.State {
+		case "paused":
+			continue
+		case "up":
+		default:
+			lag, why = max(lag, now.Sub(b.Since).Seconds()), fmt.Sprintf("uplink %s is %s", b.Name, b.State)
+		}
+		if !ok || lag > v {
+			v, ok = lag, true
+			words = fmt.Sprintf("%s for %.0f s", why, lag)
+			if lag == 0 {
+				words = "uplinks up"
 			}
 		}
 	}

@@ -114,3 +114,28 @@ func TestJudge(t *testing.T) {
 		}
 	}
 }
+
+func TestBridgeLag(t *testing.T) {
+	now := time.Now()
+	up := statsd.Bridge{Name: "up", State: "up", Since: now.Add(-time.Hour)}
+	owed := statsd.Bridge{Name: "owed", State: "up", Since: now.Add(-time.Hour), Unanswered: 7}
+	down := statsd.Bridge{Name: "cloud", State: "down", Since: now.Add(-90 * time.Second)}
+	paused := statsd.Bridge{Name: "paused", State: "paused", Since: now.Add(-time.Hour)}
+	for _, tt := range []struct {
+		bridges []statsd.Bridge
+		v       float64
+		words   string
+		ok      bool
+	}{
+		{nil, 0, "", false},
+		{[]statsd.Bridge{paused}, 0, "", false},
+		{[]statsd.Bridge{paused, up}, 0, "uplinks up", true},
+		{[]statsd.Bridge{up, owed}, 7, "uplink owed is owed an answer for 7 s", true},
+		{[]statsd.Bridge{owed, down, up}, 90, "uplink cloud is down for 90 s", true},
+	} {
+		v, words, ok := bridgeLag(&statsd.Snapshot{Bridges: tt.bridges}, now)
+		if v != tt.v || words != tt.words || ok != tt.ok {
+			t.Errorf("%+v: %v, %q, %v; want %v, %q, %v", tt.bridges, v, words, ok, tt.v, tt.words, tt.ok)
+		}
+	}
+}
