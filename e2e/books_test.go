@@ -267,11 +267,28 @@ func sysBooks(t *testing.T, addr string) book {
 	return b
 }
 
+// sums is a book that is written while others read it.
+type sums struct {
+	mu   sync.Mutex
+	book book
+}
+
+func (s *sums) count(change func(book)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(s.book)
+}
+
+func (s *sums) books() book {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.book)
+}
+
 // statsdSums is a StatsD server.
 type statsdSums struct {
+	sums
 	path string
-	mu   sync.Mutex
-	sums book
 }
 
 func newStatsdSums(t *testing.T) *statsdSums {
@@ -280,7 +297,7 @@ func newStatsdSums(t *testing.T) *statsdSums {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	s := &statsdSums{path: filepath.Join(dir, "statsd"), sums: book{}}
+	s := &statsdSums{path: filepath.Join(dir, "statsd"), sums: sums{book: book{}}}
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: s.path, Net: "unixgram"})
 	if err != nil {
 		t.Fatal(err)
@@ -300,8 +317,6 @@ func newStatsdSums(t *testing.T) *statsdSums {
 
 // take adds up the counters of a datagram.
 func (s *statsdSums) take(datagram []byte) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	for lines := bufio.NewScanner(bytes.NewReader(datagram)); lines.Scan(); {
 		name, rest, _ := strings.Cut(strings.TrimPrefix(lines.Text(), "edgebroker."), ":")
 		text, counter := strings.CutSuffix(rest, "|c")
@@ -310,36 +325,15 @@ func (s *statsdSums) take(datagram []byte) {
 			continue
 		}
 		name, label, _ := strings.Cut(name, ".")
-		s.sums.add(name, label, n)
+		s.count(func(b book) { b.add(name, label, n) })
 	}
 }
 
-func (s *statsdSums) books() book {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return maps.Clone(s.sums)
-}
-
-// eventSums counts the events of connections.
-type eventSums struct {
-	mu   sync.Mutex
-	sums book
-}
-
-func newEventSums(t *testing.T, b *broker) *eventSums {
-	s := &eventSums{sums: book{}}
-	count := func(what string) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.sums[what]++
-	}
+// newEventSums counts the events of connections.
+func newEventSums(t *testing.T, b *broker) *sums {
+	s := &sums{book: book{}}
+	count := func(what string) { s.count(func(b book) { b[what]++ }) }
 	t.Cleanup(b.On(string(events.Connection), func(events.Event) { count("accepted") }))
 	t.Cleanup(b.On(string(events.Disconnection), func(e events.Event) { count("ended: " + e.Data.(events.DisconnectionData).Reason) }))
 	return s
-}
-
-func (s *eventSums) books() book {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return maps.Clone(s.sums)
 }

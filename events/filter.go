@@ -1,5 +1,7 @@
 package events
 
+import "sync/atomic"
+
 // Filter says which events a listener gets. The zero Filter is all of them.
 // Conditions add up: an event must meet every one that is set.
 type Filter struct {
@@ -23,6 +25,14 @@ type Filter struct {
 func (f Filter) Matcher(match func(filter, topic string) bool) func(*Event) bool {
 	w := newWanted(f)
 	return func(e *Event) bool { return w.matches(e, match) }
+}
+
+// EveryNth is a condition that is true of the first event it is asked about and,
+// after that, of every nth; of each if n is below 2. It may be asked from any
+// goroutine.
+func EveryNth(n uint64) func(*Event) bool {
+	var seen atomic.Uint64
+	return func(*Event) bool { return n < 2 || (seen.Add(1)-1)%n == 0 }
 }
 
 // bits is a set of built-in types, plus one bit for all custom types.

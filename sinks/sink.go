@@ -103,16 +103,9 @@ func Start(bus *events.Bus, o Options, t Target) *Sink {
 
 // keep is the part of the filter that the bus does not know.
 func (o Options) keep() func(*events.Event) bool {
-	var seen atomic.Uint64
-	every := uint64(max(o.Sample, 1))
+	chosen := events.EveryNth(uint64(max(o.Sample, 1)))
 	return func(e *events.Event) bool {
-		switch {
-		case ownDoing(e), o.Client != nil && !o.Client(e.About()):
-			return false
-		case every == 1:
-			return true
-		}
-		return seen.Add(1)%every == 1
+		return !ownDoing(e) && (o.Client == nil || o.Client(e.About())) && chosen(e)
 	}
 }
 

@@ -12,16 +12,20 @@ import (
 	"github.com/synthetism/edgebroker/statsd"
 )
 
-// ask sends a plain HTTP request over the socket.
-func (r *running) ask(t *testing.T, method, target string, change func(*http.Request)) (status int, header http.Header, body string) {
-	t.Helper()
-	client := &http.Client{Transport: &http.Transport{
+// client speaks plain HTTP over the socket, a connection for each request.
+func (r *running) client() *http.Client {
+	return &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
 			return d.DialContext(ctx, "unix", r.path)
 		},
 	}}
+}
+
+// ask sends a plain HTTP request over the socket.
+func (r *running) ask(t *testing.T, method, target string, change func(*http.Request)) (status int, header http.Header, body string) {
+	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, "http://edgebroker"+target, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -29,7 +33,7 @@ func (r *running) ask(t *testing.T, method, target string, change func(*http.Req
 	if change != nil {
 		change(req)
 	}
-	resp, err := client.Do(req)
+	resp, err := r.client().Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}

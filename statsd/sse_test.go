@@ -2,7 +2,6 @@ package statsd_test
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -63,10 +62,6 @@ func readSSE(from io.Reader, got chan<- sse) {
 // open opens a stream as a browser does that comes back, or comes.
 func (r *running) open(t *testing.T, target, last string) *http.Response {
 	t.Helper()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "unix", r.path)
-	}}}
 	req, err := http.NewRequestWithContext(t.Context(), "GET", "http://edgebroker"+target, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -75,7 +70,7 @@ func (r *running) open(t *testing.T, target, last string) *http.Response {
 	if last != "" {
 		req.Header.Set("Last-Event-ID", last)
 	}
-	resp, err := client.Do(req)
+	resp, err := r.client().Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/synthetism/edgebroker/events"
@@ -180,8 +179,7 @@ func sampled(r *http.Request) (func(*events.Event) bool, error) {
 	if err != nil || every == 0 {
 		return nil, errors.New("sample is not a number from 1 on")
 	}
-	var seen atomic.Uint64
-	return func(*events.Event) bool { return (seen.Add(1)-1)%every == 0 }, nil
+	return events.EveryNth(every), nil
 }
 
 // EventsMissed is SystemData.What of the event that tells the reader of an

@@ -100,7 +100,8 @@ func RunCrowd(ctx context.Context, o CrowdOptions) (CrowdTally, error) {
 	if err = errors.Join(err, all.Wait()); err != nil {
 		return c.tally, fmt.Errorf("crowd: %w", err)
 	}
-	return c.tally, c.sum()
+	c.sum()
+	return c.tally, nil
 }
 
 func named(id string, err error) error {
@@ -158,7 +159,7 @@ func (c *crowd) settle(readers []*reader) {
 }
 
 // sum makes the tallies of groups.
-func (c *crowd) sum() error {
+func (c *crowd) sum() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for group, members := range c.members {
@@ -171,5 +172,4 @@ func (c *crowd) sum() error {
 		}
 		c.tally.Groups[group] = g
 	}
-	return nil
 }
