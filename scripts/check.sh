@@ -121,19 +121,37 @@ step_govulncheck() {
 
 # All tests with the race detector: unit tests, the seeds of every fuzz target,
 # and the end-to-end tests, which with EDGEBROKER_E2E=1 fail where they would
-# otherwise skip for want of a program such as mosquitto_pub.
+# otherwise skip for want of a program such as mosquitto_pub. What failed is
+# printed last, since it may be all that is kept of the output.
+#
+# A test that fails is run once more. If it passes then, it is named as unsteady
+# at the end, with what it said: that is a defect of the test, or a rare one
+# of the product, and one to be found. Where a single failure is a
+# counterexample to a promise, there is no second try: in the packages below,
+# and at a data race or a panic.
+strict_packages=(journal store relay wire events e2e)
 step_test() {
-	local status=0
-	EDGEBROKER_E2E=1 CGO_ENABLED=1 go test -race -count=1 -timeout 9m -v ./... >"$tmp/test" 2>&1 || status=$?
+	local status=0 report=$tmp/again failed=$tmp/failed strict
+	EDGEBROKER_E2E=1 CGO_ENABLED=1 go tool gotestsum --format pkgname --format-icons text --format-hide-empty-pkg --no-color \
+		--rerun-fails=1 --rerun-fails-max-failures=6 --rerun-fails-run-root-test --rerun-fails-abort-on-data-race \
+		--rerun-fails-report "$report" --packages ./... -- -race -count=1 -timeout 9m >"$tmp/test" 2>&1 || status=$?
+	cat "$tmp/test"
+	# The same test may be told of twice, once for each run.
+	grep -aE '^=== FAIL: ' "$tmp/test" | sed -E 's/^=== FAIL: //; s/( \(re-run [0-9]+\))? \([0-9.]+s\)$//' | sort -u >"$failed" || true
 	if [ $status != 0 ]; then
-		grep -avE '^ *(=== (RUN|PAUSE|CONT|NAME)|--- PASS)|^PASS$|^ok |no test files|\[rapid\] OK, passed' "$tmp/test" || true
+		sed 's/^/failed: /' "$failed"
 		die "go test -race: see above"
 	fi
-	grep -aE '^ok ' "$tmp/test" || die "no package has tests"
-	echo "$(grep -acE '^ *--- PASS' "$tmp/test") tests and subtests passed"
-	# A skipped test proves nothing: name each one.
-	grep -aE '^ *--- SKIP' "$tmp/test" || true
+	grep -aqE '^DONE [0-9]+' "$tmp/test" || die "no tests were run"
+	[ -s "$report" ] || return 0
+	strict=$(IFS='|' && echo "${strict_packages[*]}")
+	if grep -aE "^($strict)(/| )" "$failed" >"$tmp/strict"; then
+		sed 's/^/failed, though not when run again: /' "$tmp/strict"
+		die "go test -race: see above; in these packages one failure counts"
+	fi
+	while IFS= read -r line; do unsteady+=("$line"); done <"$failed"
 }
+unsteady=()
 
 # The race detector makes pools forget, so what guards allocations is skipped
 # above and runs here without it.
@@ -210,3 +228,4 @@ done
 current=
 echo "passed: ${steps[*]}; ${SECONDS} s"
 for reason in "${skipped[@]}"; do echo "left out: $reason"; done
+for name in "${unsteady[@]}"; do echo "unsteady, failed once and then passed; find out why: $name"; done
