@@ -48,7 +48,7 @@ func TestBrokerWatchesHTTPUsers(t *testing.T) {
 				if got == what {
 					return
 				}
-			case <-time.After(10 * time.Second):
+			case <-time.After(time.Minute):
 				t.Fatalf("no %s", what)
 			}
 		}

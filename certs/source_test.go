@@ -71,7 +71,7 @@ func shake(t testing.TB, server, client *tls.Config) (atServer, atClient tls.Con
 			return
 		}
 		defer nc.Close()
-		_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = nc.SetDeadline(time.Now().Add(time.Minute))
 		s := tls.Server(nc, server)
 		if serverErr = s.Handshake(); serverErr != nil {
 			_ = nc.(*net.TCPConn).CloseWrite() // so that the alert arrives
@@ -87,7 +87,7 @@ func shake(t testing.TB, server, client *tls.Config) (atServer, atClient tls.Con
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = nc.SetDeadline(time.Now().Add(time.Minute))
 	c := tls.Client(nc, client)
 	var b [1]byte
 	if _, clientErr = io.ReadFull(c, b[:]); clientErr == nil {
@@ -557,7 +557,7 @@ func TestSourceRun(t *testing.T) {
 			if r.What != Reloaded { // it may have met the files in the middle of the change
 				continue
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("waited in vain for the change")
 		}
 		break

@@ -18,7 +18,7 @@ import (
 	"github.com/synthetism/edgebroker/wire"
 )
 
-const patience = 20 * time.Second // for what must happen, on a busy machine
+const patience = time.Minute // for what must happen, on a busy machine
 
 // journal notes what happened in order.
 type journal struct {

@@ -300,7 +300,7 @@ func startBackend(t *testing.T, b statsd.Backend, backend *fakeBackend, opts sta
 	go func() { served <- r.server.Serve() }()
 	r.control = statsd.Dial(r.path)
 	r.stop = sync.OnceValue(func() error {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
 		defer cancel()
 		r.control.Close()
 		return errors.Join(r.server.Close(ctx), <-served, backend.bus.Close(ctx))
@@ -317,7 +317,7 @@ func startBackend(t *testing.T, b statsd.Backend, backend *fakeBackend, opts sta
 // own time.
 func waitFor(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(time.Minute)
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for !cond() {

@@ -48,8 +48,8 @@ func next(t *testing.T, from chan events.Event) events.Event {
 	select {
 	case e := <-from:
 		return e
-	case <-time.After(10 * time.Second):
-		t.Fatal("no event in 10 s")
+	case <-time.After(time.Minute):
+		t.Fatal("no event in a minute")
 		return events.Event{}
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/coder/websocket"
 )
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // echo sends back what nc brings.
 func echo(nc net.Conn) {

@@ -41,7 +41,7 @@ func TestFleetFindsFaults(t *testing.T) {
 			}
 			// Long enough for connections to end and to begin again; what is found
 			// at once need not be found twice.
-			looks := 600
+			looks := 1200
 			if tt.fault == honest {
 				looks = 60
 			}
@@ -52,7 +52,7 @@ func TestFleetFindsFaults(t *testing.T) {
 			}
 			patience := time.Second
 			if tt.fault == honest {
-				patience = 30 * time.Second
+				patience = time.Minute
 			}
 			if !broken() {
 				if err := f.settle(t.Context(), patience); err != nil && !errors.Is(err, errUnsettled) {
