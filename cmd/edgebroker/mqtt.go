@@ -58,6 +58,8 @@ func mqttFlags() []cli.Flag {
 // mqttConn is one MQTT 5 connection, used by one command and then closed.
 type mqttConn struct {
 	address string
+	below   net.Conn // as it was dialled
+	conn    net.Conn // the same, for whole packets
 	client  *paho.Client
 	pings   *pinger
 	up      context.Context         // ends with the connection; its cause says why
@@ -148,8 +150,9 @@ func dialMQTT(ctx context.Context, to endpoint, cp *paho.Connect, wait time.Dura
 	if err != nil {
 		return nil, nil, unreachableBroker(address, err)
 	}
-	conn = wholePackets(conn)
-	m := &mqttConn{address: address, pings: newPinger(conn)}
+	m := &mqttConn{address: address, below: conn, conn: wholePackets(conn)}
+	conn = m.conn
+	m.pings = newPinger(conn)
 	m.up, m.lost = context.WithCancelCause(context.Background())
 	config := paho.ClientConfig{
 		Conn: conn, PingHandler: m.pings, PacketTimeout: wait,
@@ -274,7 +277,21 @@ func (m *mqttConn) settle(ctx context.Context, wait time.Duration) error {
 }
 
 // close says goodbye, so that the broker drops the will, and returns when all
-// messages received before have been handled.
+// messages received before have been handled and the broker has closed the
+// connection, too, so that whoever comes next finds the session offline. It
+// does not wait for that longer than partingWait.
 func (m *mqttConn) close() {
-	_ = m.client.Disconnect(&paho.Disconnect{ReasonCode: packets.DisconnectNormalDisconnection}) // gone either way
+	bye := paho.Disconnect{ReasonCode: packets.DisconnectNormalDisconnection}
+	if _, err := bye.Packet().WriteTo(m.conn); err == nil {
+		if half, ok := m.below.(interface{ CloseWrite() error }); ok {
+			_ = half.CloseWrite() // what still comes is not answered [MQTT-3.14.4-1]
+		}
+		wait := time.NewTimer(partingWait)
+		defer wait.Stop()
+		select {
+		case <-m.up.Done():
+		case <-wait.C:
+		}
+	}
+	_ = m.client.Disconnect(&bye) // gone either way
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -21,6 +22,9 @@ import (
 // answer is what a scripted broker does about one frame: bytes to send back,
 // and whether to close the connection then.
 type answer func(f wire.Frame) (reply []byte, end bool)
+
+// unread stands among the frames for a reply that the client has not waited for.
+const unread wire.Type = 0
 
 // accept is the answer of a broker that takes everything as it should.
 func accept(f wire.Frame) ([]byte, bool) {
@@ -89,8 +93,9 @@ func converse(conn net.Conn, on answer) (seen []wire.Type) {
 		seen = append(seen, f.Type)
 		reply, end := on(f)
 		if len(reply) > 0 {
-			// A client that has gone may have sent more before it went.
-			_, _ = conn.Write(reply)
+			if _, err := conn.Write(reply); err != nil {
+				seen = append(seen, unread) // a client that has gone may have sent more before it went
+			}
 		}
 		if end {
 			return seen
@@ -172,6 +177,22 @@ func TestPubQoS0IsReadBeforeItEnds(t *testing.T) {
 		if got[i] != want[i] {
 			t.Fatalf("frames %v, want %v", got, want)
 		}
+	}
+}
+
+// A command ends when the broker has ended the session, which may take longer
+// than to read DISCONNECT. It answers nothing any more.
+func TestEndsAfterTheBroker(t *testing.T) {
+	address, frames := scriptedBroker(t, instead(wire.DISCONNECT, func(wire.Frame) (late []byte, end bool) {
+		for id := range uint16(4096) { // more than sockets hold
+			late = wire.AppendPublish(late, &wire.Out{Version: wire.V5, QoS: 1, Topic: []byte("t"), Payload: make([]byte, 4096)}, id+1)
+		}
+		return late, true
+	}))
+	wantCode(t, edgebroker(t, "pub", "--address", address, "--qos", "1", "t", "m"), exitOK)
+	want := []wire.Type{wire.CONNECT, wire.PUBLISH, wire.DISCONNECT}
+	if got := <-frames; !slices.Equal(got, want) {
+		t.Errorf("frames %v, want %v", got, want)
 	}
 }
 
