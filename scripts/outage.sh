@@ -6,6 +6,7 @@
 #
 #   scripts/outage.sh [MESSAGES]              far broker: edgebroker; default 200,000
 #   scripts/outage.sh --mosquitto [MESSAGES]  far broker: mosquitto, stopped instead of killed
+#   scripts/outage.sh --arrival N [MESSAGES]  the first, with N messages published per second
 #   scripts/outage.sh --line [DURATION]       instead, a line of 150 ms each way that breaks every
 #                                             5 seconds: cut, half open, or away; default 10m
 #   scripts/outage.sh --loss [DURATION]       the same with a fifth of all packets lost besides, in
@@ -25,6 +26,11 @@ case ${1-} in
 	shift
 	mosquitto=$(command -v mosquitto || command -v /usr/sbin/mosquitto) || die "no mosquitto; install it: apt-get install mosquitto"
 	what=(-mosquitto "$mosquitto")
+	;;
+--arrival)
+	[[ ${2-} =~ ^[1-9][0-9]{0,5}$ ]] || die "\"${2-}\" is not a number of messages per second"
+	what=(-arrival "$2")
+	shift 2
 	;;
 --line | --loss)
 	[ "$1" = --line ] || { [ "$(id -u)" = 0 ] && command -v nft >/dev/null; } || die "$1 needs root and nft"

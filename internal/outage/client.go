@@ -76,6 +76,8 @@ type publisher struct {
 	id      int
 	address string
 	total   int
+	every   time.Duration // between two messages; 0: as fast as they are taken
+	began   time.Time
 
 	mu     sync.Mutex
 	acked  int          // numbers below this are done with
@@ -151,8 +153,16 @@ func (p *publisher) once(ctx context.Context) error {
 	next := p.resend(l)
 	for p.count() < p.total {
 		var out []byte
-		for ; next < p.total && next < p.count()+window; next++ {
+		for ; next < min(p.total, p.count()+window, p.due()); next++ {
 			out = append(out, p.frame(next, false)...)
+		}
+		if next == p.count() { // nothing will be answered
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(min(p.every, 10*time.Millisecond)):
+			}
+			continue
 		}
 		if _, err := l.Write(out); err != nil {
 			return err
@@ -178,6 +188,14 @@ func (p *publisher) once(ctx context.Context) error {
 		p.mark(p.done, id, true)
 	}
 	return nil
+}
+
+// due is how many messages may have been published by now.
+func (p *publisher) due() int {
+	if p.every == 0 {
+		return p.total
+	}
+	return int(time.Since(p.began)/p.every) + 1
 }
 
 // paced publishes one message after the other over one connection until ctx ends.

@@ -19,6 +19,7 @@ func main() {
 	flag.StringVar(&o.binary, "edgebroker", "", "`FILE` to run as gateway, and as far broker")
 	flag.StringVar(&o.mosquitto, "mosquitto", "", "`FILE` to run as far broker instead; it is stopped, not killed: it loses what it acknowledged otherwise")
 	flag.IntVar(&o.messages, "messages", 200_000, "that are published during the outage")
+	flag.IntVar(&o.arrival, "arrival", 0, "messages that are published per second of the outage; 0: as many as are taken")
 	flag.StringVar(&o.dir, "dir", "", "empty folder for both brokers; default: a temporary one")
 	flag.DurationVar(&o.line, "line", 0, "publish for so long over a bad line instead")
 	flag.DurationVar(&o.delay, "delay", 150*time.Millisecond, "of that line, each way")
@@ -36,6 +37,7 @@ func main() {
 type options struct {
 	binary, mosquitto, dir string
 	messages, rate         int
+	arrival                int
 	line, delay, flap      time.Duration
 }
 
@@ -85,9 +87,13 @@ func run(ctx context.Context, o options) error {
 
 	// The outage. Everything is published while the far broker is dead.
 	began := time.Now()
+	var every time.Duration
+	if o.arrival > 0 {
+		every = time.Second * publishers / time.Duration(o.arrival)
+	}
 	var list []*publisher
 	for i := range publishers {
-		list = append(list, &publisher{id: i, address: near.address, total: o.messages / publishers})
+		list = append(list, &publisher{id: i, address: near.address, total: o.messages / publishers, every: every, began: began})
 	}
 	sub.total = o.messages / publishers * publishers
 	if err := publishAll(ctx, list, near, sub.total/2); err != nil {
