@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -52,7 +53,7 @@ func runTrace(e *env, c *cli.Context) error {
 	if err != nil {
 		return usageError("trace", "%v", err)
 	}
-	want, limit := c.Int("count"), c.Duration("duration")
+	want, limit, begun := c.Int("count"), c.Duration("duration"), func() {}
 	switch {
 	case want < 0 || c.IsSet("count") && want == 0:
 		return usageError("trace", "--count %d is not positive", want)
@@ -63,14 +64,18 @@ func runTrace(e *env, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx := c.Context
+	ctx, over := context.WithCancel(c.Context)
+	defer over()
 	if limit > 0 {
-		bounded, cancel := context.WithTimeout(ctx, limit)
-		defer cancel()
-		ctx = bounded
+		// The time counts from when the trace stands, which the first entry tells.
+		end := time.AfterFunc(daemon.wait+limit, over)
+		defer end.Stop()
+		begun = func() { end.Reset(limit) }
 	}
 	got := 0
 	err = daemon.client.Trace(ctx, q, nil, func(entry trace.Entry) error {
+		begun()
+		begun = func() {}
 		if err := writeEntry(e, format, &entry); err != nil {
 			return err
 		}
