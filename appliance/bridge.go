@@ -172,7 +172,7 @@ func (b *Broker) bridgeStats() []statsd.Bridge {
 			Queued: statsd.Store{Messages: int64(u.Queued), Bytes: u.QueuedBytes}, Inflight: int64(u.InFlight), Unanswered: u.Unanswered.Seconds(),
 			Sent: statsd.Count{Messages: u.Sent, PayloadBytes: u.SentBytes}, Acked: u.Acked, Retried: u.Retried,
 			Received: statsd.Count{Messages: u.Received, PayloadBytes: u.ReceivedSize}, Dead: u.Dead, Refused: u.Refused, Loops: u.Loops, Dropped: u.Dropped,
-			Persistent: b.store != nil})
+			Persistent: b.store != nil, Events: eventCounts(u.Events)})
 	}
 	return out
 }

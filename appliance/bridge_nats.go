@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/synthetism/edgebroker/bridge"
+	"github.com/synthetism/edgebroker/statsd"
 )
 
 // epoch is a name for what is stored: as long as the store is the same, so is
@@ -29,7 +30,7 @@ func (c BridgeConfig) far(epoch string) *bridge.NATS {
 		return nil
 	}
 	n := &bridge.NATS{InboxPrefix: c.NATS.InboxPrefix, Epoch: epoch, Stream: c.NATS.Stream, Domain: c.NATS.Domain,
-		Durable: c.NATS.Durable, OnlyWriter: c.NATS.OnlyWriter, Window: c.NATS.Window}
+		Durable: c.NATS.Durable, OnlyWriter: c.NATS.OnlyWriter, Window: c.NATS.Window, Events: bridge.EventNames(c.NATS.Events)}
 	for _, s := range append([]string{c.Address}, c.NATS.Servers...) {
 		if rest, secure := strings.CutPrefix(s, "natss://"); secure {
 			s = "tls://" + rest
@@ -55,4 +56,12 @@ func (c BridgeConfig) far(epoch string) *bridge.NATS {
 		}
 	}
 	return n
+}
+
+// eventCounts are c for statistics.
+func eventCounts(c *bridge.EventCounts) *statsd.BridgeEvents {
+	if c == nil {
+		return nil
+	}
+	return &statsd.BridgeEvents{Sent: c.Sent, Received: c.Received, Dropped: c.Dropped, Refused: c.Refused}
 }

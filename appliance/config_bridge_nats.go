@@ -10,17 +10,27 @@ import (
 // BridgeNATS is what an uplink to NATS needs besides what all uplinks need:
 // docs/NATS.md.
 type BridgeNATS struct {
-	Stream      string    `yaml:"stream"`  // empty: no JetStream
-	Durable     string    `yaml:"durable"` // empty: made of the client identifier
-	OnlyWriter  bool      `yaml:"only_writer"`
-	Window      int       `yaml:"window"`
-	Domain      string    `yaml:"domain"`
-	Servers     []string  `yaml:"servers"` // others of the cluster, as in BridgeConfig.Address
-	InboxPrefix string    `yaml:"inbox_prefix"`
-	Creds       string    `yaml:"creds"` // files
-	NKey        string    `yaml:"nkey"`
-	Token       SecretRef `yaml:"token"`
+	Stream      string       `yaml:"stream"`  // empty: no JetStream
+	Durable     string       `yaml:"durable"` // empty: made of the client identifier
+	OnlyWriter  bool         `yaml:"only_writer"`
+	Window      int          `yaml:"window"`
+	Events      BridgeEvents `yaml:"events"` // empty: no event mode
+	Domain      string       `yaml:"domain"`
+	Servers     []string     `yaml:"servers"` // others of the cluster, as in BridgeConfig.Address
+	InboxPrefix string       `yaml:"inbox_prefix"`
+	Creds       string       `yaml:"creds"` // files
+	NKey        string       `yaml:"nkey"`
+	Token       SecretRef    `yaml:"token"`
 }
+
+// BridgeEvents is how an uplink in event mode calls topics: docs/NATS-EVENTS.md.
+type BridgeEvents string
+
+// The names that it may use.
+const (
+	EventLevels BridgeEvents = "levels" // a/b is topic.a.b
+	EventWhole  BridgeEvents = "whole"  // a/b is topic.a/b
+)
 
 // maxNATSWindow is how many messages an uplink may have on its way at most.
 const maxNATSWindow = 65535
@@ -56,6 +66,9 @@ func (c BridgeConfig) natsFindings(item string) []finding {
 		if err != nil || u.Host == "" || u.User != nil || u.Scheme != c.scheme() {
 			out = append(out, finding{path: fmt.Sprintf("%s.servers[%d]", item, i), what: quoteShort(s) + " is not the address of another server", mend: "write " + c.scheme() + "://HOST:PORT, as in address"})
 		}
+	}
+	if n.Events != "" {
+		out = append(out, oneOf(item+".events", n.Events, EventLevels, EventWhole)...)
 	}
 	ways := 0
 	for _, f := range []struct{ key, file string }{{"creds", n.Creds}, {"nkey", n.NKey}} {

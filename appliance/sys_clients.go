@@ -88,11 +88,17 @@ func (t *clientTeller) event(e events.Event) {
 	at := e.Time.UnixMilli()
 	switch d := e.Data.(type) {
 	case events.ConnectionData:
+		if d.Bridge != "" {
+			return // it is no client of this broker
+		}
 		port := t.port(d.Listener) // also when nobody hears it: the listener is there now
 		t.send(d.ClientID, "connected", clientConnected{Username: d.Username, TS: at, SockPort: port, ProtoVer: protoVer(d.Protocol),
 			ProtoName: protoName(d.Protocol), KeepAlive: d.KeepAlive, IPAddress: ipAddress(d.Remote), ExpiryInterval: d.SessionExpiry,
 			ConnectedAt: at, ClientID: d.ClientID, CleanStart: d.CleanStart})
 	case events.DisconnectionData:
+		if d.Bridge != "" {
+			return
+		}
 		t.send(d.ClientID, "disconnected", clientDisconnected{Username: d.Username, TS: at, SockPort: t.port(d.Listener), Reason: d.Reason,
 			ProtoVer: protoVer(d.Protocol), ProtoName: protoName(d.Protocol), IPAddress: ipAddress(d.Remote), DisconnectedAt: at,
 			ClientID: d.ClientID})

@@ -20,7 +20,7 @@ type far interface {
 // newFar is the far side that cfg describes.
 func (u *Uplink) newFar() far {
 	if u.cfg.NATS != nil {
-		return &natsFar{up: u, cfg: u.cfg.NATS}
+		return &natsFar{up: u, cfg: u.cfg.NATS, control: control{up: u}}
 	}
 	return mqttFar{u}
 }

@@ -31,6 +31,7 @@ type NATS struct {
 	Durable    string // the consumer for what comes in; empty: made of Config.ClientID
 	OnlyWriter bool   // nobody else writes to Stream, so that messages need not wait for each other
 	Window     int    // messages that may be on their way at once; 0: 256
+	Events     EventNames
 
 	Credentials, NKey func() (string, error) // paths of files
 	Token             func() ([]byte, error)
@@ -43,16 +44,21 @@ func (c *NATS) window() int { return cmp.Or(c.Window, natsWindow) }
 
 // natsFar is a NATS system.
 type natsFar struct {
-	up    *Uplink
-	cfg   *NATS
-	more  []string // servers that the system has told of
-	shown outAge
+	up      *Uplink
+	cfg     *NATS
+	more    []string // servers that the system has told of
+	shown   outAge
+	control control // in event mode
 }
 
 func (f *natsFar) unanswered() time.Duration { return f.shown.oldest() }
 
 func (f *natsFar) run(ctx context.Context) {
 	u, was := f.up, Connecting
+	if f.cfg.Events != NoEvents {
+		f.control.begin()
+		defer f.control.end()
+	}
 	timer := time.NewTimer(u.pacer.next())
 	defer timer.Stop()
 	for {
@@ -77,7 +83,7 @@ func (f *natsFar) run(ctx context.Context) {
 
 // session is one connection, from the attempt to its end.
 func (f *natsFar) session(ctx context.Context) (connected bool, err error) {
-	s := &natsSession{up: f.up, cfg: f.cfg, failed: make(chan error, 1)}
+	s := &natsSession{up: f.up, cfg: f.cfg, control: &f.control, failed: make(chan error, 1)}
 	if err := f.connect(ctx, s); err != nil {
 		return false, err
 	}

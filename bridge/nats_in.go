@@ -38,16 +38,16 @@ type natsIn struct {
 }
 
 func newNatsIn(s *natsSession) *natsIn {
-	return &natsIn{s: s, open: make(map[uint16]func(wire.Reason)), slots: make(chan struct{}, s.cfg.window()), subjects: s.up.rules().subjects()}
+	return &natsIn{s: s, open: make(map[uint16]func(wire.Reason)), slots: make(chan struct{}, s.cfg.window()), subjects: s.up.rules().subjects(s.cfg.Events)}
 }
 
 // subjects are those from which messages may come in, none of which is part of
 // another.
-func (rs Rules) subjects() []string {
+func (rs Rules) subjects(names EventNames) []string {
 	var all []string
 	for i := range rs {
 		if rs[i].Direction&In != 0 {
-			all = append(all, FilterSubjects(rs[i].remote())...)
+			all = append(all, names.subjects(rs[i].remote())...)
 		}
 	}
 	slices.Sort(all)
@@ -259,7 +259,7 @@ func (n *natsIn) take(subject string, h nats.Header, data []byte, answer func(wi
 		answer(wire.Success)
 		return
 	}
-	topic, err := SubjectTopic(subject)
+	topic, err := n.s.cfg.Events.topic(subject)
 	if err != nil {
 		u.counts.refused.Add(1)
 		u.complain("uplink: a message cannot come in", "subject", subject, "why", err.Error())
@@ -273,6 +273,14 @@ func (n *natsIn) take(subject string, h nats.Header, data []byte, answer func(wi
 	}
 	u.counts.received.Add(1)
 	u.counts.receivedBytes.Add(uint64(len(data)))
+	if n.s.cfg.Events != NoEvents {
+		if h, data, err = eventMessage(h, data); err != nil {
+			u.counts.refused.Add(1)
+			u.complain("uplink: a message cannot come in", "subject", subject, "why", err.Error())
+			answer(wire.PayloadFormatInvalid)
+			return
+		}
+	}
 	out := publication(h, data, min(rule.QoS, 1))
 	if u.cfg.seen(out.Props) {
 		u.counts.loops.Add(1)

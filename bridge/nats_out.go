@@ -39,7 +39,8 @@ type natsOut struct {
 // parcel is a message on its way.
 type parcel struct {
 	relay.Delivery
-	lane    *lane // nil if it has none
+	lane    *lane  // nil if it has none
+	topic   string // what the far side calls it, as a topic
 	subject string
 	id      string
 	retain  bool
@@ -114,7 +115,7 @@ func (o *natsOut) Take(d relay.Delivery) {
 		o.settleLocked(d, wire.Success)
 		return
 	}
-	p := &parcel{Delivery: d, subject: TopicSubject(topic), retain: d.Retain && rule.Retain}
+	p := &parcel{Delivery: d, topic: topic, subject: o.s.cfg.Events.subject(topic), retain: d.Retain && rule.Retain}
 	if d.QoS > 0 {
 		p.id = messageID(u.cfg.ClientID, o.s.cfg.Epoch, u.cfg.Name, d)
 		p.early = d.Dup || o.early >= 0 && o.early < o.s.cfg.window()

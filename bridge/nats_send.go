@@ -129,6 +129,15 @@ func (o *natsOut) send(d *departure) error {
 		return errUnfit
 	}
 	m := &nats.Msg{Subject: d.subject, Header: h, Data: d.Message.Payload}
+	if o.s.cfg.Events != NoEvents {
+		var added string
+		if m.Data, added, err = eventBody(u.cfg.ClientID, d.topic, d.id, d.Delivery, d.retain, u.sentAt(d.Message, time.Now())); err != nil {
+			return errUnfit
+		}
+		if added != "" {
+			h[headerAdded] = []string{added}
+		}
+	}
 	if d.id != "" {
 		h[headerID] = []string{d.id}
 	}

@@ -17,16 +17,17 @@ import (
 
 // natsSession is one connection to a NATS system.
 type natsSession struct {
-	up     *Uplink
-	cfg    *NATS
-	nc     *nats.Conn
-	stream jetstream.Stream // nil without JetStream
-	out    *natsOut
-	in     *natsIn
-	failed chan error
-	ctx    context.Context // ends with it
-	end    context.CancelFunc
-	tasks  sync.WaitGroup
+	up      *Uplink
+	cfg     *NATS
+	nc      *nats.Conn
+	stream  jetstream.Stream // nil without JetStream
+	out     *natsOut
+	in      *natsIn
+	control *control
+	failed  chan error
+	ctx     context.Context // ends with it
+	end     context.CancelFunc
+	tasks   sync.WaitGroup
 }
 
 // apiTimeout is how long JetStream may take to answer a question.
@@ -43,6 +44,8 @@ func (s *natsSession) fail(why error) {
 // trouble is told what the server, or the client, finds wrong meanwhile.
 func (s *natsSession) trouble(_ *nats.Conn, sub *nats.Subscription, err error) {
 	switch {
+	case errors.Is(err, nats.ErrPermissionViolation) && s.harmless(err):
+		s.up.complain("uplink: whoever has asked cannot be answered", "error", err)
 	case errors.Is(err, nats.ErrPermissionViolation):
 		s.fail(err)
 	case errors.Is(err, nats.ErrSlowConsumer) && sub != nil:
@@ -100,15 +103,24 @@ func (s *natsSession) begin() error {
 	}
 	s.out.attached()
 	s.tasks.Go(s.out.run)
-	return s.in.begin()
+	if s.cfg.Events != NoEvents {
+		if err := s.control.listen(s); err != nil {
+			return err
+		}
+		s.control.live.Store(s)
+	}
+	if err := s.in.begin(); err != nil {
+		return err
+	}
+	return s.nc.FlushTimeout(apiTimeout) // who sees it up finds it listening
 }
 
 // drain lets what has come in be acknowledged before the session ends in order.
 func (s *natsSession) drain() {
-	if len(s.in.subjects) == 0 {
-		return
+	s.control.settle(drainTimeout)
+	if len(s.in.subjects) > 0 {
+		s.in.drain(drainTimeout)
 	}
-	s.in.drain(drainTimeout)
 	_ = s.nc.FlushTimeout(drainTimeout)
 }
 
@@ -117,6 +129,7 @@ const drainTimeout = 2 * time.Second
 // close ends the session and waits for what it has started.
 func (s *natsSession) close() {
 	s.end()
+	s.control.live.CompareAndSwap(s, nil)
 	s.in.stop()
 	s.out.end()
 	s.up.near.detach()

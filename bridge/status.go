@@ -39,11 +39,12 @@ type Status struct {
 	Acked        uint64
 	Retried      uint64 // of Sent, those that may have been sent before
 	Received     uint64
-	ReceivedSize uint64 // bytes of payloads
-	Dead         int    // dead letters that wait for somebody to decide
-	Refused      uint64 // that the far side does not want, or that cannot be sent to it
-	Loops        uint64 // that had passed this broker before
-	Dropped      uint64 // by the limits of its queue, expiry and the like
+	ReceivedSize uint64       // bytes of payloads
+	Dead         int          // dead letters that wait for somebody to decide
+	Refused      uint64       // that the far side does not want, or that cannot be sent to it
+	Loops        uint64       // that had passed this broker before
+	Dropped      uint64       // by the limits of its queue, expiry and the like
+	Events       *EventCounts // nil unless it is in event mode
 }
 
 type counts struct {
@@ -107,5 +108,9 @@ func (u *Uplink) Status() Status {
 		st.InFlight = info.Inflight
 	}
 	st.Unanswered = u.far.unanswered()
+	if f, ok := u.far.(*natsFar); ok && f.cfg.Events != NoEvents {
+		n := f.control.counts()
+		st.Events = &n
+	}
 	return st
 }

@@ -16,8 +16,10 @@ type ConnectionData struct {
 	Protocol       string `json:"protocol"`           // "3.1", "3.1.1" or "5"
 	KeepAlive      uint16 `json:"keepAlive"`          // seconds, 0 is off
 	CleanStart     bool   `json:"cleanStart"`
-	SessionPresent bool   `json:"sessionPresent"` // an earlier session goes on
-	SessionExpiry  uint32 `json:"sessionExpiry"`  // seconds after the connection's end, 4294967295 is never
+	SessionPresent bool   `json:"sessionPresent"`    // an earlier session goes on
+	SessionExpiry  uint32 `json:"sessionExpiry"`     // seconds after the connection's end, 4294967295 is never
+	Bridge         string `json:"bridge,omitempty"`  // the uplink that has told of it: the client is none of this broker's
+	Gateway        string `json:"gateway,omitempty"` // whose it is then, if it is that of another broker
 }
 
 // DisconnectionData belongs to Disconnection. There is exactly one for each
@@ -28,11 +30,13 @@ type DisconnectionData struct {
 	Remote   string        `json:"remote"`
 	Listener string        `json:"listener"`
 	Protocol string        `json:"protocol"`
-	Reason   string        `json:"reason"`          // one word of a fixed set, such as "normal" or "keepalive_timeout"
-	Error    string        `json:"error,omitempty"` // the error behind the reason, if any
-	Duration time.Duration `json:"-"`               // how long it was connected; "duration" in JSON, seconds
-	Received uint64        `json:"received"`        // messages the client published
-	Sent     uint64        `json:"sent"`            // messages sent to the client
+	Reason   string        `json:"reason"`           // one word of a fixed set, such as "normal" or "keepalive_timeout"
+	Error    string        `json:"error,omitempty"`  // the error behind the reason, if any
+	Duration time.Duration `json:"-"`                // how long it was connected; "duration" in JSON, seconds
+	Received uint64        `json:"received"`         // messages the client published
+	Sent     uint64        `json:"sent"`             // messages sent to the client
+	Bridge   string        `json:"bridge,omitempty"` // as in ConnectionData
+	Gateway  string        `json:"gateway,omitempty"`
 }
 
 // disconnectionJSON is DisconnectionData without its methods, and with the

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"bytes"
+	"strings"
 
 	"github.com/synthetism/edgebroker/events"
 	"github.com/synthetism/edgebroker/wire"
@@ -10,7 +11,13 @@ import (
 // reportMessage makes the event of a publish. It is called only while
 // somebody listens.
 func (p *publisher) reportMessage(topic string, pub *wire.Publish) {
-	p.relay.bus.Publish(events.New(events.Message, source(p.id), events.MessageData{
+	from := source(p.id)
+	if p.session != nil && strings.HasPrefix(p.id, StandingPrefix) {
+		if other := SourceOf(pub.Props); other != "" {
+			from = other
+		}
+	}
+	p.relay.bus.Publish(events.New(events.Message, from, events.MessageData{
 		ClientID: p.id, Topic: topic, Payload: bytes.Clone(pub.Payload),
 		QoS: pub.QoS, Retain: pub.Retain, Dup: pub.Dup, Size: len(pub.Payload),
 	}))

@@ -250,7 +250,8 @@ func exampleSnapshot() statsd.Snapshot {
 		Bridges: []statsd.Bridge{
 			{Name: "cloud", Address: "mqtts://cloud.example.com:8883", ClientID: "gw-17", State: "up", Since: time.Date(2026, 3, 3, 12, 0, 0, 0, time.UTC), Attempts: 4, Connects: 3,
 				Queued: statsd.Store{Messages: 1200, Bytes: 99000}, Inflight: 4, Unanswered: 0.25, Sent: statsd.Count{Messages: 5004, PayloadBytes: 80064}, Acked: 5000, Retried: 2,
-				Received: statsd.Count{Messages: 7, PayloadBytes: 70}, Refused: 3, Dead: 2, Loops: 1, Dropped: 9, Persistent: true},
+				Received: statsd.Count{Messages: 7, PayloadBytes: 70}, Refused: 3, Dead: 2, Loops: 1, Dropped: 9, Persistent: true,
+				Events: &statsd.BridgeEvents{Sent: 11, Received: 12, Dropped: 13, Refused: 14}},
 			{Name: "plant", Address: "mqtt://10.0.0.9:1883", ClientID: "gw-17-plant", State: "down", Why: "the far side has ended the connection: not authorized (\"\x1b[2J\")", Since: time.Date(2026, 3, 4, 15, 0, 0, 0, time.UTC)},
 		},
 		Certificates: []statsd.Certificate{

@@ -40,6 +40,8 @@ type Bridge struct {
 	Loops      uint64 `json:"loops"`       // messages that went no further because they had been here
 	Dropped    uint64 `json:"dropped"`     // messages lost by the limits of the queue, expiry or refusal
 	Persistent bool   `json:"persistent"`  // what waits survives a restart
+
+	Events *BridgeEvents `json:"events,omitempty"` // only of an uplink in event mode
 }
 
 // DeadLetters are messages that the far side of an uplink never takes.
@@ -55,6 +57,15 @@ type DeadLetter struct {
 	Time    time.Time `json:"time,omitzero"` // when it was given up
 	Size    int       `json:"size"`          // bytes of payload
 	Payload []byte    `json:"payload"`       // base64 in JSON
+}
+
+// BridgeEvents counts what an uplink in event mode says, and hears, of clients
+// that come and go.
+type BridgeEvents struct {
+	Sent     uint64 `json:"sent"`     // to the far side
+	Received uint64 `json:"received"` // from there, about clients that are none of this broker's
+	Dropped  uint64 `json:"dropped"`  // lost, since there was no connection or they came too fast
+	Refused  uint64 `json:"refused"`  // made no sense
 }
 
 // DeadLettersDone says what became of dead letters.
@@ -178,6 +189,15 @@ func bridgeTable() []metric {
 		}}
 	}
 	const g, c = prometheus.GaugeValue, prometheus.CounterValue
+	ofEvents := func(name, help string, value func(*BridgeEvents) uint64) metric {
+		return metric{describe(name, help, "bridge"), c, func(s *Snapshot, emit func(float64, ...string)) {
+			for i := range s.Bridges {
+				if e := s.Bridges[i].Events; e != nil {
+					emit(float64(value(e)), s.Bridges[i].Name)
+				}
+			}
+		}}
+	}
 	return []metric{
 		each(g, "bridge_up", "Whether the far side of an uplink answers: 1, or 0.", func(b *Bridge) float64 {
 			if b.State == "up" {
@@ -197,6 +217,10 @@ func bridgeTable() []metric {
 		each(g, "bridge_dead_letters", "Messages that the far side never takes, and that wait for somebody to decide.", func(b *Bridge) float64 { return float64(b.Dead) }),
 		each(c, "bridge_dropped_total", "Messages lost on the way to the far side.", func(b *Bridge) float64 { return float64(b.Dropped) }),
 		each(c, "bridge_attempts_total", "Attempts to connect to the far side.", func(b *Bridge) float64 { return float64(b.Attempts) }),
+		ofEvents("bridge_events_sent_total", "Events of clients that an uplink in event mode has sent.", func(e *BridgeEvents) uint64 { return e.Sent }),
+		ofEvents("bridge_events_received_total", "Events of clients elsewhere that it has received.", func(e *BridgeEvents) uint64 { return e.Received }),
+		ofEvents("bridge_events_dropped_total", "Events of clients that were lost: there was no connection, or they came too fast.", func(e *BridgeEvents) uint64 { return e.Dropped }),
+		ofEvents("bridge_events_refused_total", "Events of clients elsewhere that made no sense.", func(e *BridgeEvents) uint64 { return e.Refused }),
 		each(c, "bridge_connects_total", "Attempts to connect to the far side that succeeded.", func(b *Bridge) float64 { return float64(b.Connects) }),
 	}
 }

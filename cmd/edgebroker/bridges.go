@@ -181,6 +181,9 @@ func writeBridge(w io.Writer, b *statsd.Bridge, now time.Time) error {
 	line("dead letters", "%s, see `edgebroker bridges dead-letters`", messages(int64(b.Dead)))
 	line("dropped", "%s in all", messages(b.Dropped))
 	line("in a circle", "%s", messages(b.Loops))
+	if e := b.Events; e != nil {
+		line("events of clients", "%s sent, %s received, %s dropped, %s refused", count(e.Sent), count(e.Received), count(e.Dropped), count(e.Refused))
+	}
 	return tw.Flush()
 }
 

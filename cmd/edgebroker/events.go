@@ -115,15 +115,25 @@ func writeEvent(w io.Writer, format string, day bool, ev events.Event) error {
 func eventText(ev events.Event) string {
 	switch d := ev.Data.(type) {
 	case events.ConnectionData:
+		if d.Bridge != "" {
+			return fmt.Sprintf("%s%s (told by uplink %s%s)", d.ClientID, asUser(d.Username), d.Bridge, ofGateway(d.Gateway))
+		}
 		return fmt.Sprintf("%s from %s%s (MQTT %s, listener %s, keep alive %s)", d.ClientID, d.Remote, asUser(d.Username), d.Protocol, d.Listener, seconds(uint32(d.KeepAlive), "off"))
 	case events.DisconnectionData:
+		if d.Bridge != "" {
+			return fmt.Sprintf("%s%s: %s (told by uplink %s%s)", d.ClientID, asUser(d.Username), d.Reason, d.Bridge, ofGateway(d.Gateway))
+		}
 		return fmt.Sprintf("%s from %s%s: %s (after %s, %d in, %d out)", d.ClientID, d.Remote, asUser(d.Username), because(d.Reason, d.Error), span(d.Duration), d.Received, d.Sent)
 	case events.MessageData:
 		flags := fmt.Sprintf("QoS %d", d.QoS)
 		if d.Retain {
 			flags += ", retain"
 		}
-		return fmt.Sprintf("%s %s (%s, %s): %s", d.ClientID, d.Topic, flags, size(d.Size), excerpt(d.Payload))
+		from := d.ClientID
+		if ev.Source != d.ClientID && d.ClientID != "" && ev.Source != events.Source {
+			from = ev.Source + " by " + d.ClientID
+		}
+		return fmt.Sprintf("%s %s (%s, %s): %s", from, d.Topic, flags, size(d.Size), excerpt(d.Payload))
 	case events.SubscriptionData:
 		shared := ""
 		if d.Shared != "" {
@@ -147,6 +157,13 @@ func eventText(ev events.Event) string {
 		return strings.TrimSpace(d.What + " " + d.Detail)
 	}
 	return fmt.Sprintf("%s %s", ev.Source, fmt.Sprint(ev.Data))
+}
+
+func ofGateway(name string) string {
+	if name == "" {
+		return ""
+	}
+	return ", at gateway " + name
 }
 
 func slowText(d events.SlowData) string {
