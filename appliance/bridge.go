@@ -32,6 +32,7 @@ func (c BridgeConfig) settings(node, epoch string, most ByteSize) bridge.Config 
 		SessionExpiry: cmp.Or(c.SessionExpiry, bridgeSessionExpiry),
 		AckTimeout:    cmp.Or(c.AckTimeout, bridgeAckTimeout),
 		Backoff:       c.backoff(),
+		Canary:        c.canary(),
 		SendRate:      c.SendRate,
 		SendBytes:     int(min(c.SendBytes, math.MaxInt32)),
 		Dial:          c.dial,
@@ -171,7 +172,8 @@ func (b *Broker) bridgeStats() []statsd.Bridge {
 			LastError: u.LastError, LastErrorAt: u.LastErrorAt, LastHeard: u.LastHeard, Attempts: u.Attempts, Connects: u.Connects,
 			Queued: statsd.Store{Messages: int64(u.Queued), Bytes: u.QueuedBytes}, Inflight: int64(u.InFlight), Unanswered: u.Unanswered.Seconds(),
 			Sent: statsd.Count{Messages: u.Sent, PayloadBytes: u.SentBytes}, Acked: u.Acked, Retried: u.Retried,
-			Received: statsd.Count{Messages: u.Received, PayloadBytes: u.ReceivedSize}, Dead: u.Dead, Refused: u.Refused, Loops: u.Loops, Dropped: u.Dropped,
+			Received: statsd.Count{Messages: u.Received, PayloadBytes: u.ReceivedSize}, RoundTrip: u.LastTrip.Took.Seconds(), RoundTripAt: u.LastTrip.At, Canaries: u.Canaries, CanaryNote: u.CanaryNote,
+			Dead: u.Dead, Refused: u.Refused, Loops: u.Loops, Dropped: u.Dropped,
 			Persistent: b.store != nil})
 	}
 	return out

@@ -28,6 +28,7 @@ type BridgeConfig struct {
 
 	Topics []BridgeTopic `yaml:"topics"`
 	NATS   BridgeNATS    `yaml:"nats"`
+	Canary BridgeCanary  `yaml:"canary"`
 
 	KeepAlive     time.Duration `yaml:"keep_alive"`
 	SessionExpiry time.Duration `yaml:"session_expiry"`
@@ -175,6 +176,7 @@ func (c BridgeConfig) findings(item string) []finding {
 	if c.WhenFull != "" {
 		out = append(out, oneOf(item+".when_full", c.WhenFull, DropOldest, DropNewest, Refuse)...)
 	}
+	out = append(out, c.canaryFindings(item)...)
 	return append(append(out, c.natsFindings(item)...), c.topicFindings(item)...)
 }
 

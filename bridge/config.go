@@ -27,6 +27,7 @@ type Config struct {
 	SessionExpiry time.Duration // that the far side is asked for; QoS 2 is once across an outage of at most this
 	AckTimeout    time.Duration // for how long the far side may leave a message without an answer
 	Backoff       Backoff
+	Canary        Canary
 
 	// What goes out per second, at most; 0: as much as the far side takes. QoS 0
 	// beyond it is dropped, the rest waits.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/synthetism/edgebroker/wire"
@@ -27,7 +28,8 @@ type conn struct {
 	frames int           // read since flush
 	flush  func()        // called before Read waits, and now and then: all that came is dealt with
 	once   sync.Once
-	why    error // set before it is closed, if this side has decided to
+	why    error       // set before it is closed, if this side has decided to
+	hung   atomic.Bool // set with why: the far side has ended it, and not for a reason that is about no message
 	shut   sync.Once
 	closed chan struct{}
 }
@@ -41,7 +43,7 @@ func newConn(nc net.Conn, wait time.Duration, flush func()) *conn {
 func (c *conn) Read(b []byte) (int, error) {
 	if c.left == 0 {
 		if err := c.header(); err != nil {
-			c.fail(err)
+			c.lost(err)
 			return 0, err
 		}
 	}
@@ -51,7 +53,7 @@ func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.in.Read(b[:min(len(b), c.left)])
 	c.left -= n
 	if err != nil {
-		c.fail(err)
+		c.lost(err)
 	}
 	return n, err
 }
@@ -65,7 +67,7 @@ func (c *conn) header() error {
 		head, err := c.in.Peek(n)
 		if err != nil {
 			if errors.Is(err, io.EOF) {
-				err = errors.New("the far side has closed the connection")
+				err = errHungUp
 			}
 			return err
 		}
@@ -113,16 +115,19 @@ func (c *conn) writeFrames(b []byte) error {
 	c.Lock()
 	defer c.Unlock()
 	if _, err := c.Write(b); err != nil {
-		c.fail(err)
+		c.lost(err)
 		return err
 	}
 	return nil
 }
 
 // fail ends the connection for a reason that the reader shall know.
-func (c *conn) fail(why error) {
+func (c *conn) fail(why error) { c.end(why, false) }
+
+func (c *conn) end(why error, hungUp bool) {
 	c.once.Do(func() {
 		c.why = why
+		c.hung.Store(hungUp)
 		_ = c.Close()
 	})
 }

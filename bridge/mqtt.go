@@ -135,7 +135,19 @@ func (u *Uplink) subscribe(ctx context.Context, m *autopaho.ConnectionManager, l
 		}
 		u.heard()
 	}
-	u.becomeOn(line, Up, "")
+	u.subscribed(line)
+}
+
+// subscribed says that the uplink is up, unless an answer must show that first.
+func (u *Uplink) subscribed(line *conn) {
+	box := u.exchange.current()
+	if box == nil || box.line != line {
+		return // it is over
+	}
+	box.doubt() // before a canary, whose answer may come at once
+	if !u.prove(box) && box.shown() {
+		u.becomeOn(line, Up, "")
+	}
 }
 
 func (u *Uplink) noteDisconnect(d *paho.Disconnect) {
@@ -147,7 +159,7 @@ func (u *Uplink) noteDisconnect(d *paho.Disconnect) {
 	line := u.line
 	u.mu.Unlock()
 	if line != nil {
-		line.fail(errors.New(why))
+		line.dismissed(wire.Reason(d.ReasonCode), errors.New(why))
 	}
 }
 
@@ -194,6 +206,7 @@ func (x *exchange) watch(box *outbox, c *conn, l limits) {
 			return
 		case <-tick.C:
 		}
+		open := u.prove(box)
 		age, n := box.oldest()
 		switch refused, drained := box.drained(); {
 		case age > u.cfg.AckTimeout:
@@ -220,7 +233,7 @@ func (x *exchange) watch(box *outbox, c *conn, l limits) {
 			if tried && n > 0 && u.counts.acked.Load() == was { // it may refuse them again
 				continue
 			}
-			if tried = false; stalled {
+			if tried = false; !open && box.shown() || stalled && !box.doubtful() {
 				u.becomeOn(c, Up, "")
 			}
 		}

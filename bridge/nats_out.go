@@ -245,6 +245,7 @@ func (o *natsOut) run() {
 			if o.oldest() > limit {
 				o.s.fail(errors.New("the far side has not answered about a message for " + limit.String()))
 			}
+			o.s.prove()
 		case <-o.wake:
 			for o.step() {
 			}

@@ -19,6 +19,7 @@ type accepts struct {
 type outbox struct {
 	taker
 	accepts accepts
+	line    *conn
 
 	buf     []byte // frames to be written
 	spare   []byte
@@ -29,6 +30,8 @@ type outbox struct {
 	order   []sent            // of these, as they were sent; some may be acknowledged
 	lowered map[uint16]byte   // sent at a lower QoS than they have here, by packet identifier
 	again   map[uint16]bool   // refused on this connection, and not to be called a duplicate
+	canary  uint16            // packet identifier of a canary that flies; 0: none does
+	open    bool              // nothing has shown yet that the far side takes messages
 }
 
 // flight is a message that the far side is to answer about.
@@ -49,6 +52,7 @@ type frame struct {
 	reason wire.Reason
 	dead   *relay.Message // to be kept as a dead letter before; nil: none
 	why    string
+	canary bool // it is of no message
 }
 
 func newOutbox(up *Uplink, a accepts) *outbox {
@@ -63,6 +67,10 @@ const maxTopic = 65535
 // Take implements relay.Taker.
 func (o *outbox) Take(d relay.Delivery) {
 	u := o.up
+	if d.Message.Topic == u.near.id+canarySuffix {
+		o.takeCanary(d)
+		return
+	}
 	topic, rule := u.out(d.Message.Topic)
 	switch {
 	case rule == nil && u.rules().beside(d.Message.Topic):
@@ -282,6 +290,14 @@ func (o *outbox) acked(f frame) (tell []frame) {
 	defer o.mu.Unlock()
 	flown, known := o.flying[f.id]
 	delete(o.flying, f.id) // after PUBREC it is there again with PUBREL
+	if known {
+		o.up.tripped(flown.at)
+	}
+	if known && f.id == o.canary {
+		o.canary = 0
+		o.up.canaryAnswered(f.reason)
+		return []frame{{kind: f.kind, id: f.id, canary: true}}
+	}
 	if f.reason >= wire.UnspecifiedError && known && transient(f.reason) {
 		o.again[f.id] = true
 		o.held = true

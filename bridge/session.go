@@ -53,6 +53,7 @@ func (x *exchange) ConAckReceived(w io.Writer, _ *packets.Connect, ack *packets.
 
 func (x *exchange) begin(c *conn, a accepts, l limits) error {
 	box := newOutbox(x.up, a)
+	box.line = c
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.box != nil {
@@ -86,6 +87,7 @@ func (x *exchange) end() {
 	x.box = nil
 	x.mu.Unlock()
 	if box != nil {
+		x.up.canaryEnded(box, box.flies() && box.line.hungUp())
 		box.end()
 		x.up.near.detach()
 	}
@@ -162,8 +164,12 @@ func (x *exchange) acked(f frame) error {
 	if box == nil {
 		return nil // it will be said again
 	}
-	for _, f := range box.acked(f) {
-		if f.kind != wire.PUBREC && f.reason < wire.UnspecifiedError {
+	tell := box.acked(f)
+	if box.shown() {
+		x.up.becomeOn(box.line, Up, "")
+	}
+	for _, f := range tell {
+		if f.kind != wire.PUBREC && f.reason < wire.UnspecifiedError && !f.canary {
 			x.up.counts.acked.Add(1)
 		}
 		if err := x.up.near.receive(box, wire.AppendAck(nil, f.kind, wire.V5, f.id, f.reason)); err != nil {

@@ -53,7 +53,7 @@ func (t *taker) Ended() bool {
 func (t *taker) judgeLocked(d relay.Delivery, r wire.Reason, why string) {
 	t.up.poison(d, why)
 	if d.QoS > 0 {
-		t.verdict = append(t.verdict, frame{ackOf(d.QoS), d.PacketID, r, d.Message, why})
+		t.verdict = append(t.verdict, frame{kind: ackOf(d.QoS), id: d.PacketID, reason: r, dead: d.Message, why: why})
 	}
 }
 

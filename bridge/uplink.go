@@ -28,6 +28,8 @@ type Uplink struct {
 	pacer    pacer // of attempts to connect
 	calm     pacer // of attempts to send what was refused
 	counts   counts
+	trips    trips
+	canary   canary
 	log      *slog.Logger
 	bus      *events.Bus
 	started  time.Time
