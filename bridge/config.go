@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"net"
 	"slices"
@@ -18,7 +19,9 @@ type Config struct {
 	ClientID string // on the far side
 	Username string
 	Password func() ([]byte, error) // nil: none
+	Version  wire.Version           // that is spoken; 0: 5
 	Dial     func(context.Context) (net.Conn, error)
+	Proxy    func() (string, error) // what Dial goes through, for people; "" or nil: nothing
 	Rules    Rules
 	NATS     *NATS // a NATS system instead of a broker, which Dial is not used for; nil: a broker
 
@@ -40,6 +43,8 @@ type Config struct {
 	Origin  string
 	MaxHops int
 }
+
+func (c *Config) version() wire.Version { return cmp.Or(c.Version, wire.V5) }
 
 // Bounds that are the same for every uplink.
 const (

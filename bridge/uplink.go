@@ -63,6 +63,9 @@ func New(cfg Config, r *relay.Relay, bus *events.Bus, log *slog.Logger) (*Uplink
 // Name is Config.Name.
 func (u *Uplink) Name() string { return u.cfg.Name }
 
+// Settings is what the uplink was made of.
+func (u *Uplink) Settings() Config { return u.cfg }
+
 func (u *Uplink) rules() Rules { return u.cfg.Rules }
 
 // out finds the rule for a topic of this broker, or for one that is replayed,

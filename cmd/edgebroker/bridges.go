@@ -17,7 +17,7 @@ import (
 func bridgesCommand(e *env) *cli.Command {
 	return &cli.Command{
 		Name:  "bridges",
-		Usage: "list, show, pause and resume uplinks to other brokers",
+		Usage: "list, show, test, pause and resume uplinks to other brokers",
 		Subcommands: []*cli.Command{
 			{
 				Name:  "list",
@@ -53,6 +53,7 @@ down or connecting when it cannot be reached, and paused. docs/BRIDGES.md says m
 				Flags:     controlFlags(),
 				Action:    func(c *cli.Context) error { return pauseBridges(e, c, false) },
 			},
+			testBridgeCommand(e),
 			deadLettersCommand(e),
 		},
 	}
