@@ -36,6 +36,7 @@ func (c BridgeConfig) settings(node, epoch string, most ByteSize) bridge.Config 
 		SendRate:      c.SendRate,
 		SendBytes:     int(min(c.SendBytes, math.MaxInt32)),
 		Dial:          c.dial,
+		Proxy:         c.proxyName,
 		NATS:          c.far(epoch),
 		MaxPacket:     int(most),
 	}
@@ -61,14 +62,18 @@ func (c BridgeConfig) settings(node, epoch string, most ByteSize) bridge.Config 
 // dial reads the certificates anew for each connection.
 func (c BridgeConfig) dial(ctx context.Context) (net.Conn, error) {
 	address, _ := strings.CutPrefix(c.Address, "mqtt://")
+	through, _, err := c.through(c.farAddress())
+	if err != nil {
+		return nil, err
+	}
 	if !c.encrypted() {
-		return dial.Broker(ctx, address, dialTimeout)
+		return dial.Through(ctx, through, address, dialTimeout, nil)
 	}
 	config, err := clientTLS(c.CA, c.Certificate, c.PrivateKey)
 	if err != nil {
 		return nil, err
 	}
-	return dial.Secure(ctx, address, dialTimeout, config)
+	return dial.Through(ctx, through, address, dialTimeout, config)
 }
 
 const dialTimeout = 10 * time.Second

@@ -26,6 +26,10 @@ type BridgeConfig struct {
 	Certificate string `yaml:"certificate"` // PEM files of our certificate and its key; empty: none
 	PrivateKey  string `yaml:"key"`
 
+	Proxy         string    `yaml:"proxy"` // empty: what the environment says; NoProxy: none
+	ProxyUsername string    `yaml:"proxy_username"`
+	ProxyPassword SecretRef `yaml:"proxy_password"`
+
 	Topics []BridgeTopic `yaml:"topics"`
 	NATS   BridgeNATS    `yaml:"nats"`
 	Canary BridgeCanary  `yaml:"canary"`
@@ -176,7 +180,7 @@ func (c BridgeConfig) findings(item string) []finding {
 	if c.WhenFull != "" {
 		out = append(out, oneOf(item+".when_full", c.WhenFull, DropOldest, DropNewest, Refuse)...)
 	}
-	out = append(out, c.canaryFindings(item)...)
+	out = append(append(out, c.canaryFindings(item)...), c.proxyFindings(item)...)
 	return append(append(out, c.natsFindings(item)...), c.topicFindings(item)...)
 }
 
