@@ -49,6 +49,13 @@ func (c BridgeConfig) settings(node, epoch string, most ByteSize) bridge.Config 
 			return secret.Reveal(), nil
 		}
 	}
+	if len(c.PasswordCommand) > 0 {
+		k := &tokens{args: c.PasswordCommand, lifetime: c.TokenLifetime}
+		s.Password, s.Renewal, s.Refused = k.get, k.renewal, k.forget
+		if s.NATS != nil && c.Username == "" {
+			s.NATS.Token = k.get
+		}
+	}
 	if c.LoopGuard == nil || *c.LoopGuard {
 		s.Origin, s.MaxHops = node, bridgeHops
 	}

@@ -22,6 +22,9 @@ type BridgeConfig struct {
 	Username string    `yaml:"username"`
 	Password SecretRef `yaml:"password"`
 
+	PasswordCommand []string      `yaml:"password_command"` // a program and its arguments
+	TokenLifetime   time.Duration `yaml:"token_lifetime"`   // of what it writes; 0: unknown
+
 	CA          string `yaml:"ca"`          // PEM file of the authorities to trust; empty: the system's
 	Certificate string `yaml:"certificate"` // PEM files of our certificate and its key; empty: none
 	PrivateKey  string `yaml:"key"`
@@ -180,7 +183,7 @@ func (c BridgeConfig) findings(item string) []finding {
 	if c.WhenFull != "" {
 		out = append(out, oneOf(item+".when_full", c.WhenFull, DropOldest, DropNewest, Refuse)...)
 	}
-	out = append(append(out, c.canaryFindings(item)...), c.proxyFindings(item)...)
+	out = append(append(append(out, c.canaryFindings(item)...), c.proxyFindings(item)...), c.tokenFindings(item)...)
 	return append(append(out, c.natsFindings(item)...), c.topicFindings(item)...)
 }
 

@@ -19,6 +19,8 @@ type Config struct {
 	ClientID string // on the far side
 	Username string
 	Password func() ([]byte, error) // nil: none
+	Renewal  func() time.Time       // when the connection is to be made anew, before the last Password expires; zero or nil: never
+	Refused  func()                 // the far side does not take the last Password; may be nil
 	Version  wire.Version           // that is spoken; 0: 5
 	Dial     func(context.Context) (net.Conn, error)
 	Proxy    func() (string, error) // what Dial goes through, for people; "" or nil: nothing

@@ -177,6 +177,7 @@ func (u *Uplink) wording(err error) string {
 	}
 	var refused *autopaho.ConnackError
 	if errors.As(err, &refused) {
+		u.turnedDown(wire.Reason(refused.ReasonCode))
 		why := "the far side refuses the connection: " + wire.Reason(refused.ReasonCode).String()
 		if refused.Reason != "" {
 			why += fmt.Sprintf(" (%q)", refused.Reason)
@@ -207,6 +208,10 @@ func (x *exchange) watch(box *outbox, c *conn, l limits) {
 		case <-tick.C:
 		}
 		open := u.prove(box)
+		if u.renews() {
+			c.fail(errRenewal)
+			return
+		}
 		age, n := box.oldest()
 		switch refused, drained := box.drained(); {
 		case age > u.cfg.AckTimeout:

@@ -14,6 +14,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/synthetism/edgebroker/wire"
 )
 
 // NATS describes the NATS system that an uplink leads to. The functions are
@@ -72,6 +74,9 @@ func (f *natsFar) run(ctx context.Context) {
 		}
 		if connected {
 			was = Down
+		}
+		if errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) {
+			u.turnedDown(wire.NotAuthorized)
 		}
 		u.become(was, natsWording(err))
 		timer.Reset(u.pacer.next())
