@@ -33,7 +33,7 @@ func (c BridgeConfig) through(address string) (d dial.Dialer, name string, err e
 		p, err = dial.NewProxy(c.Proxy, user)
 	}
 	if err != nil || p == nil {
-		return &net.Dialer{Timeout: dialTimeout}, "", err
+		return &net.Dialer{Timeout: dialTimeout, Control: dial.Shallow}, "", err
 	}
 	return p, p.String(), nil
 }

@@ -52,7 +52,7 @@ func (c *Config) version() wire.Version { return cmp.Or(c.Version, wire.V5) }
 const (
 	connectTimeout = 15 * time.Second
 	writeTimeout   = 30 * time.Second // for each piece
-	writePiece     = 64 << 10         // bytes
+	writePiece     = 16 << 10         // bytes
 	farewell       = time.Second      // how long a far side may take to read what waits for it before DISCONNECT
 )
 

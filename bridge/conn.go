@@ -32,10 +32,11 @@ type conn struct {
 	hung   atomic.Bool // set with why: the far side has ended it, and not for a reason that is about no message
 	shut   sync.Once
 	closed chan struct{}
+	pongs  chan struct{} // PINGRESP has come
 }
 
 func newConn(nc net.Conn, wait time.Duration, flush func()) *conn {
-	return &conn{Conn: nc, in: bufio.NewReaderSize(nc, 32<<10), wait: wait, flush: flush, closed: make(chan struct{})}
+	return &conn{Conn: nc, in: bufio.NewReaderSize(nc, 32<<10), wait: wait, flush: flush, closed: make(chan struct{}), pongs: make(chan struct{}, 1)}
 }
 
 // Read implements net.Conn. It gives out nothing but frames, since paho reads
@@ -77,6 +78,12 @@ func (c *conn) header() error {
 		if size, whole := wire.FrameSize(head); whole {
 			if c.most > 0 && size > c.most { // paho would make room for it at once
 				return fmt.Errorf("the far side breaks the protocol: a packet of %d bytes is more than the %d it was told", size, c.most)
+			}
+			if wire.Type(head[0]>>4) == wire.PINGRESP {
+				select {
+				case c.pongs <- struct{}{}:
+				default:
+				}
 			}
 			c.left = size
 			c.frames++

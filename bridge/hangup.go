@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"syscall"
 
@@ -20,7 +21,12 @@ func (c *conn) lost(err error) {
 }
 
 // dismissed ends the connection since the far side has sent DISCONNECT.
-func (c *conn) dismissed(r wire.Reason, why error) {
+func (c *conn) dismissed(r wire.Reason, text string) {
+	what := "the far side has ended the connection: " + r.String()
+	if text != "" {
+		what += fmt.Sprintf(" (%q)", text)
+	}
+	why := errors.New(what)
 	switch r {
 	case wire.MalformedPacket, wire.ProtocolError, wire.NotAuthorized, wire.TopicNameInvalid, wire.PacketTooLarge, wire.PayloadFormatInvalid,
 		wire.UnspecifiedError, wire.ImplementationError, wire.RetainNotSupported, wire.QoSNotSupported, wire.AdministrativeAction:

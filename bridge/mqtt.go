@@ -48,12 +48,12 @@ func (u *Uplink) run(ctx context.Context) {
 			ClientID:      u.cfg.ClientID,
 			Session:       &u.exchange,
 			PacketTimeout: connectTimeout,
+			PingHandler:   new(pinger),
 			OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(p paho.PublishReceived) (bool, error) {
 				err := u.arrived(p.Packet.Packet())
 				u.near.flush()
 				return true, err
 			}},
-			OnServerDisconnect: func(d *paho.Disconnect) { u.noteDisconnect(d) },
 		},
 	})
 	if err != nil {
@@ -147,19 +147,6 @@ func (u *Uplink) subscribed(line *conn) {
 	box.doubt() // before a canary, whose answer may come at once
 	if !u.prove(box) && box.shown() {
 		u.becomeOn(line, Up, "")
-	}
-}
-
-func (u *Uplink) noteDisconnect(d *paho.Disconnect) {
-	why := "the far side has ended the connection: " + wire.Reason(d.ReasonCode).String()
-	if d.Properties != nil && d.Properties.ReasonString != "" {
-		why += fmt.Sprintf(" (%q)", d.Properties.ReasonString)
-	}
-	u.mu.Lock()
-	line := u.line
-	u.mu.Unlock()
-	if line != nil {
-		line.dismissed(wire.Reason(d.ReasonCode), errors.New(why))
 	}
 }
 

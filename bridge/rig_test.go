@@ -23,6 +23,7 @@ type rig struct {
 	relay *relay.Relay
 	up    *Uplink
 
+	delay   func(wire.Frame) time.Duration              // of an answer, besides; may be nil
 	latency time.Duration                               // each way
 	life    func() time.Duration                        // of a connection; 0: for ever
 	answer  func(conn int, f wire.Frame) ([]byte, bool) // false: hang up; nil: as a good broker
@@ -113,8 +114,12 @@ func (r *rig) serve(nc net.Conn, conn int) {
 		} else if len(b) == 0 {
 			continue
 		}
+		at := time.Now().Add(2 * r.latency)
+		if r.delay != nil {
+			at = at.Add(r.delay(f))
+		}
 		select {
-		case replies <- due{time.Now().Add(2 * r.latency), b}:
+		case replies <- due{at, b}:
 		default:
 			r.t.Errorf("the far side is too slow for the test")
 		}

@@ -59,18 +59,36 @@ func (x *exchange) begin(c *conn, a accepts, l limits) error {
 	if x.box != nil {
 		return errors.New("the connection before it has not ended")
 	}
-	if err := x.up.near.attach(box, l); err != nil {
+	alone := l
+	t := x.up.suspect.tries()
+	if t != nil {
+		box.trial.Store(t)
+		alone.receiveMaximum = 1
+		x.up.log.Warn("uplink: the far side has ended connections at one message; it is tried alone", "bridge", x.up.cfg.Name)
+	}
+	if err := x.up.near.attach(box, alone); err != nil {
 		return err
 	}
 	x.box = box
 	x.up.background(func() { box.run(c.writeFrames) })
 	x.up.background(func() { x.watch(box, c, l) })
+	if t != nil {
+		x.up.background(func() { x.try(box, c, t, l) })
+	}
 	box.Flush()
 	return nil
 }
 
-// ConnectionLost ends the connection; it may be called again.
-func (x *exchange) ConnectionLost(*packets.Disconnect) error {
+// ConnectionLost ends the connection; it may be called again. d is what the far
+// side has said, if it has.
+func (x *exchange) ConnectionLost(d *packets.Disconnect) error {
+	if box := x.current(); d != nil && box != nil {
+		why := ""
+		if d.Properties != nil {
+			why = d.Properties.ReasonString
+		}
+		box.line.dismissed(wire.Reason(d.ReasonCode), why)
+	}
 	x.end()
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -87,6 +105,7 @@ func (x *exchange) end() {
 	x.box = nil
 	x.mu.Unlock()
 	if box != nil {
+		x.up.suspectEnded(box)
 		x.up.canaryEnded(box, box.flies() && box.line.hungUp())
 		box.end()
 		x.up.near.detach()

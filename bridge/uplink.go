@@ -30,6 +30,8 @@ type Uplink struct {
 	counts   counts
 	trips    trips
 	canary   canary
+	suspect  suspect
+	buried   buried
 	log      *slog.Logger
 	bus      *events.Bus
 	started  time.Time

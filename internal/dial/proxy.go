@@ -52,7 +52,7 @@ func newProxy(u *url.URL) (*Proxy, error) {
 	if u.Hostname() == "" {
 		return nil, errors.New("the address of the proxy has no host; write http://HOST:PORT or socks5://HOST:PORT")
 	}
-	return &Proxy{u, &net.Dialer{}}, nil
+	return &Proxy{u, &net.Dialer{Control: Shallow}}, nil
 }
 
 // ProxyFor is the proxy that the environment names for connections to address,
