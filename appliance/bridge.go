@@ -32,9 +32,11 @@ func (c BridgeConfig) settings(node, epoch string, most ByteSize) bridge.Config 
 		SessionExpiry: cmp.Or(c.SessionExpiry, bridgeSessionExpiry),
 		AckTimeout:    cmp.Or(c.AckTimeout, bridgeAckTimeout),
 		Backoff:       c.backoff(),
+		Canary:        c.canary(),
 		SendRate:      c.SendRate,
 		SendBytes:     int(min(c.SendBytes, math.MaxInt32)),
 		Dial:          c.dial,
+		Proxy:         c.proxyName,
 		NATS:          c.far(epoch),
 		MaxPacket:     int(most),
 	}
@@ -45,6 +47,13 @@ func (c BridgeConfig) settings(node, epoch string, most ByteSize) bridge.Config 
 				return nil, fmt.Errorf("password: %w", err)
 			}
 			return secret.Reveal(), nil
+		}
+	}
+	if len(c.PasswordCommand) > 0 {
+		k := &tokens{args: c.PasswordCommand, lifetime: c.TokenLifetime}
+		s.Password, s.Renewal, s.Refused = k.get, k.renewal, k.forget
+		if s.NATS != nil && c.Username == "" {
+			s.NATS.Token = k.get
 		}
 	}
 	if c.LoopGuard == nil || *c.LoopGuard {
@@ -60,14 +69,18 @@ func (c BridgeConfig) settings(node, epoch string, most ByteSize) bridge.Config 
 // dial reads the certificates anew for each connection.
 func (c BridgeConfig) dial(ctx context.Context) (net.Conn, error) {
 	address, _ := strings.CutPrefix(c.Address, "mqtt://")
+	through, _, err := c.through(c.farAddress())
+	if err != nil {
+		return nil, err
+	}
 	if !c.encrypted() {
-		return dial.Broker(ctx, address, dialTimeout)
+		return dial.Through(ctx, through, address, dialTimeout, nil)
 	}
 	config, err := clientTLS(c.CA, c.Certificate, c.PrivateKey)
 	if err != nil {
 		return nil, err
 	}
-	return dial.Secure(ctx, address, dialTimeout, config)
+	return dial.Through(ctx, through, address, dialTimeout, config)
 }
 
 const dialTimeout = 10 * time.Second
@@ -171,7 +184,8 @@ func (b *Broker) bridgeStats() []statsd.Bridge {
 			LastError: u.LastError, LastErrorAt: u.LastErrorAt, LastHeard: u.LastHeard, Attempts: u.Attempts, Connects: u.Connects,
 			Queued: statsd.Store{Messages: int64(u.Queued), Bytes: u.QueuedBytes}, Inflight: int64(u.InFlight), Unanswered: u.Unanswered.Seconds(),
 			Sent: statsd.Count{Messages: u.Sent, PayloadBytes: u.SentBytes}, Acked: u.Acked, Retried: u.Retried,
-			Received: statsd.Count{Messages: u.Received, PayloadBytes: u.ReceivedSize}, Dead: u.Dead, Refused: u.Refused, Loops: u.Loops, Dropped: u.Dropped,
+			Received: statsd.Count{Messages: u.Received, PayloadBytes: u.ReceivedSize}, RoundTrip: u.LastTrip.Took.Seconds(), RoundTripAt: u.LastTrip.At, Canaries: u.Canaries, CanaryNote: u.CanaryNote,
+			Dead: u.Dead, Refused: u.Refused, Loops: u.Loops, Dropped: u.Dropped,
 			Persistent: b.store != nil, Events: eventCounts(u.Events)})
 	}
 	return out

@@ -36,10 +36,16 @@ type farSide struct {
 var hangUp = []byte{}
 
 func newFarSide(t testing.TB) *farSide {
+	return newFarSideAt(t, func(l net.Listener) net.Listener { return l })
+}
+
+// newFarSideAt is newFarSide with a listener that wrap makes.
+func newFarSideAt(t testing.TB, wrap func(net.Listener) net.Listener) *farSide {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	l = wrap(l)
 	f := &farSide{t: t, l: l}
 	var running sync.WaitGroup
 	running.Go(func() {

@@ -19,7 +19,7 @@ import (
 // uplinkTo is an uplink that is quick to come back.
 func uplinkTo(address string, topics ...appliance.BridgeTopic) appliance.BridgeConfig {
 	return appliance.BridgeConfig{Name: "up", Address: "mqtt://" + address, ClientID: "gateway", Topics: topics,
-		RetryMin: 20 * time.Millisecond, RetryMax: 100 * time.Millisecond, AckTimeout: 2 * time.Second}
+		RetryMin: 20 * time.Millisecond, RetryMax: 100 * time.Millisecond, AckTimeout: 2 * time.Second, Canary: appliance.BridgeCanary{Enabled: new(bool)}}
 }
 
 // is waits until an uplink is in a state.

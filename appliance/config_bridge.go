@@ -22,12 +22,20 @@ type BridgeConfig struct {
 	Username string    `yaml:"username"`
 	Password SecretRef `yaml:"password"`
 
+	PasswordCommand []string      `yaml:"password_command"` // a program and its arguments
+	TokenLifetime   time.Duration `yaml:"token_lifetime"`   // of what it writes; 0: unknown
+
 	CA          string `yaml:"ca"`          // PEM file of the authorities to trust; empty: the system's
 	Certificate string `yaml:"certificate"` // PEM files of our certificate and its key; empty: none
 	PrivateKey  string `yaml:"key"`
 
+	Proxy         string    `yaml:"proxy"` // empty: what the environment says; NoProxy: none
+	ProxyUsername string    `yaml:"proxy_username"`
+	ProxyPassword SecretRef `yaml:"proxy_password"`
+
 	Topics []BridgeTopic `yaml:"topics"`
 	NATS   BridgeNATS    `yaml:"nats"`
+	Canary BridgeCanary  `yaml:"canary"`
 
 	KeepAlive     time.Duration `yaml:"keep_alive"`
 	SessionExpiry time.Duration `yaml:"session_expiry"`
@@ -175,6 +183,7 @@ func (c BridgeConfig) findings(item string) []finding {
 	if c.WhenFull != "" {
 		out = append(out, oneOf(item+".when_full", c.WhenFull, DropOldest, DropNewest, Refuse)...)
 	}
+	out = append(append(append(out, c.canaryFindings(item)...), c.proxyFindings(item)...), c.tokenFindings(item)...)
 	return append(append(out, c.natsFindings(item)...), c.topicFindings(item)...)
 }
 

@@ -211,6 +211,9 @@ func (k backend) Reload(ctx context.Context, try bool) (statsd.Reloaded, error) 
 
 func (k backend) Bridges() []statsd.Bridge                  { return k.b.bridgeStats() }
 func (k backend) PauseBridge(name string, pause bool) error { return k.b.pauseUplink(name, pause) }
+func (k backend) TestBridge(ctx context.Context, name string, own bool) (statsd.BridgeTest, error) {
+	return k.b.testUplink(ctx, name, own)
+}
 func (k backend) DeadLetters(name string) (statsd.DeadLetters, error) {
 	return k.b.deadLetters(name)
 }

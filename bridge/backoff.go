@@ -48,6 +48,13 @@ func (p *pacer) reset() {
 	p.fails, p.upAt = 0, time.Time{}
 }
 
+// ease makes the next attempt soon, as after a connection that was stable.
+func (p *pacer) ease() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fails = 1
+}
+
 func (p *pacer) up() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"net"
 	"slices"
@@ -18,7 +19,11 @@ type Config struct {
 	ClientID string // on the far side
 	Username string
 	Password func() ([]byte, error) // nil: none
+	Renewal  func() time.Time       // when the connection is to be made anew, before the last Password expires; zero or nil: never
+	Refused  func()                 // the far side does not take the last Password; may be nil
+	Version  wire.Version           // that is spoken; 0: 5
 	Dial     func(context.Context) (net.Conn, error)
+	Proxy    func() (string, error) // what Dial goes through, for people; "" or nil: nothing
 	Rules    Rules
 	NATS     *NATS // a NATS system instead of a broker, which Dial is not used for; nil: a broker
 
@@ -27,6 +32,7 @@ type Config struct {
 	SessionExpiry time.Duration // that the far side is asked for; QoS 2 is once across an outage of at most this
 	AckTimeout    time.Duration // for how long the far side may leave a message without an answer
 	Backoff       Backoff
+	Canary        Canary
 
 	// What goes out per second, at most; 0: as much as the far side takes. QoS 0
 	// beyond it is dropped, the rest waits.
@@ -40,11 +46,13 @@ type Config struct {
 	MaxHops int
 }
 
+func (c *Config) version() wire.Version { return cmp.Or(c.Version, wire.V5) }
+
 // Bounds that are the same for every uplink.
 const (
 	connectTimeout = 15 * time.Second
 	writeTimeout   = 30 * time.Second // for each piece
-	writePiece     = 64 << 10         // bytes
+	writePiece     = 16 << 10         // bytes
 	farewell       = time.Second      // how long a far side may take to read what waits for it before DISCONNECT
 )
 

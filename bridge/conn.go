@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/synthetism/edgebroker/wire"
@@ -27,13 +28,15 @@ type conn struct {
 	frames int           // read since flush
 	flush  func()        // called before Read waits, and now and then: all that came is dealt with
 	once   sync.Once
-	why    error // set before it is closed, if this side has decided to
+	why    error       // set before it is closed, if this side has decided to
+	hung   atomic.Bool // set with why: the far side has ended it, and not for a reason that is about no message
 	shut   sync.Once
 	closed chan struct{}
+	pongs  chan struct{} // PINGRESP has come
 }
 
 func newConn(nc net.Conn, wait time.Duration, flush func()) *conn {
-	return &conn{Conn: nc, in: bufio.NewReaderSize(nc, 32<<10), wait: wait, flush: flush, closed: make(chan struct{})}
+	return &conn{Conn: nc, in: bufio.NewReaderSize(nc, 32<<10), wait: wait, flush: flush, closed: make(chan struct{}), pongs: make(chan struct{}, 1)}
 }
 
 // Read implements net.Conn. It gives out nothing but frames, since paho reads
@@ -41,7 +44,7 @@ func newConn(nc net.Conn, wait time.Duration, flush func()) *conn {
 func (c *conn) Read(b []byte) (int, error) {
 	if c.left == 0 {
 		if err := c.header(); err != nil {
-			c.fail(err)
+			c.lost(err)
 			return 0, err
 		}
 	}
@@ -51,7 +54,7 @@ func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.in.Read(b[:min(len(b), c.left)])
 	c.left -= n
 	if err != nil {
-		c.fail(err)
+		c.lost(err)
 	}
 	return n, err
 }
@@ -65,7 +68,7 @@ func (c *conn) header() error {
 		head, err := c.in.Peek(n)
 		if err != nil {
 			if errors.Is(err, io.EOF) {
-				err = errors.New("the far side has closed the connection")
+				err = errHungUp
 			}
 			return err
 		}
@@ -75,6 +78,12 @@ func (c *conn) header() error {
 		if size, whole := wire.FrameSize(head); whole {
 			if c.most > 0 && size > c.most { // paho would make room for it at once
 				return fmt.Errorf("the far side breaks the protocol: a packet of %d bytes is more than the %d it was told", size, c.most)
+			}
+			if wire.Type(head[0]>>4) == wire.PINGRESP {
+				select {
+				case c.pongs <- struct{}{}:
+				default:
+				}
 			}
 			c.left = size
 			c.frames++
@@ -113,16 +122,19 @@ func (c *conn) writeFrames(b []byte) error {
 	c.Lock()
 	defer c.Unlock()
 	if _, err := c.Write(b); err != nil {
-		c.fail(err)
+		c.lost(err)
 		return err
 	}
 	return nil
 }
 
 // fail ends the connection for a reason that the reader shall know.
-func (c *conn) fail(why error) {
+func (c *conn) fail(why error) { c.end(why, false) }
+
+func (c *conn) end(why error, hungUp bool) {
 	c.once.Do(func() {
 		c.why = why
+		c.hung.Store(hungUp)
 		_ = c.Close()
 	})
 }

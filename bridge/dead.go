@@ -3,6 +3,7 @@ package bridge
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -73,6 +74,27 @@ func (d *dead) bury(m *relay.Message, why string, done func(error)) {
 	if err != nil {
 		done(err)
 	}
+}
+
+// buried are messages whose dead letters are stored, by relay.Delivery.Seq: the
+// last ones, so that a connection which ends meanwhile makes no second one.
+type buried struct {
+	mu   sync.Mutex
+	seqs [256]uint64
+	next int
+}
+
+func (b *buried) add(seq uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.seqs[b.next%len(b.seqs)] = seq
+	b.next++
+}
+
+func (b *buried) has(seq uint64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return seq != 0 && slices.Contains(b.seqs[:], seq)
 }
 
 // told is a relay.Done that calls a function.
@@ -219,6 +241,7 @@ func (u *Uplink) Discard() (int, error) {
 // stored there before it is forgotten here, and says how many there were. Nobody
 // else gets them again.
 func (u *Uplink) Replay() (int, error) {
+	u.suspect.pardon()
 	return u.dead.each(u.dead.count(), func(m *relay.Message) (bool, error) {
 		done := make(stored, 1)
 		topic := u.dead.again + strings.TrimPrefix(m.Topic, u.dead.root)

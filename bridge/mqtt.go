@@ -48,12 +48,12 @@ func (u *Uplink) run(ctx context.Context) {
 			ClientID:      u.cfg.ClientID,
 			Session:       &u.exchange,
 			PacketTimeout: connectTimeout,
+			PingHandler:   new(pinger),
 			OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(p paho.PublishReceived) (bool, error) {
 				err := u.arrived(p.Packet.Packet())
 				u.near.flush()
 				return true, err
 			}},
-			OnServerDisconnect: func(d *paho.Disconnect) { u.noteDisconnect(d) },
 		},
 	})
 	if err != nil {
@@ -135,19 +135,18 @@ func (u *Uplink) subscribe(ctx context.Context, m *autopaho.ConnectionManager, l
 		}
 		u.heard()
 	}
-	u.becomeOn(line, Up, "")
+	u.subscribed(line)
 }
 
-func (u *Uplink) noteDisconnect(d *paho.Disconnect) {
-	why := "the far side has ended the connection: " + wire.Reason(d.ReasonCode).String()
-	if d.Properties != nil && d.Properties.ReasonString != "" {
-		why += fmt.Sprintf(" (%q)", d.Properties.ReasonString)
+// subscribed says that the uplink is up, unless an answer must show that first.
+func (u *Uplink) subscribed(line *conn) {
+	box := u.exchange.current()
+	if box == nil || box.line != line {
+		return // it is over
 	}
-	u.mu.Lock()
-	line := u.line
-	u.mu.Unlock()
-	if line != nil {
-		line.fail(errors.New(why))
+	box.doubt() // before a canary, whose answer may come at once
+	if !u.prove(box) && box.shown() {
+		u.becomeOn(line, Up, "")
 	}
 }
 
@@ -165,6 +164,7 @@ func (u *Uplink) wording(err error) string {
 	}
 	var refused *autopaho.ConnackError
 	if errors.As(err, &refused) {
+		u.turnedDown(wire.Reason(refused.ReasonCode))
 		why := "the far side refuses the connection: " + wire.Reason(refused.ReasonCode).String()
 		if refused.Reason != "" {
 			why += fmt.Sprintf(" (%q)", refused.Reason)
@@ -194,6 +194,11 @@ func (x *exchange) watch(box *outbox, c *conn, l limits) {
 			return
 		case <-tick.C:
 		}
+		open := u.prove(box)
+		if u.renews() {
+			c.fail(errRenewal)
+			return
+		}
 		age, n := box.oldest()
 		switch refused, drained := box.drained(); {
 		case age > u.cfg.AckTimeout:
@@ -220,7 +225,7 @@ func (x *exchange) watch(box *outbox, c *conn, l limits) {
 			if tried && n > 0 && u.counts.acked.Load() == was { // it may refuse them again
 				continue
 			}
-			if tried = false; stalled {
+			if tried = false; !open && box.shown() || stalled && !box.doubtful() {
 				u.becomeOn(c, Up, "")
 			}
 		}

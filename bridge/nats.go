@@ -14,6 +14,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/synthetism/edgebroker/wire"
 )
 
 // NATS describes the NATS system that an uplink leads to. The functions are
@@ -32,6 +34,9 @@ type NATS struct {
 	OnlyWriter bool   // nobody else writes to Stream, so that messages need not wait for each other
 	Window     int    // messages that may be on their way at once; 0: 256
 	Events     EventNames
+
+	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
+	Proxied func() bool // Dial takes names, since something else looks them up
 
 	Credentials, NKey func() (string, error) // paths of files
 	Token             func() ([]byte, error)
@@ -75,6 +80,9 @@ func (f *natsFar) run(ctx context.Context) {
 		}
 		if connected {
 			was = Down
+		}
+		if errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) {
+			u.turnedDown(wire.NotAuthorized)
 		}
 		u.become(was, natsWording(err))
 		timer.Reset(u.pacer.next())
@@ -129,7 +137,10 @@ func (f *natsFar) connect(ctx context.Context, s *natsSession) error {
 		return err
 	}
 	opts = append(opts, login...)
-	hand := &handshake{ctx: ctx}
+	hand := &handshake{ctx: ctx, dial: f.cfg.Dial}
+	if f.cfg.Proxied != nil && f.cfg.Proxied() {
+		opts = append(opts, nats.SkipHostLookup())
+	}
 	defer hand.done()
 	opts = append(opts, nats.SetCustomDialer(hand))
 	servers := slices.Concat(f.cfg.Servers, f.more)
@@ -203,13 +214,17 @@ var (
 // handshake dials, and ends what it has dialled when ctx does before done.
 type handshake struct {
 	ctx   context.Context
+	dial  func(ctx context.Context, network, address string) (net.Conn, error)
 	stops []func() bool
 }
 
 // Dial implements nats.CustomDialer.
 func (h *handshake) Dial(network, address string) (net.Conn, error) {
-	d := net.Dialer{Timeout: connectTimeout}
-	nc, err := d.DialContext(h.ctx, network, address)
+	dial := h.dial
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: connectTimeout}).DialContext
+	}
+	nc, err := dial(h.ctx, network, address)
 	if err == nil {
 		h.stops = append(h.stops, context.AfterFunc(h.ctx, func() { _ = nc.Close() }))
 	}

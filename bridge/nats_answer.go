@@ -50,6 +50,7 @@ func (o *natsOut) replied(m *nats.Msg) {
 	case none:
 		o.failedLocked(p, errNoStream.Error())
 	case e == nil:
+		u.tripped(p.at)
 		o.doneLocked(p)
 	case e.ErrorCode == tooLarge:
 		o.arrivedLocked(p)

@@ -246,6 +246,10 @@ func (o *natsOut) run() {
 			if o.oldest() > limit {
 				o.s.fail(errors.New("the far side has not answered about a message for " + limit.String()))
 			}
+			if o.s.up.renews() {
+				o.s.fail(errRenewal)
+			}
+			o.s.prove()
 		case <-o.wake:
 			for o.step() {
 			}

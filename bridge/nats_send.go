@@ -97,10 +97,12 @@ func (o *natsOut) publish(batch []departure) {
 		}
 	}
 	if read {
+		begun := o.s.up.now()
 		if err := o.s.nc.FlushTimeout(o.s.up.cfg.AckTimeout); err != nil {
 			o.s.fail(err)
 			return
 		}
+		o.s.up.tripped(begun)
 		o.read(batch)
 	}
 	o.s.up.near.writable()

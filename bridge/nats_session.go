@@ -28,6 +28,7 @@ type natsSession struct {
 	ctx     context.Context // ends with it
 	end     context.CancelFunc
 	tasks   sync.WaitGroup
+	asking  atomic.Bool // a canary has not been answered
 }
 
 // apiTimeout is how long JetStream may take to answer a question.

@@ -43,7 +43,8 @@ func (n *near) open() error {
 	}
 	defer port.End(relay.End{})
 	n.told = port.ReceiveMaximum()
-	want := append(n.rules.subscriptions(), relay.Subscription{Filter: n.id + replaySuffix + "#", QoS: 1, RetainHandling: 2})
+	want := append(n.rules.subscriptions(), relay.Subscription{Filter: n.id + replaySuffix + "#", QoS: 1, RetainHandling: 2},
+		relay.Subscription{Filter: n.id + canarySuffix, QoS: 1, RetainHandling: 2})
 	var over []string
 	if _, subs, ok := n.relay.Session(n.id); ok {
 		for _, have := range subs {

@@ -1,6 +1,8 @@
 package bridge
 
 import (
+	"cmp"
+	"sync/atomic"
 	"time"
 
 	"github.com/synthetism/edgebroker/relay"
@@ -19,27 +21,40 @@ type accepts struct {
 type outbox struct {
 	taker
 	accepts accepts
+	line    *conn
 
-	buf     []byte // frames to be written
-	spare   []byte
-	writing int               // bytes of the frames that are being written
-	answers int               // of buf, bytes that the far side has made this one say
-	held    bool              // nothing more is sent, since something was refused for now
-	flying  map[uint16]flight // sent and not acknowledged, by packet identifier
-	order   []sent            // of these, as they were sent; some may be acknowledged
-	lowered map[uint16]byte   // sent at a lower QoS than they have here, by packet identifier
-	again   map[uint16]bool   // refused on this connection, and not to be called a duplicate
+	buf       []byte // frames to be written
+	spare     []byte
+	writing   int                   // bytes of the frames that are being written
+	answers   int                   // of buf, bytes that the far side has made this one say
+	held      bool                  // nothing more is sent, since something was refused for now
+	flying    map[uint16]flight     // sent and not acknowledged, by packet identifier
+	serial    uint64                // of the last flight
+	unwritten []sent                // flights in buf
+	pending   []sent                // flights that are being written
+	headAt    int64                 // when the oldest of flying became that
+	begunAt   int64                 // when the last write began
+	order     []sent                // of these, as they were sent; some may be acknowledged
+	lowered   map[uint16]byte       // sent at a lower QoS than they have here, by packet identifier
+	trial     atomic.Pointer[trial] // what is tried on this connection; nil: nothing is
+	again     map[uint16]bool       // refused on this connection, and not to be called a duplicate
+	canary    uint16                // packet identifier of a canary that flies; 0: none does
+	open      bool                  // nothing has shown yet that the far side takes messages
 }
 
 // flight is a message that the far side is to answer about.
 type flight struct {
-	at int64          // in nanoseconds of the clock
-	m  *relay.Message // nil after PUBREC
+	at  int64          // when it was written, in nanoseconds of the clock; 0: it has not been
+	m   *relay.Message // nil after PUBREC
+	seq uint64         // relay.Delivery.Seq
+
+	serial uint64 // of the outbox, another for each flight
 }
 
+// sent names a flight.
 type sent struct {
-	id uint16
-	at int64
+	id     uint16
+	serial uint64
 }
 
 // frame is an acknowledgement that the uplink itself makes.
@@ -49,6 +64,8 @@ type frame struct {
 	reason wire.Reason
 	dead   *relay.Message // to be kept as a dead letter before; nil: none
 	why    string
+	seq    uint64 // relay.Delivery.Seq of dead
+	canary bool   // it is of no message
 }
 
 func newOutbox(up *Uplink, a accepts) *outbox {
@@ -63,6 +80,10 @@ const maxTopic = 65535
 // Take implements relay.Taker.
 func (o *outbox) Take(d relay.Delivery) {
 	u := o.up
+	if d.Message.Topic == u.near.id+canarySuffix {
+		o.takeCanary(d)
+		return
+	}
 	topic, rule := u.out(d.Message.Topic)
 	switch {
 	case rule == nil && u.rules().beside(d.Message.Topic):
@@ -74,6 +95,10 @@ func (o *outbox) Take(d relay.Delivery) {
 	case u.cfg.seen(d.Message.Props):
 		u.counts.loops.Add(1)
 		o.settle(d)
+		return
+	}
+	if why := u.suspect.fate(d.Seq, topic); why != "" {
+		o.judge(d, why)
 		return
 	}
 	out := wire.Out{Version: wire.V5, QoS: min(d.QoS, o.accepts.maxQoS), Dup: d.Dup, Retain: d.Retain && rule.Retain && o.accepts.retain,
@@ -99,8 +124,17 @@ func (o *outbox) Take(d relay.Delivery) {
 	if out.Dup {
 		u.counts.retried.Add(1)
 	}
+	if o.keepBackLocked(d, &out) {
+		return
+	}
+	o.writeLocked(d, &out)
+}
+
+// writeLocked sends d as out.
+func (o *outbox) writeLocked(d relay.Delivery, out *wire.Out) {
+	u := o.up
 	o.pace.spend(len(out.Topic) + len(out.Payload) + len(out.Props))
-	o.buf = wire.AppendPublish(o.buf, &out, d.PacketID)
+	o.buf = wire.AppendPublish(o.buf, out, d.PacketID)
 	u.counts.sent.Add(1)
 	u.counts.sentBytes.Add(uint64(len(d.Message.Payload)))
 	if d.QoS == 0 {
@@ -113,14 +147,16 @@ func (o *outbox) Take(d relay.Delivery) {
 		o.verdict = append(o.verdict, frame{kind: ackOf(d.QoS), id: d.PacketID})
 		return
 	}
-	o.flewLocked(d.PacketID, d.Message)
+	o.flewLocked(d.PacketID, d.Message, d.Seq)
 }
 
-// flewLocked notes that the far side is to answer about a message.
-func (o *outbox) flewLocked(id uint16, m *relay.Message) {
-	now := o.up.now()
-	o.flying[id] = flight{now, m}
-	o.order = append(o.order, sent{id, now})
+// flewLocked notes that the far side is to answer about a message as soon as it
+// has been written; m is nil after PUBREC.
+func (o *outbox) flewLocked(id uint16, m *relay.Message, seq uint64) {
+	o.serial++
+	o.flying[id] = flight{m: m, seq: seq, serial: o.serial}
+	o.order = append(o.order, sent{id, o.serial})
+	o.unwritten = append(o.unwritten, sent{id, o.serial})
 }
 
 // ackOf is the packet that acknowledges a PUBLISH.
@@ -175,7 +211,7 @@ func (o *outbox) SendShared(head, body []byte) int {
 		}
 		if f.Type == wire.PUBREL { // PUBCOMP is due
 			id, _, _ := wire.DecodeAck(f, wire.V5)
-			o.flewLocked(id, nil)
+			o.flewLocked(id, nil, 0)
 		}
 		o.buf = append(o.buf, f.Raw...)
 	}
@@ -259,6 +295,8 @@ func (o *outbox) next() (b []byte, verdict []frame, more bool) {
 	b, o.buf = o.buf, o.spare[:0]
 	o.spare, o.answers = nil, 0
 	o.writing = len(b)
+	o.begunAt = o.up.now()
+	o.unwritten, o.pending = o.pending[:0], o.unwritten
 	verdict, o.verdict = o.verdict, nil
 	return b, verdict, true
 }
@@ -270,6 +308,13 @@ func (o *outbox) written(b []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.writing = 0
+	now := o.up.now()
+	for _, s := range o.pending {
+		if f := o.flying[s.id]; f.serial == s.serial {
+			f.at = now
+			o.flying[s.id] = f
+		}
+	}
 	if cap(b) <= keepBuffer && !o.over {
 		o.spare = b
 	}
@@ -282,6 +327,18 @@ func (o *outbox) acked(f frame) (tell []frame) {
 	defer o.mu.Unlock()
 	flown, known := o.flying[f.id]
 	delete(o.flying, f.id) // after PUBREC it is there again with PUBREL
+	o.oldestLocked()
+	if known {
+		o.up.tripped(cmp.Or(flown.at, o.begunAt))
+	}
+	if t := o.trial.Load(); t != nil && t.sent && known && len(o.flying) == 0 && (f.kind != wire.PUBREC || f.reason >= wire.UnspecifiedError) {
+		defer func() { t.finish() }()
+	}
+	if known && f.id == o.canary {
+		o.canary = 0
+		o.up.canaryAnswered(f.reason)
+		return []frame{{kind: f.kind, id: f.id, canary: true}}
+	}
 	if f.reason >= wire.UnspecifiedError && known && transient(f.reason) {
 		o.again[f.id] = true
 		o.held = true
@@ -291,7 +348,7 @@ func (o *outbox) acked(f frame) (tell []frame) {
 		f.kind = wire.PUBREC
 	}
 	if f.reason >= wire.UnspecifiedError && f.kind != wire.PUBCOMP && flown.m != nil {
-		f.dead, f.why = flown.m, "the far side refuses it: "+f.reason.String()
+		f.dead, f.seq, f.why = flown.m, flown.seq, "the far side refuses it: "+f.reason.String()
 		o.verdict = append(o.verdict, f)
 		o.up.refused(f)
 		o.Flush()
@@ -338,11 +395,20 @@ func (o *outbox) freeID(free func(uint16) bool) (uint16, bool) {
 func (o *outbox) oldest() (age time.Duration, n int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for len(o.order) > 0 && o.flying[o.order[0].id].at != o.order[0].at {
-		o.order = o.order[1:]
-	}
-	if len(o.order) > 0 {
-		age = time.Duration(o.up.now() - o.order[0].at)
+	if id, ok := o.oldestLocked(); ok && o.flying[id].at > 0 {
+		age = time.Duration(o.up.now() - max(o.flying[id].at, o.headAt))
 	}
 	return age, len(o.flying)
+}
+
+// oldestLocked is the packet identifier of the oldest message without an answer.
+func (o *outbox) oldestLocked() (id uint16, ok bool) {
+	for len(o.order) > 0 && o.flying[o.order[0].id].serial != o.order[0].serial {
+		o.order = o.order[1:]
+		o.headAt = o.up.now()
+	}
+	if len(o.order) == 0 {
+		return 0, false
+	}
+	return o.order[0].id, true
 }

@@ -53,23 +53,42 @@ func (x *exchange) ConAckReceived(w io.Writer, _ *packets.Connect, ack *packets.
 
 func (x *exchange) begin(c *conn, a accepts, l limits) error {
 	box := newOutbox(x.up, a)
+	box.line = c
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.box != nil {
 		return errors.New("the connection before it has not ended")
 	}
-	if err := x.up.near.attach(box, l); err != nil {
+	alone := l
+	t := x.up.suspect.tries()
+	if t != nil {
+		box.trial.Store(t)
+		alone.receiveMaximum = 1
+		x.up.log.Warn("uplink: the far side has ended connections at one message; it is tried alone", "bridge", x.up.cfg.Name)
+	}
+	if err := x.up.near.attach(box, alone); err != nil {
 		return err
 	}
 	x.box = box
 	x.up.background(func() { box.run(c.writeFrames) })
 	x.up.background(func() { x.watch(box, c, l) })
+	if t != nil {
+		x.up.background(func() { x.try(box, c, t, l) })
+	}
 	box.Flush()
 	return nil
 }
 
-// ConnectionLost ends the connection; it may be called again.
-func (x *exchange) ConnectionLost(*packets.Disconnect) error {
+// ConnectionLost ends the connection; it may be called again. d is what the far
+// side has said, if it has.
+func (x *exchange) ConnectionLost(d *packets.Disconnect) error {
+	if box := x.current(); d != nil && box != nil {
+		why := ""
+		if d.Properties != nil {
+			why = d.Properties.ReasonString
+		}
+		box.line.dismissed(wire.Reason(d.ReasonCode), why)
+	}
 	x.end()
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -86,6 +105,8 @@ func (x *exchange) end() {
 	x.box = nil
 	x.mu.Unlock()
 	if box != nil {
+		x.up.suspectEnded(box)
+		x.up.canaryEnded(box, box.flies() && box.line.hungUp())
 		box.end()
 		x.up.near.detach()
 	}
@@ -162,8 +183,12 @@ func (x *exchange) acked(f frame) error {
 	if box == nil {
 		return nil // it will be said again
 	}
-	for _, f := range box.acked(f) {
-		if f.kind != wire.PUBREC && f.reason < wire.UnspecifiedError {
+	tell := box.acked(f)
+	if box.shown() {
+		x.up.becomeOn(box.line, Up, "")
+	}
+	for _, f := range tell {
+		if f.kind != wire.PUBREC && f.reason < wire.UnspecifiedError && !f.canary {
 			x.up.counts.acked.Add(1)
 		}
 		if err := x.up.near.receive(box, wire.AppendAck(nil, f.kind, wire.V5, f.id, f.reason)); err != nil {

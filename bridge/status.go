@@ -27,8 +27,11 @@ type Status struct {
 	LastError           string
 	LastErrorAt         time.Time
 	LastHeard           time.Time // when the far side last answered about a message, or let one in
-	Attempts            uint64    // to connect, since it was started
-	Connects            uint64    // of these, those that succeeded
+	LastTrip            Trip
+	Canaries            uint64 // sent since it was started
+	CanaryNote          string // what the far side has against canaries; empty: nothing
+	Attempts            uint64 // to connect, since it was started
+	Connects            uint64 // of these, those that succeeded
 
 	Queued       int   // messages that wait here
 	QueuedBytes  int64 // their size, those in flight included
@@ -102,6 +105,7 @@ func (u *Uplink) Status() Status {
 	if at := u.heardAt.Load(); at != 0 {
 		st.LastHeard = u.started.Add(time.Duration(at))
 	}
+	st.LastTrip, st.Canaries, st.CanaryNote = u.trip(), u.canary.sent.Load(), u.canaryNote()
 	st.Dead = u.dead.count()
 	if info, _, ok := u.near.relay.Session(u.near.id); ok {
 		st.Queued, st.QueuedBytes, st.Dropped = info.Queued, info.QueuedBytes, info.Dropped

@@ -51,9 +51,13 @@ func (t *taker) Ended() bool {
 // judgeLocked gives up d, which can never go. The session counts it as refused
 // when its dead letter is stored.
 func (t *taker) judgeLocked(d relay.Delivery, r wire.Reason, why string) {
+	if d.QoS > 0 && t.up.buried.has(d.Seq) { // on a connection that ended before the session was told
+		t.verdict = append(t.verdict, frame{kind: ackOf(d.QoS), id: d.PacketID, reason: r})
+		return
+	}
 	t.up.poison(d, why)
 	if d.QoS > 0 {
-		t.verdict = append(t.verdict, frame{ackOf(d.QoS), d.PacketID, r, d.Message, why})
+		t.verdict = append(t.verdict, frame{kind: ackOf(d.QoS), id: d.PacketID, reason: r, dead: d.Message, why: why, seq: d.Seq})
 	}
 }
 
@@ -82,6 +86,7 @@ func (t *taker) buried(f frame, err error) {
 		return
 	}
 	f.dead = nil
+	t.up.buried.add(f.seq)
 	t.mu.Lock()
 	t.verdict = append(t.verdict, f)
 	t.mu.Unlock()

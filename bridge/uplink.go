@@ -28,6 +28,10 @@ type Uplink struct {
 	pacer    pacer // of attempts to connect
 	calm     pacer // of attempts to send what was refused
 	counts   counts
+	trips    trips
+	canary   canary
+	suspect  suspect
+	buried   buried
 	log      *slog.Logger
 	bus      *events.Bus
 	started  time.Time
@@ -60,6 +64,9 @@ func New(cfg Config, r *relay.Relay, bus *events.Bus, log *slog.Logger) (*Uplink
 
 // Name is Config.Name.
 func (u *Uplink) Name() string { return u.cfg.Name }
+
+// Settings is what the uplink was made of.
+func (u *Uplink) Settings() Config { return u.cfg }
 
 func (u *Uplink) rules() Rules { return u.cfg.Rules }
 

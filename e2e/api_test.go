@@ -269,7 +269,7 @@ func TestAPIDocument(t *testing.T) {
 		"/v1/bridges/{name}/resume": {"": "up"},
 	}
 	asked := map[string]bool{}
-	late := []string{"POST /v1/clients/{id}/kick", "POST /v1/bridges/{name}/dead-letters/replay", "POST /v1/bridges/{name}/dead-letters/discard", "POST /v1/bridges/{name}/pause", "POST /v1/bridges/{name}/resume"}
+	late := []string{"POST /v1/clients/{id}/kick", "POST /v1/bridges/{name}/dead-letters/replay", "POST /v1/bridges/{name}/dead-letters/discard", "POST /v1/bridges/{name}/test", "POST /v1/bridges/{name}/pause", "POST /v1/bridges/{name}/resume"}
 	var routes []string
 	for pattern, methods := range d.at("paths") {
 		for method := range methods.(map[string]any) {

@@ -36,6 +36,9 @@ type Backend interface {
 	// PauseBridge disconnects an uplink, or lets it connect again. It fails with
 	// ErrNoBridge if there is none of that name.
 	PauseBridge(name string, pause bool) error
+	// TestBridge connects as an uplink would, in its place if own is set, and
+	// takes up to a minute. The error may be ErrNoBridge.
+	TestBridge(ctx context.Context, name string, own bool) (BridgeTest, error)
 	// DeadLetters lists what the far side of an uplink has not taken, and
 	// EndDeadLetters sends all of it again, or discards it, and says how many.
 	// The error may be ErrNoBridge.

@@ -125,6 +125,13 @@ func (f *fakeBackend) EndDeadLetters(name string, replay bool) (int, error) {
 	return 299, errors.New("disk on fire")
 }
 
+func (f *fakeBackend) TestBridge(_ context.Context, name string, own bool) (statsd.BridgeTest, error) {
+	if name != "cloud" {
+		return statsd.BridgeTest{}, statsd.ErrNoBridge
+	}
+	return statsd.BridgeTest{Bridge: name, OK: own}, nil
+}
+
 func (f *fakeBackend) PauseBridge(name string, pause bool) error {
 	if name != "cloud" {
 		return fmt.Errorf("%w: %q", statsd.ErrNoBridge, name)

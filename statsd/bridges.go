@@ -24,6 +24,11 @@ type Bridge struct {
 	LastErrorAt time.Time `json:"lastErrorAt,omitzero"`
 	LastHeard   time.Time `json:"lastHeard,omitzero"` // when the far side last answered about a message
 
+	RoundTripAt time.Time `json:"roundTripAt,omitzero"` // when a message, or a canary, was last answered
+	RoundTrip   float64   `json:"roundTrip"`            // seconds that this took
+	Canaries    uint64    `json:"canaries"`             // sent since start
+	CanaryNote  string    `json:"canaryNote,omitempty"` // what the far side has against canaries
+
 	Attempts uint64 `json:"attempts"` // to connect, since start
 	Connects uint64 `json:"connects"` // of these, those that succeeded
 
@@ -188,6 +193,16 @@ func bridgeTable() []metric {
 			}
 		}}
 	}
+	tripped := func(name, help string, value func(*Bridge, time.Time) float64) metric {
+		return metric{describe(name, help, "bridge"), prometheus.GaugeValue, func(s *Snapshot, emit func(float64, ...string)) {
+			now := s.StartedAt.Add(seconds(s.Uptime))
+			for i := range s.Bridges {
+				if b := &s.Bridges[i]; !b.RoundTripAt.IsZero() {
+					emit(max(0, value(b, now)), b.Name)
+				}
+			}
+		}}
+	}
 	const g, c = prometheus.GaugeValue, prometheus.CounterValue
 	ofEvents := func(name, help string, value func(*BridgeEvents) uint64) metric {
 		return metric{describe(name, help, "bridge"), c, func(s *Snapshot, emit func(float64, ...string)) {
@@ -209,6 +224,9 @@ func bridgeTable() []metric {
 		each(g, "bridge_queue_bytes", "Their size, those in flight included.", func(b *Bridge) float64 { return float64(b.Queued.Bytes) }),
 		each(g, "bridge_inflight_messages", "Messages that were sent by an uplink and not acknowledged.", func(b *Bridge) float64 { return float64(b.Inflight) }),
 		each(g, "bridge_unanswered_seconds", "For how long the far side has not answered about the oldest of them.", func(b *Bridge) float64 { return b.Unanswered }),
+		tripped("bridge_round_trip_seconds", "How long it took until the far side had answered the message, or canary, that it answered last.", func(b *Bridge, _ time.Time) float64 { return b.RoundTrip }),
+		tripped("bridge_round_trip_age_seconds", "For how long the far side has answered no message and no canary.", func(b *Bridge, now time.Time) float64 { return now.Sub(b.RoundTripAt).Seconds() }),
+		each(c, "bridge_canaries_total", "Canaries sent to the far side of an uplink in silence.", func(b *Bridge) float64 { return float64(b.Canaries) }),
 		each(c, "bridge_sent_total", "Messages sent by an uplink, those that were sent again included.", func(b *Bridge) float64 { return float64(b.Sent.Messages) }),
 		each(c, "bridge_acked_total", "Messages that the far side has taken over.", func(b *Bridge) float64 { return float64(b.Acked) }),
 		each(c, "bridge_retried_total", "Messages that were sent again.", func(b *Bridge) float64 { return float64(b.Retried) }),

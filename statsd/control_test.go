@@ -77,6 +77,9 @@ func TestControlClient(t *testing.T) {
 		if err := r.control.PauseBridge(ctx, "cloud", pause); err != nil {
 			t.Errorf("pause %v: %v", pause, err)
 		}
+		if done, err := r.control.TestBridge(ctx, "cloud", pause); err != nil || done.OK != pause {
+			t.Errorf("got %+v, %v", done, err)
+		}
 		if err := r.control.PauseBridge(ctx, "plant", pause); !errors.Is(err, statsd.ErrNotFound) {
 			t.Errorf("pause %v of an unknown one: %v", pause, err)
 		}

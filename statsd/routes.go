@@ -57,6 +57,7 @@ func routes() []route {
 		{Route{post, "/v1/bridges/{name}/dead-letters/discard", Write, false}, (*Server).postDiscard},
 		{Route{post, "/v1/bridges/{name}/pause", Write, false}, (*Server).postPause},
 		{Route{post, "/v1/bridges/{name}/resume", Write, false}, (*Server).postResume},
+		{Route{post, "/v1/bridges/{name}/test", Write, false}, (*Server).postBridgeTest},
 		{Route{get, "/v1/balance", Read, false}, (*Server).getBalance},
 		{Route{get, "/v1/publishers", Read, false}, (*Server).getPublishers},
 		{Route{get, "/v1/topics", Read, false}, (*Server).getTopics},

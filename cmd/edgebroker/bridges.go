@@ -17,7 +17,7 @@ import (
 func bridgesCommand(e *env) *cli.Command {
 	return &cli.Command{
 		Name:  "bridges",
-		Usage: "list, show, pause and resume uplinks to other brokers",
+		Usage: "list, show, test, pause and resume uplinks to other brokers",
 		Subcommands: []*cli.Command{
 			{
 				Name:  "list",
@@ -53,6 +53,7 @@ down or connecting when it cannot be reached, and paused. docs/BRIDGES.md says m
 				Flags:     controlFlags(),
 				Action:    func(c *cli.Context) error { return pauseBridges(e, c, false) },
 			},
+			testBridgeCommand(e),
 			deadLettersCommand(e),
 		},
 	}
@@ -96,10 +97,10 @@ func writeBridges(w io.Writer, list []statsd.Bridge, now time.Time) error {
 	}
 	var out strings.Builder
 	table := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
-	_, err := fmt.Fprintln(table, "NAME\tSTATE\tFOR\tWAITING\tIN FLIGHT\tACKED\tRECEIVED\tREFUSED\tDROPPED\tADDRESS")
+	_, err := fmt.Fprintln(table, "NAME\tSTATE\tFOR\tANSWERED\tWAITING\tIN FLIGHT\tACKED\tRECEIVED\tREFUSED\tDROPPED\tADDRESS")
 	for i := range list {
 		b := &list[i]
-		_, e := fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", b.Name, b.State, span(now.Sub(b.Since)), queueWords(b.Queued),
+		_, e := fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", b.Name, b.State, span(now.Sub(b.Since)), tripWords(b, now), queueWords(b.Queued),
 			count(b.Inflight), count(b.Acked), count(b.Received.Messages), count(b.Refused), count(b.Dropped), b.Address)
 		err = errors.Join(err, e)
 	}
@@ -113,6 +114,14 @@ func writeBridges(w io.Writer, list []statsd.Bridge, now time.Time) error {
 	}
 	_, err = io.WriteString(w, out.String())
 	return err
+}
+
+// tripWords words when the far side has last answered a message, and how fast.
+func tripWords(b *statsd.Bridge, now time.Time) string {
+	if b.RoundTripAt.IsZero() {
+		return "never"
+	}
+	return fmt.Sprintf("%s ago in %s", span(now.Sub(b.RoundTripAt)), time.Duration(b.RoundTrip*float64(time.Second)).Round(10*time.Microsecond))
 }
 
 // queueWords words what waits, its size if there is any.
@@ -168,6 +177,10 @@ func writeBridge(w io.Writer, b *statsd.Bridge, now time.Time) error {
 	}
 	if !b.LastHeard.IsZero() {
 		line("last answer", "%s ago", span(now.Sub(b.LastHeard)))
+	}
+	line("round trip", "%s; canaries sent: %s", tripWords(b, now), count(b.Canaries))
+	if b.CanaryNote != "" {
+		line("canaries", "%s", b.CanaryNote)
 	}
 	line("connected", "%s times in %s attempts", count(b.Connects), count(b.Attempts))
 	line("waiting", "%s, %s; %s", messages(b.Queued.Messages), size(b.Queued.Bytes), map[bool]string{true: "kept over a restart", false: "lost by a restart, since there is no data directory"}[b.Persistent])

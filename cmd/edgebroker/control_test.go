@@ -50,7 +50,10 @@ func (f *fakeBroker) DeadLetters(string) (statsd.DeadLetters, error) {
 	return statsd.DeadLetters{}, statsd.ErrNoBridge
 }
 func (f *fakeBroker) EndDeadLetters(string, bool) (int, error) { return 0, statsd.ErrNoBridge }
-func (f *fakeBroker) PauseBridge(string, bool) error           { return statsd.ErrNoBridge }
+func (f *fakeBroker) TestBridge(context.Context, string, bool) (statsd.BridgeTest, error) {
+	return statsd.BridgeTest{}, statsd.ErrNoBridge
+}
+func (f *fakeBroker) PauseBridge(string, bool) error { return statsd.ErrNoBridge }
 
 func (f *fakeBroker) History(_ context.Context, q recorder.Query, filter events.Filter, fn func(events.Event) error) error {
 	keep := filter.Matcher(func(string, string) bool { return false })

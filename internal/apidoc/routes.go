@@ -56,6 +56,8 @@ func operations() map[string]operation {
 			answer: typeOf[statsd.DeadLetters](), params: []param{bridge}, fails: []int{404, 409}},
 		"POST /v1/bridges/{name}/dead-letters/replay":  {summary: "Send all of that again.", answer: typeOf[statsd.DeadLettersDone](), params: []param{bridge}, fails: []int{404, 409}},
 		"POST /v1/bridges/{name}/dead-letters/discard": {summary: "Discard all of that.", answer: typeOf[statsd.DeadLettersDone](), params: []param{bridge}, fails: []int{404, 409}},
+		"POST /v1/bridges/{name}/test": {summary: "Connect as an uplink would, beside it, and say step by step what happens.", answer: typeOf[statsd.BridgeTest](),
+			params: []param{bridge, {"own", "query", "Do it with the uplink's own client identifier; the uplink is paused meanwhile.", flag}}, fails: []int{404, 409}},
 		"GET /v1/balance":    {summary: "Accounts for every message.", answer: typeOf[statsd.Balance]()},
 		"GET /v1/publishers": {summary: "Who has published on topics last.", answer: typeOf[statsd.Found[statsd.TopicPublishers]](), params: []param{filter, top}, fails: []int{400}},
 		"GET /v1/topics": {summary: "The busiest topics.", answer: typeOf[statsd.Topics](), params: []param{top,

@@ -25,7 +25,13 @@ func Broker(ctx context.Context, address string, wait time.Duration) (net.Conn, 
 // broker that does not show a certificate for its host is an error that wraps
 // a *tls.CertificateVerificationError.
 func Secure(ctx context.Context, address string, wait time.Duration, config *tls.Config) (net.Conn, error) {
-	dialer := net.Dialer{Timeout: wait}
+	return Through(ctx, &net.Dialer{Timeout: wait}, address, wait, config)
+}
+
+// Through is Secure by connections that dialer makes; wait bounds those, too.
+func Through(ctx context.Context, dialer Dialer, address string, wait time.Duration, config *tls.Config) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
 		return dialer.DialContext(ctx, "unix", strings.TrimPrefix(path, "//"))
 	}
@@ -37,13 +43,11 @@ func Secure(ctx context.Context, address string, wait time.Duration, config *tls
 	case "tcp", "mqtt":
 		return dialer.DialContext(ctx, "tcp", where)
 	}
-	ctx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
 	switch scheme {
 	case "mqtts":
-		return dialTLS(ctx, &dialer, where, config)
+		return dialTLS(ctx, dialer, where, config)
 	case "ws", "wss":
-		return dialWebSocket(ctx, &dialer, address, config)
+		return dialWebSocket(ctx, dialer, address, config)
 	}
 	return nil, fmt.Errorf("scheme %q is not known; write host:port, mqtts://host:port, unix:/path, ws:// or wss://host:port/path", scheme)
 }

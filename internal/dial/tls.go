@@ -66,7 +66,7 @@ func configFor(config *tls.Config, host, protocol string) *tls.Config {
 }
 
 // dialTLS connects to where, "host:port". ctx bounds the handshake too.
-func dialTLS(ctx context.Context, dialer *net.Dialer, where string, config *tls.Config) (net.Conn, error) {
+func dialTLS(ctx context.Context, dialer Dialer, where string, config *tls.Config) (net.Conn, error) {
 	host, _, err := net.SplitHostPort(where)
 	if err != nil {
 		return nil, err

@@ -38,7 +38,7 @@ func (w *webSocket) Close() error {
 	return w.Conn.Close()
 }
 
-func dialWebSocket(ctx context.Context, dialer *net.Dialer, address string, config *tls.Config) (net.Conn, error) {
+func dialWebSocket(ctx context.Context, dialer Dialer, address string, config *tls.Config) (net.Conn, error) {
 	u, err := url.Parse(address)
 	if err != nil {
 		return nil, fmt.Errorf("%q is not a URL; write ws://host:port/path", address)
