@@ -53,6 +53,7 @@ type BridgeTopic struct {
 	LocalPrefix  string          `yaml:"local_prefix"`
 	RemotePrefix string          `yaml:"remote_prefix"`
 	Retain       *bool           `yaml:"retain"` // nil: yes
+	TTL          time.Duration   `yaml:"ttl"`    // 0: for ever
 }
 
 // BridgeDirection is where messages pass to.
@@ -226,6 +227,7 @@ func (c BridgeConfig) topicFindings(item string) []finding {
 		if t.QoS < 0 || t.QoS > 2 {
 			out = append(out, finding{path: at + ".qos", what: fmt.Sprintf("QoS %d does not exist", t.QoS), mend: "use 0, 1 or 2"})
 		}
+		out = append(out, t.drainFindings(at)...)
 		if t.Filter == "" {
 			out = append(out, finding{path: at + ".filter", what: "no filter", mend: "write one, such as \"#\" or \"plant/+/alarm\""})
 			continue

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"strings"
+	"time"
 
 	"github.com/synthetism/edgebroker/relay"
 	"github.com/synthetism/edgebroker/wire"
@@ -25,7 +26,8 @@ type Rule struct {
 	QoS          byte   // at most
 	LocalPrefix  string
 	RemotePrefix string
-	Retain       bool // pass retained messages as such; else as any other
+	Retain       bool          // pass retained messages as such; else as any other
+	TTL          time.Duration // how long a message waits for the far side, to a second; 0: for ever
 }
 
 // local and remote are the filters that find what Rule lets pass.
@@ -86,6 +88,7 @@ func (rs Rules) subscriptions() []relay.Subscription {
 			list[j].QoS = max(list[j].QoS, sub.QoS)
 			continue
 		}
+		sub.Drain = rs.drain(i)
 		at[sub.Filter] = len(list)
 		list = append(list, sub)
 	}

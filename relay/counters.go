@@ -11,7 +11,7 @@ const (
 	DropQueueFull                         // the session's queue, or the total, was full
 	DropQoS0                              // QoS 0, and the session was not connected
 	DropSlowConsumer                      // QoS 0, and the connection's outbound buffer was full
-	DropExpired                           // message expiry interval passed while it waited
+	DropExpired                           // message expiry interval, or Drain.TTL, passed while it waited
 	DropTooLarge                          // larger than the client's Maximum Packet Size
 	DropDiscarded                         // the session ended while the message waited
 	DropRefusedByClient                   // the client answered with a failure reason code

@@ -64,6 +64,9 @@ func (s *Session) pushLocked(d delivery) (any bool) {
 	if !s.fitsLocked(size, keep) && l != nil {
 		any = s.pumpLocked()
 	}
+	if d.until > 0 && !s.fitsLocked(size, keep) {
+		s.expireLocked()
+	}
 	whenFull := s.rules.Load().WhenFull
 	refuse := keep && whenFull == Refuse
 	if keep && !refuse && r.store.Room() == Full && !s.makeWayLocked(&d) {
@@ -119,7 +122,7 @@ func (s *Session) dropOldestLocked(d *delivery) bool {
 	}
 	switch {
 	case s.queue.len() == 0 && len(s.spill.chunks) > 0 && d.qos > 0:
-		s.dropChunkLocked()
+		s.dropChunkLocked(DropQueueFull)
 		return true
 	case s.queue.len() == 0 || d.qos == 0 && s.queue.front().qos > 0:
 		return false
@@ -284,7 +287,7 @@ func (s *Session) sendNextLocked(w *writer, l *live) bool {
 	}
 	now := s.relay.now()
 	remaining, alive := d.msg.remaining(now)
-	if reason, unfit := s.unfitLocked(l, &d, remaining, alive); unfit {
+	if reason, unfit := s.unfitLocked(l, &d, remaining, alive && !d.late(now)); unfit {
 		s.dropLocked(reason, d.msg.origin(d.qos), 1)
 		s.settledLocked(&d)
 		return false

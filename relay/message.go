@@ -80,6 +80,7 @@ type delivery struct {
 	retain bool     // RETAIN flag to send
 	kept   bool     // recorded in the store
 	timed  bool     // sent because the message was published just now: how long that takes is measured
+	until  uint32   // second of Relay.now when it has waited for too long; 0: never
 }
 
 // live0 reports whether d is QoS 0 that a client need not get when it does not

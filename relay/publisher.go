@@ -343,6 +343,9 @@ func (p *publisher) deliver(t *target, msgs []*Message) {
 	var made [classes]uint64
 	for _, m := range msgs {
 		d := delivery{msg: m, ids: own.ids, qos: min(m.QoS, own.qos), retain: m.Retain && own.retain, timed: m.taken != 0}
+		if own.drain != nil {
+			own.drain.apply(&d, p.relay.now())
+		}
 		p.batch = append(p.batch, d)
 		made[classOf(d.qos)]++
 	}

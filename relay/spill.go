@@ -101,6 +101,7 @@ func (s *Session) writeChunkLocked(q *queue, at int) {
 	r := s.relay
 	c := Change{Kind: Spilled}
 	var rest, held []delivery
+	forever := false
 	r.bodies.RLock()
 	for q.len() > 0 && len(c.Entries) < chunkEntries {
 		d := q.front()
@@ -115,7 +116,13 @@ func (s *Session) writeChunkLocked(q *queue, at int) {
 		c.Chunk.Bytes += d.msg.size()
 		c.Chunk.Holds = r.claim(c.Chunk.Holds, Ref(d.msg.ref.Load()), d.msg.stored())
 		c.Chunk.Shared = c.Chunk.Shared || d.group != nil
+		if c.Chunk.Until = max(c.Chunk.Until, untilTime(d.until)); d.until == 0 {
+			forever = true
+		}
 		held = append(held, q.pop())
+	}
+	if forever {
+		c.Chunk.Until = 0
 	}
 	if n := len(c.Entries); n > 0 {
 		if r.under(ShedQueues) {
@@ -340,7 +347,7 @@ func (s *Session) damagedLocked(c *Chunk, read []Entry, err error) {
 // adoptLocked makes a delivery of an entry that has been read from the store,
 // with the subscriptions that the session has, or had before it ended.
 func (s *Session) adoptLocked(e *Entry, subs map[string]*subscription) delivery {
-	d := delivery{msg: e.Message, ids: e.IDs, seq: e.Seq, qos: e.QoS, retain: e.Retain, kept: true}
+	d := delivery{msg: e.Message, ids: e.IDs, seq: e.Seq, qos: e.QoS, retain: e.Retain, kept: true, until: untilOf(e.Until)}
 	if sub := subs[e.Share]; sub != nil {
 		d.group = sub.group
 	}
@@ -352,12 +359,12 @@ func (s *Session) adoptLocked(e *Entry, subs map[string]*subscription) delivery 
 }
 
 // dropChunkLocked gives up the first chunk, which is the oldest of what waits.
-func (s *Session) dropChunkLocked() {
+func (s *Session) dropChunkLocked(why DropReason) {
 	c := s.spill.cut(0)
 	s.recordLocked(Change{Kind: Settled, Seq: c.First, Last: c.Last})
 	s.letGo(c)
 	s.relay.releaseChunk(&c.Chunk)
-	s.dropLocked(DropQueueFull, origin{qos: 1}, c.Entries)
+	s.dropLocked(why, origin{qos: 1}, c.Entries)
 }
 
 // moveChunks records anew the chunks that stand in the way of giving up

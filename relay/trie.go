@@ -17,6 +17,7 @@ type Subscription struct {
 	RetainAsPublished bool
 	RetainHandling    byte
 	ID                uint32 // subscription identifier, 0 for none
+	Drain             *Drain // nil is the zero one; it must not change
 }
 
 // subscription is a Subscription held by a session. It is replaced as a whole

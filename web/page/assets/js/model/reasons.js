@@ -5,7 +5,7 @@ export const reasons = {
   queue_full: "the queue of the session was full, or that of all",
   qos0_msg: "it had QoS 0, and the client was not connected",
   slow_consumer: "it had QoS 0, and the client did not take what waited for it",
-  expired: "its message expiry interval was over",
+  expired: "its message expiry interval was over, or its time to live for an uplink",
   packet_too_large: "it was larger than the client takes (Maximum Packet Size)",
   discarded: "the session ended while it waited",
   refused_by_client: "the client has answered it with a failure",
