@@ -39,6 +39,8 @@ type BridgeConfig struct {
 	SendRate  int      `yaml:"send_rate"`  // messages per second; 0: any number
 	SendBytes ByteSize `yaml:"send_bytes"` // per second; 0: any number
 
+	Lanes []BridgeLane `yaml:"lanes"` // the first goes first
+
 	MaxQueuedMessages int      `yaml:"max_queued_messages"`
 	MaxQueuedBytes    ByteSize `yaml:"max_queued_bytes"`
 	WhenFull          WhenFull `yaml:"when_full"`
@@ -54,6 +56,7 @@ type BridgeTopic struct {
 	RemotePrefix string          `yaml:"remote_prefix"`
 	Retain       *bool           `yaml:"retain"` // nil: yes
 	TTL          time.Duration   `yaml:"ttl"`    // 0: for ever
+	Lane         string          `yaml:"lane"`   // by which it goes out; empty: by none
 }
 
 // BridgeDirection is where messages pass to.
@@ -176,7 +179,8 @@ func (c BridgeConfig) findings(item string) []finding {
 	if c.WhenFull != "" {
 		out = append(out, oneOf(item+".when_full", c.WhenFull, DropOldest, DropNewest, Refuse)...)
 	}
-	return append(append(out, c.natsFindings(item)...), c.topicFindings(item)...)
+	out = append(out, c.natsFindings(item)...)
+	return append(append(out, c.laneFindings(item)...), c.topicFindings(item)...)
 }
 
 func (c BridgeConfig) encrypted() bool {

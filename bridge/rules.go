@@ -26,8 +26,11 @@ type Rule struct {
 	QoS          byte   // at most
 	LocalPrefix  string
 	RemotePrefix string
-	Retain       bool          // pass retained messages as such; else as any other
-	TTL          time.Duration // how long a message waits for the far side, to a second; 0: for ever
+	Retain       bool // pass retained messages as such; else as any other
+	// Elsewhere leaves what it finds to another lane of the same uplink. What
+	// waits here all the same, from earlier rules, goes out by it.
+	Elsewhere bool
+	TTL       time.Duration // how long a message waits for the far side, to a second; 0: for ever
 }
 
 // local and remote are the filters that find what Rule lets pass.

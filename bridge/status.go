@@ -101,7 +101,9 @@ func (u *Uplink) Status() Status {
 	if at := u.heardAt.Load(); at != 0 {
 		st.LastHeard = u.started.Add(time.Duration(at))
 	}
-	st.Dead = u.dead.count()
+	if u.cfg.Of == "" {
+		st.Dead = u.dead.count()
+	}
 	if info, _, ok := u.near.relay.Session(u.near.id); ok {
 		st.Queued, st.QueuedBytes, st.Dropped = info.Queued, info.QueuedBytes, info.Dropped
 		st.InFlight = info.Inflight

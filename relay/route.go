@@ -44,10 +44,10 @@ func (t *target) merge(s *subscription) {
 }
 
 // forPublisher returns what t asks for of a message that client has published:
-// if that is its own client, the subscriptions with No Local do not count. ok
+// if that is its own client, or its kin, the subscriptions with No Local do not count. ok
 // is false when none is left. [MQTT-3.8.3-3]
 func (t *target) forPublisher(client string) (_ target, ok bool) {
-	if !t.noLocal || t.session.id != client {
+	if !t.noLocal || !kin(t.session.id, client) {
 		return *t, true
 	}
 	own := target{session: t.session}

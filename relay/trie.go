@@ -59,10 +59,14 @@ func (n *node) empty() bool {
 // add inserts sub and takes old, the session's earlier subscription to the
 // same filter, out. A member of a shared subscription gets its group.
 func (t *subscriptions) add(sub, old *subscription) {
-	name, topic, shared := wire.SplitShare(sub.Filter)
-	sub.topic = topic
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.addLocked(sub, old)
+}
+
+func (t *subscriptions) addLocked(sub, old *subscription) {
+	name, topic, shared := wire.SplitShare(sub.Filter)
+	sub.topic = topic
 	n, hash := &t.root, false
 	for level := range strings.SplitSeq(topic, "/") {
 		switch level {
@@ -120,6 +124,10 @@ func (t *subscriptions) add(sub, old *subscription) {
 func (t *subscriptions) remove(sub *subscription) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.removeLocked(sub)
+}
+
+func (t *subscriptions) removeLocked(sub *subscription) {
 	if t.removeAt(&t.root, sub, sub.topic, true) {
 		t.count--
 		if sub.group != nil {
