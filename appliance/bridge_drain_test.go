@@ -1,6 +1,7 @@
 package appliance_test
 
 import (
+	"fmt"
 	"path/filepath"
 	"testing"
 	"time"
@@ -19,6 +20,42 @@ func pause(t testing.TB, cfg appliance.Config, name string, pause bool) {
 	if err := control.PauseBridge(t.Context(), name, pause); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// After an outage the far side gets the latest of each topic, once, also if both
+// ends were started anew meanwhile, and all where a rule does not say so.
+func TestUplinkKeepLatest(t *testing.T) {
+	brokertest.NoLeaks(t)
+	cfg, farCfg := config(t), config(t)
+	farCfg.Listeners[0].Address = brokertest.Ports(t, 1)[0]
+	cfg.Storage.Directory = filepath.Join(shortDir(t), "near")
+	cfg.Bridges = []appliance.BridgeConfig{uplinkTo(farCfg.Listeners[0].Address,
+		appliance.BridgeTopic{Filter: "all/#", QoS: 2},
+		appliance.BridgeTopic{Filter: "#", QoS: 2, Keep: appliance.KeepLatest})}
+	near := launch(t, cfg)
+	pub := client(t, near, "pub")
+	for i := range 30 {
+		pub.Publish(fmt.Sprint("last/", i%3), fmt.Sprint(i), 1+byte(i%2), i%2 == 0)
+		if i%10 == 0 {
+			pub.Publish("all/x", fmt.Sprint(i), 1, false)
+		}
+		if i == 15 {
+			pub.Disconnect()
+			stop(t, near)
+			near = launch(t, cfg)
+			pub = client(t, near, "pub")
+		}
+	}
+	pause(t, cfg, "up", true)
+	c := client(t, launch(t, farCfg), "above")
+	c.Subscribe(2, "#")
+	pause(t, cfg, "up", false)
+	for _, want := range [][2]string{{"all/x", "0"}, {"all/x", "10"}, {"all/x", "20"}, {"last/0", "27"}, {"last/1", "28"}, {"last/2", "29"}} {
+		c.ExpectMessage(want[0], want[1])
+	}
+	relayed(t, near)
+	c.ExpectNothing()
+	balanced(t, near)
 }
 
 // What has waited for longer than its rule lets it, over a restart too, is

@@ -56,6 +56,7 @@ type BridgeTopic struct {
 	RemotePrefix string          `yaml:"remote_prefix"`
 	Retain       *bool           `yaml:"retain"` // nil: yes
 	TTL          time.Duration   `yaml:"ttl"`    // 0: for ever
+	Keep         BridgeKeep      `yaml:"keep"`   // empty: all
 	Lane         string          `yaml:"lane"`   // by which it goes out; empty: by none
 }
 

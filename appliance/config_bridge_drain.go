@@ -21,6 +21,15 @@ type BridgeLane struct {
 	WhenFull          WhenFull `yaml:"when_full"`
 }
 
+// BridgeKeep is which of the messages on a topic wait.
+type BridgeKeep string
+
+// What may be kept.
+const (
+	KeepAll    BridgeKeep = "all"
+	KeepLatest BridgeKeep = "latest"
+)
+
 // maxLanes is how many lanes an uplink may have: each has a connection.
 const maxLanes = 16
 
@@ -41,15 +50,18 @@ func (t BridgeTopic) drainFindings(at string) (out []finding) {
 		for _, k := range []struct {
 			key string
 			set bool
-		}{{"ttl", t.TTL != 0}, {"lane", t.Lane != ""}} {
+		}{{"ttl", t.TTL != 0}, {"keep", t.Keep != ""}, {"lane", t.Lane != ""}} {
 			if k.set {
 				out = append(out, finding{path: at + "." + k.key, what: "this is about what goes out, and nothing does with", other: at + ".direction", mend: "remove it"})
 			}
 		}
 		return out
 	}
+	if t.Keep != "" {
+		out = append(out, oneOf(at+".keep", t.Keep, KeepAll, KeepLatest)...)
+	}
 	if t.TTL != 0 {
-		out = within[time.Duration]{at + ".ttl", t.TTL, time.Second, 3650 * day, false}.findings()
+		out = append(out, within[time.Duration]{at + ".ttl", t.TTL, time.Second, 3650 * day, false}.findings()...)
 	}
 	return out
 }

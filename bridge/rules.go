@@ -30,6 +30,7 @@ type Rule struct {
 	// Elsewhere leaves what it finds to another lane of the same uplink. What
 	// waits here all the same, from earlier rules, goes out by it.
 	Elsewhere bool
+	Latest    bool          // of the messages on one topic that wait, at QoS 1 and 2, only the newest goes
 	TTL       time.Duration // how long a message waits for the far side, to a second; 0: for ever
 }
 

@@ -20,12 +20,13 @@ const (
 	DropDamaged                           // what was stored of it cannot be read any more
 	DropNotAuthorized                     // the client may not have it any more
 	DropMemory                            // QoS 0, the client did not keep up, and memory was short
+	DropSuperseded                        // a newer message on its topic waited as well, see Drain.Latest
 	dropReasons
 )
 
 var dropWords = [dropReasons]string{
 	"no_subscribers", "queue_full", "qos0_msg", "slow_consumer", "expired", "packet_too_large", "discarded", "refused_by_client",
-	"not_stored", "store_full", "store_damaged", "not_authorized", "memory_pressure",
+	"not_stored", "store_full", "store_damaged", "not_authorized", "memory_pressure", "superseded",
 }
 
 func (r DropReason) String() string { return dropWords[r] }

@@ -12,6 +12,9 @@ import (
 type Drain struct {
 	Rank int           // of the Drains of a session whose subscriptions find a topic, the one with the lowest counts
 	TTL  time.Duration // how long a message may wait until it is sent for the first time, to a second; 0: for ever
+	// Latest drops a message of QoS 1 or 2 that waits when a newer one on its topic
+	// does.
+	Latest bool
 	// Never keeps messages from the session, whatever subscriptions of a higher
 	// Rank say.
 	Never bool
@@ -42,6 +45,9 @@ func (s *Session) drainLocked(topic string) *Drain {
 func (p *Drain) apply(d *delivery, now time.Duration) {
 	if p.TTL > 0 {
 		d.until = untilOf(now + p.TTL)
+	}
+	if p.Latest && d.qos > 0 {
+		d.marks |= markLatest
 	}
 }
 

@@ -1,6 +1,8 @@
 package relay_test
 
 import (
+	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/synthetism/edgebroker/relay"
@@ -96,4 +98,91 @@ func TestNoLocalOfKin(t *testing.T) {
 			t.Errorf("%s got %q; want %q", c.id, got, c.want)
 		}
 	}
+}
+
+func latestOf(filter string) relay.Subscription {
+	return relay.Subscription{Filter: filter, QoS: 2, Drain: &relay.Drain{Rank: 1, Latest: true}}
+}
+
+// A message that could not be stored has not taken the place of the one before,
+// which was.
+func TestLatestIsStored(t *testing.T) {
+	failure := errors.New("no disk")
+	for _, c := range []struct {
+		err   error
+		early bool // the client comes before it is known what becomes of the newest
+		want  string
+	}{{nil, false, "3 2"}, {nil, true, "2 1 3 2"}, {failure, false, "2 1"}, {failure, true, "2 1"}} {
+		b, s := newStored(t)
+		sub, pub := b.connect("sub", kept), b.connect("pub", kept)
+		sub.subscribe(latestOf("#"))
+		sub.end()
+		pub.pub(1, "t=1", "t=2", "u=1")
+		s.hold = true
+		pub.pub(2, "t=3")
+		pub.publish(message{topic: "u", payload: "2", qos: 1, retain: true})
+		if c.early {
+			sub = b.connect("sub", kept)
+		}
+		s.release(c.err)
+		if !c.early {
+			sub = b.connect("sub", kept)
+		}
+		if got := payloads(sub.settle()); got != c.want {
+			t.Errorf("%+v: got %q", c, got)
+		}
+		b.empty()
+	}
+}
+
+// What is superseded takes no room for long, and gives way before anything else
+// when the queue is full.
+func TestLatestTakesNoRoom(t *testing.T) {
+	b := newBroker(t, func(c *relay.Config) { c.Queue.MaxQueued = 300 })
+	sub, pub := b.connect("sub", kept), b.connect("pub")
+	sub.subscribe(latestOf("last/#"), relay.Subscription{Filter: "all", QoS: 1})
+	sub.end()
+	pub.pub(1, "last/seldom=0")
+	for i := range 1000 {
+		pub.pub(1, fmt.Sprintf("last/%d=%d", i%2, i))
+		if n := b.Totals().Queued; n > 200 {
+			t.Fatalf("%d messages wait after %d", n, i)
+		}
+	}
+	pub.pub(1, numbered("all", 0, 297)...)
+	sub = b.connect("sub", kept)
+	got := sub.settle()
+	if p := payloads(got[:3]); len(got) != 300 || p != "0 998 999" {
+		t.Errorf("got %d messages that begin with %s", len(got), p)
+	}
+	b.drops("superseded 998")
+	b.empty()
+}
+
+// On more topics than are remembered all messages are sent, and none is lost.
+func TestLatestOfManyTopics(t *testing.T) {
+	b := newBroker(t, nil)
+	sub, pub := b.connect("sub", kept), b.connect("pub")
+	sub.subscribe(latestOf("#"))
+	sub.end()
+	const topics = 21_000
+	for round := range 2 {
+		for i := range topics {
+			pub.pub(1, fmt.Sprintf("t/%d=%d", i, round))
+		}
+	}
+	last, sent := make(map[string]string), 0
+	sub = b.connect("sub", kept)
+	for _, p := range sub.settle() {
+		last[p.topic], sent = p.payload, sent+1
+	}
+	for topic, payload := range last {
+		if payload != "1" {
+			t.Fatalf("the last on %s is %s", topic, payload)
+		}
+	}
+	if len(last) != topics || sent < topics+500 || sent > topics+2000 {
+		t.Errorf("%d messages on %d topics", sent, len(last))
+	}
+	b.empty()
 }

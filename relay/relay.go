@@ -200,6 +200,7 @@ func (r *Relay) Open(c Connect) (*Port, error) {
 	s.queued0.Store(int32(s.queue.n0))
 	s.termsLocked(true)
 	catchUp := s.catchUpLocked()
+	s.scanLocked()
 	s.mu.Unlock()
 	r.mu.Unlock()
 	if moved {

@@ -173,6 +173,7 @@ type Entry struct {
 	HalfAcked bool
 	IDs       []uint32
 	Share     string        // filter of the shared subscription it was chosen by
+	Latest    bool          // it is not sent if a newer one on its topic waits
 	Until     time.Duration // when it has waited for too long, by Clock; 0: never
 }
 
@@ -184,6 +185,7 @@ type Chunk struct {
 	Entries int
 	Bytes   int64         // what its messages would be charged with in memory
 	Shared  bool          // some entry was chosen by a shared subscription
+	Latest  bool          // some entry is not sent if a newer one on its topic waits
 	Until   time.Duration // when all entries have waited for too long; 0: never
 	Holds   []Hold
 }

@@ -23,6 +23,7 @@ const drainTTL = 59*time.Second + 500*time.Millisecond
 var drainSubs = []relay.Subscription{
 	{Filter: "t/#", QoS: 2, Drain: &relay.Drain{Rank: 4, TTL: drainTTL}},
 	{Filter: "t/ever", QoS: 1, Drain: &relay.Drain{Rank: 3}},
+	{Filter: "t/last/+", QoS: 2, Drain: &relay.Drain{Rank: 1, Latest: true}},
 	{Filter: "t/never", QoS: 2, Drain: &relay.Drain{Rank: 2, Never: true}},
 }
 
@@ -32,6 +33,7 @@ type drained struct {
 	topic string
 	qos   byte
 	due   time.Time // when it has waited too long; zero: never
+	last  bool      // not sent if there is a newer one
 	id    uint16    // when it has been sent
 	half  bool      // PUBREC has been sent
 	fresh bool      // sent on this connection
@@ -78,7 +80,10 @@ func (m *drainModel) pump() (want []*drained) {
 }
 
 // gone reports whether d, which waits no more, is not to be sent.
-func (m *drainModel) gone(d *drained) bool { return !d.due.IsZero() && time.Now().After(d.due) }
+func (m *drainModel) gone(d *drained) bool {
+	newer := func(o *drained) bool { return o.topic == d.topic }
+	return !d.due.IsZero() && time.Now().After(d.due) || d.last && slices.ContainsFunc(m.queue, newer)
+}
 
 // drainRun is a broker beside the model.
 type drainRun struct {
@@ -111,6 +116,8 @@ func (r *drainRun) publish(topic string, qos byte) {
 	case "t/never":
 		return
 	case "t/ever":
+	case "t/last/1", "t/last/2":
+		d.last = true
 	default:
 		d.due = time.Now().Add(drainTTL)
 	}
@@ -235,7 +242,10 @@ func (r *drainRun) restart(kill bool) {
 	r.begin()
 }
 
-func (r *drainRun) dropped() uint64 { return r.relay.Drops()[relay.DropExpired.String()] }
+func (r *drainRun) dropped() uint64 {
+	drops := r.relay.Drops()
+	return drops[relay.DropExpired.String()] + drops[relay.DropSuperseded.String()]
+}
 
 // begin connects all but the session that is looked at.
 func (r *drainRun) begin() {
@@ -245,11 +255,12 @@ func (r *drainRun) begin() {
 }
 
 func (r *drainRun) step(op byte) {
-	topics := []string{"t/a", "t/b", "t/ever", "t/never"}
+	topics := []string{"t/a", "t/last/1", "t/ever", "t/last/2", "t/never", "t/last/1", "t/last/2", "t/b"}
 	switch op % 16 {
 	case 0, 1, 2, 3, 4, 5:
-		for range 1 + int(op/16)%5 {
-			r.publish(topics[int(op/16)%4], 1+op/16%2)
+		for i := range 1 + int(op/16)%5 {
+			r.publish(topics[(int(op/16)+i*int(op%16))%8], 1+op/16%2)
+			r.look()
 		}
 	case 6, 7:
 		pass([]time.Duration{time.Second, 7 * time.Second, 30 * time.Second, 61 * time.Second}[op/16%4])
@@ -274,7 +285,7 @@ func (r *drainRun) step(op byte) {
 	r.balanced()
 }
 
-// What is drained with a time to live, or not at all, comes as a plain list says,
+// What is drained with a time to live, as the latest of its topic, or not at all, comes as a plain list says,
 // whatever connection, broker or block on disk comes between.
 func TestDrain(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {

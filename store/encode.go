@@ -97,7 +97,7 @@ func appendSubscription(b []byte, s *relay.Subscription) []byte {
 	drained := s.Drain != nil
 	b = append(b, s.QoS|bit(s.NoLocal, 2)|bit(s.RetainAsPublished, 3)|s.RetainHandling<<4|bit(drained, 6))
 	if drained {
-		b = append(b, bit(s.Drain.Never, 0))
+		b = append(b, bit(s.Drain.Never, 0)|bit(s.Drain.Latest, 1))
 		b = binary.AppendUvarint(b, uint64(s.Drain.Rank))
 		b = appendClock(b, s.Drain.TTL)
 	}
@@ -107,7 +107,7 @@ func appendSubscription(b []byte, s *relay.Subscription) []byte {
 
 func appendEntry(b []byte, e *relay.Entry) []byte {
 	more := e.PacketID != 0 || len(e.IDs) > 0 || e.Share != ""
-	b = append(b, e.QoS|bit(e.Retain, 2)|bit(e.Open, 3)|bit(e.HalfAcked, 4)|bit(more, 5)|bit(e.Until > 0, 6))
+	b = append(b, e.QoS|bit(e.Retain, 2)|bit(e.Open, 3)|bit(e.HalfAcked, 4)|bit(more, 5)|bit(e.Until > 0, 6)|bit(e.Latest, 7))
 	b = binary.AppendUvarint(b, e.Seq)
 	b = binary.AppendUvarint(b, uint64(e.Body))
 	if e.Until > 0 {
@@ -176,7 +176,7 @@ func appendState(b []byte, s *relay.SessionState) []byte {
 }
 
 func appendChunk(b []byte, c *relay.Chunk) []byte {
-	for _, n := range []uint64{uint64(c.Ref), c.First, c.Last, uint64(c.Entries), uint64(c.Bytes), uint64(bit(c.Shared, 0) | bit(c.Until > 0, 1))} {
+	for _, n := range []uint64{uint64(c.Ref), c.First, c.Last, uint64(c.Entries), uint64(c.Bytes), uint64(bit(c.Shared, 0) | bit(c.Until > 0, 1) | bit(c.Latest, 2))} {
 		b = binary.AppendUvarint(b, n)
 	}
 	if c.Until > 0 {

@@ -34,7 +34,7 @@ func everything(t *testing.T) []byte {
 		will.Will = &wire.Will{Topic: "wills/w", Payload: []byte("gone"), QoS: 1, Delay: 3600, Props: []byte{0x26, 0, 1, 'k', 0, 1, 'v'}}
 		sub, away, member, dying, pub := w.client(kept("sub", 3600)), w.client(kept("away", 7200)), w.client(kept("member", 3600)), w.client(will), w.client(kept("pub", 3600))
 		sub.subscribe(relay.Subscription{Filter: "t/+", QoS: 2, ID: 7, RetainAsPublished: true}, relay.Subscription{Filter: "u", QoS: 1, NoLocal: true})
-		away.subscribe(relay.Subscription{Filter: "#", QoS: 1, RetainHandling: 2, Drain: &relay.Drain{Rank: 2, TTL: time.Hour}},
+		away.subscribe(relay.Subscription{Filter: "#", QoS: 1, RetainHandling: 2, Drain: &relay.Drain{Rank: 2, TTL: time.Hour, Latest: true}},
 			relay.Subscription{Filter: "none/#", Drain: &relay.Drain{Rank: 1, Never: true}})
 		member.subscribe(relay.Subscription{Filter: "$share/g/t/#", QoS: 2, ID: 9})
 		away.leave()

@@ -13,6 +13,7 @@ export const reasons = {
   store_full: "the store was full, and the session's rule is to drop",
   store_damaged: "what was stored of it cannot be read any more",
   not_authorized: "the client may not have it any more",
+  superseded: "a newer message on its topic waited for the uplink as well, which takes only the latest",
   memory_pressure: "it had QoS 0, the client did not keep up, and memory was short",
 };
 
