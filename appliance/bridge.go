@@ -18,10 +18,10 @@ import (
 	"github.com/synthetism/edgebroker/statsd"
 )
 
-// uplink is a bridge.Uplink and what it was made of.
+// uplink is a bridge.Uplink, or a lane of one, and what it was made of.
 type uplink struct {
 	*bridge.Uplink
-	cfg BridgeConfig
+	line
 }
 
 // settings is c as package bridge takes it.
@@ -61,7 +61,7 @@ func (c BridgeConfig) settings(node, epoch string, most ByteSize) bridge.Config 
 	}
 	for _, t := range c.Topics {
 		s.Rules = append(s.Rules, bridge.Rule{Direction: directions[t.Direction], Filter: t.Filter, QoS: byte(t.QoS),
-			LocalPrefix: t.LocalPrefix, RemotePrefix: t.RemotePrefix, Retain: t.Retain == nil || *t.Retain})
+			LocalPrefix: t.LocalPrefix, RemotePrefix: t.RemotePrefix, Retain: t.Retain == nil || *t.Retain, TTL: t.TTL, Latest: t.Keep == KeepLatest})
 	}
 	return s
 }
@@ -113,35 +113,72 @@ func (b *Broker) setUplinks(c Config, connect bool) {
 // stays. An uplink that cannot be made is reported; the others are not touched.
 func (b *Broker) changeUplinks(before []*uplink, c Config, connect bool) (next []*uplink) {
 	for _, want := range c.Bridges {
-		i := slices.IndexFunc(before, func(u *uplink) bool { return u.cfg.Name == want.Name })
-		if i >= 0 && reflect.DeepEqual(before[i].cfg, want) {
-			next = append(next, before[i])
+		var old []*uplink
+		for _, u := range before {
+			if u.BridgeConfig.Name == want.Name {
+				old = append(old, u)
+			}
+		}
+		if len(old) > 0 && reflect.DeepEqual(old[0].BridgeConfig, want) {
+			next = append(next, b.withoutDrained(old)...)
 			continue
 		}
-		if i >= 0 {
-			before[i].Stop()
-		}
-		made, err := bridge.New(want.settings(c.Sys.NodeName(), b.epoch(), c.Limits.MaxPacketSize), b.relay, b.bus, b.log.With("component", "bridge"))
+		stopAll(old)
+		made, err := b.makeUplink(want, c)
 		if err != nil {
 			b.log.Error("uplink cannot be made", "bridge", want.Name, "error", err)
 			b.system("bridge_failed", err.Error())
 			continue
 		}
-		next = append(next, &uplink{made, want})
-		if i >= 0 && before[i].Status().State == bridge.Paused {
-			made.Pause() // until somebody resumes it
-			continue
-		}
-		if connect {
-			made.Start()
+		next = append(next, made...)
+		for _, u := range made {
+			i := slices.IndexFunc(old, func(o *uplink) bool { return o.lane == u.lane })
+			if i < 0 && len(old) > 0 {
+				i = 0 // a new lane is as its uplink
+			}
+			switch {
+			case i >= 0 && old[i].Status().State == bridge.Paused:
+				u.Pause() // until somebody resumes it
+			case connect:
+				u.Start()
+			}
 		}
 	}
 	for _, u := range before {
-		if !slices.ContainsFunc(c.Bridges, func(want BridgeConfig) bool { return want.Name == u.cfg.Name }) {
-			b.giveUp(u.cfg.Name, u.Stop)
+		gone := !slices.ContainsFunc(c.Bridges, func(want BridgeConfig) bool { return want.Name == u.BridgeConfig.Name })
+		if gone && u.lane == "" {
+			b.giveUp(u.BridgeConfig.Name, func() {
+				stopAll(slices.DeleteFunc(slices.Clone(before), func(o *uplink) bool { return o.BridgeConfig.Name != u.BridgeConfig.Name }))
+			})
 		}
 	}
 	return next
+}
+
+// makeUplink makes an uplink and its lanes.
+func (b *Broker) makeUplink(want BridgeConfig, c Config) ([]*uplink, error) {
+	lines := want.lines(b.leftovers(want))
+	var settings []bridge.Config
+	var share *bridge.Share
+	if len(lines) > 1 {
+		share = bridge.NewShare(want.SendRate, int(min(want.SendBytes, math.MaxInt32)))
+	}
+	for _, l := range lines {
+		s := l.settings(c.Sys.NodeName(), b.epoch(), c.Limits.MaxPacketSize)
+		if s.Share, s.Rank = share, l.rank; share != nil && l.lane == "" {
+			s.SendRate, s.SendBytes = 0, 0
+		}
+		settings = append(settings, s)
+	}
+	list, err := bridge.New(settings, b.relay, b.bus, b.log.With("component", "bridge"))
+	if err != nil {
+		return nil, err
+	}
+	var made []*uplink
+	for i, u := range list {
+		made = append(made, &uplink{u, lines[i]})
+	}
+	return b.withoutDrained(made), nil // now that they get nothing more
 }
 
 // Uplinks describes the uplinks, in the order of the configuration.
@@ -159,19 +196,25 @@ func (b *Broker) Uplinks() []bridge.Status {
 func (b *Broker) giveUpLeftovers(c Config) {
 	for _, s := range b.relay.Sessions() {
 		name, ok := strings.CutPrefix(s.ClientID, bridge.SessionPrefix)
-		if ok && !strings.HasSuffix(name, bridge.DeadSuffix) && !slices.ContainsFunc(c.Bridges, func(want BridgeConfig) bool { return want.Name == name }) {
+		if ok && !strings.Contains(name, "/") && !slices.ContainsFunc(c.Bridges, func(want BridgeConfig) bool { return want.Name == name }) {
 			b.giveUp(name, func() {})
 		}
 	}
 }
 
-// giveUp ends an uplink and drops what waits for it.
+// giveUp ends an uplink and its lanes, and drops what waits for them.
 func (b *Broker) giveUp(name string, stop func()) {
 	stop()
-	info, _, _ := b.relay.Session(bridge.SessionPrefix + name)
-	b.relay.Discard(bridge.SessionPrefix + name)
-	b.relay.Discard(bridge.SessionPrefix + name + bridge.DeadSuffix)
-	waiting := info.Queued + info.Inflight
+	waiting, id := 0, bridge.SessionPrefix+name
+	for _, s := range b.relay.Sessions() {
+		if s.ClientID != id && !strings.HasPrefix(s.ClientID, id+"/") {
+			continue
+		}
+		if s.ClientID != id+bridge.DeadSuffix {
+			waiting += s.Queued + s.Inflight
+		}
+		b.relay.Discard(s.ClientID)
+	}
 	b.log.Warn("uplink is gone from the configuration", "bridge", name, "messages_dropped", waiting)
 	b.system("bridge_removed", fmt.Sprintf("bridge %s, with %d messages that waited for it", name, waiting))
 }
@@ -191,14 +234,28 @@ func (b *Broker) bridgeStats() []statsd.Bridge {
 	return out
 }
 
-// link is the uplink of that name.
-func (b *Broker) link(name string) (*uplink, error) {
-	list := b.links()
-	i := slices.IndexFunc(list, func(u *uplink) bool { return u.cfg.Name == name })
-	if i < 0 || !b.runs() {
+// linked are the uplink of that name and its lanes, or the lane UPLINK/LANE.
+func (b *Broker) linked(name string) ([]*uplink, error) {
+	var list []*uplink
+	for _, u := range b.links() {
+		if u.title() == name || u.BridgeConfig.Name == name {
+			list = append(list, u)
+		}
+	}
+	if len(list) == 0 || !b.runs() {
 		return nil, fmt.Errorf("%w: %q", statsd.ErrNoBridge, name)
 	}
-	return list[i], nil
+	return list, nil
+}
+
+// link is the uplink of that name, with which the dead letters of its lanes are.
+func (b *Broker) link(name string) (*uplink, error) {
+	name, _, _ = strings.Cut(name, "/")
+	list, err := b.linked(name)
+	if err != nil {
+		return nil, err
+	}
+	return list[0], nil
 }
 
 func (b *Broker) deadLetters(name string) (statsd.DeadLetters, error) {
@@ -230,21 +287,25 @@ func (b *Broker) endDeadLetters(name string, replay bool) (int, error) {
 func (b *Broker) pauseUplink(name string, pause bool) error {
 	b.reloading.Lock() // which would start it again
 	defer b.reloading.Unlock()
-	u, err := b.link(name)
-	switch {
-	case err != nil:
+	list, err := b.linked(name)
+	if err != nil {
 		return err
-	case pause:
-		u.Pause()
-	default:
-		u.Resume()
+	}
+	for _, u := range list {
+		if pause {
+			u.Pause()
+		} else {
+			u.Resume()
+		}
 	}
 	return nil
 }
 
-func (b *Broker) stopUplinks() {
+func (b *Broker) stopUplinks() { stopAll(b.links()) }
+
+func stopAll(list []*uplink) {
 	var all sync.WaitGroup // a far side that does not read takes a while
-	for _, u := range b.links() {
+	for _, u := range list {
 		all.Go(u.Stop)
 	}
 	all.Wait()

@@ -88,7 +88,7 @@ func (b *Broker) testUplink(ctx context.Context, name string, own bool) (statsd.
 	if paused {
 		defer b.resumeAfterTest(name)
 	}
-	return u.cfg.test(ctx, u.Settings(), own), nil
+	return u.BridgeConfig.test(ctx, u.Settings(), own), nil
 }
 
 // pauseForTest finds an uplink and, if it has to, pauses it.

@@ -47,6 +47,8 @@ type BridgeConfig struct {
 	SendRate  int      `yaml:"send_rate"`  // messages per second; 0: any number
 	SendBytes ByteSize `yaml:"send_bytes"` // per second; 0: any number
 
+	Lanes []BridgeLane `yaml:"lanes"` // the first goes first
+
 	MaxQueuedMessages int      `yaml:"max_queued_messages"`
 	MaxQueuedBytes    ByteSize `yaml:"max_queued_bytes"`
 	WhenFull          WhenFull `yaml:"when_full"`
@@ -61,6 +63,9 @@ type BridgeTopic struct {
 	LocalPrefix  string          `yaml:"local_prefix"`
 	RemotePrefix string          `yaml:"remote_prefix"`
 	Retain       *bool           `yaml:"retain"` // nil: yes
+	TTL          time.Duration   `yaml:"ttl"`    // 0: for ever
+	Keep         BridgeKeep      `yaml:"keep"`   // empty: all
+	Lane         string          `yaml:"lane"`   // by which it goes out; empty: by none
 }
 
 // BridgeDirection is where messages pass to.
@@ -184,7 +189,8 @@ func (c BridgeConfig) findings(item string) []finding {
 		out = append(out, oneOf(item+".when_full", c.WhenFull, DropOldest, DropNewest, Refuse)...)
 	}
 	out = append(append(append(out, c.canaryFindings(item)...), c.proxyFindings(item)...), c.tokenFindings(item)...)
-	return append(append(out, c.natsFindings(item)...), c.topicFindings(item)...)
+	out = append(out, c.natsFindings(item)...)
+	return append(append(out, c.laneFindings(item)...), c.topicFindings(item)...)
 }
 
 func (c BridgeConfig) encrypted() bool {
@@ -235,6 +241,7 @@ func (c BridgeConfig) topicFindings(item string) []finding {
 		if t.QoS < 0 || t.QoS > 2 {
 			out = append(out, finding{path: at + ".qos", what: fmt.Sprintf("QoS %d does not exist", t.QoS), mend: "use 0, 1 or 2"})
 		}
+		out = append(out, t.drainFindings(at)...)
 		if t.Filter == "" {
 			out = append(out, finding{path: at + ".filter", what: "no filter", mend: "write one, such as \"#\" or \"plant/+/alarm\""})
 			continue

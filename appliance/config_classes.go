@@ -47,6 +47,9 @@ func (c Config) queueRules() (relay.QueueRules, func(clientID, username string) 
 	uplinks := make(map[string]*relay.QueueRules)
 	for _, b := range c.Bridges {
 		uplinks[bridge.SessionPrefix+b.Name] = b.queue()
+		for _, l := range b.Lanes {
+			uplinks[bridge.SessionPrefix+b.Name+"/"+l.Name] = b.queueOf(l).queue()
+		}
 		uplinks[bridge.SessionPrefix+b.Name+bridge.DeadSuffix] = &relay.QueueRules{MaxQueued: deadLetters, MaxQueuedBytes: int64(deadBytes), WhenFull: relay.DropOldest}
 	}
 	type class struct {

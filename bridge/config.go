@@ -27,6 +27,14 @@ type Config struct {
 	Rules    Rules
 	NATS     *NATS // a NATS system instead of a broker, which Dial is not used for; nil: a broker
 
+	// A lane is an uplink for a part of the rules of another, which is called Of.
+	// Dead letters are with that one, and so is what comes in. Messages of all are
+	// those of the same Gateway.
+	Of      string // empty: it is no lane
+	Gateway string // empty: ClientID
+	Share   *Share // what lanes have in common; nil: nothing
+	Rank    int    // among them
+
 	MaxPacket     int // bytes of the largest packet that the far side may send; 0: as large as packets are
 	KeepAlive     time.Duration
 	SessionExpiry time.Duration // that the far side is asked for; QoS 2 is once across an outage of at most this
@@ -58,6 +66,12 @@ const (
 
 // viaKey is the user property that names a broker which a message has passed.
 const viaKey = "edgebroker-via"
+
+// upper is the name of the uplink that this is a lane of, or its own.
+func (c *Config) upper() string { return cmp.Or(c.Of, c.Name) }
+
+// gateway is what the far side calls this gateway.
+func (c *Config) gateway() string { return cmp.Or(c.Gateway, c.ClientID) }
 
 // mark adds this broker to the brokers that a message has passed.
 func (c *Config) mark(props []byte) []byte {

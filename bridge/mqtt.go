@@ -18,7 +18,7 @@ import (
 
 // run keeps the connection up until ctx ends.
 func (u *Uplink) run(ctx context.Context) {
-	where := &url.URL{Scheme: "mqtt", Host: u.cfg.Name} // autopaho wants one; Dial knows better
+	where := &url.URL{Scheme: "mqtt", Host: u.cfg.upper()} // autopaho wants one; Dial knows better
 	was := Connecting
 	manager, err := autopaho.NewConnection(ctx, autopaho.ClientConfig{
 		ServerUrls:            []*url.URL{where},

@@ -32,7 +32,7 @@ const (
 	headerCorrelation = "Mqtt-Correlation-Data"   // base64
 	headerUser        = "Mqtt-User-Property"      // key=value as in a URL's query, one header for each, in order
 	headerClient      = "Mqtt-Client-Id"          // who published it
-	headerGateway     = "Edgebroker-Gateway"      // Config.ClientID
+	headerGateway     = "Edgebroker-Gateway"      // Config.Gateway
 	headerTime        = "Edgebroker-Time"         // when it was sent, by the gateway's clock, RFC 3339
 	headerID          = nats.MsgIdHdr             // see messageID
 	headerStream      = nats.ExpectedStreamHdr    // that takes it, or none

@@ -255,7 +255,7 @@ func (n *natsIn) take(subject string, h nats.Header, data []byte, answer func(wi
 		answer = func(wire.Reason) {}
 	}
 	u.heard()
-	if h.Get(headerGateway) == headerText(u.cfg.ClientID) { // it has come back from the stream
+	if h.Get(headerGateway) == headerText(u.cfg.gateway()) { // it has come back from the stream
 		answer(wire.Success)
 		return
 	}

@@ -126,7 +126,7 @@ var errUnfit = errors.New("its properties cannot be read")
 // send publishes d.
 func (o *natsOut) send(d *departure) error {
 	u := o.s.up
-	h, err := headers(u.cfg.ClientID, d.Delivery, d.retain, u.cfg.mark(d.Message.Props), time.Now())
+	h, err := headers(u.cfg.gateway(), d.Delivery, d.retain, u.cfg.mark(d.Message.Props), time.Now())
 	if err != nil {
 		return errUnfit
 	}

@@ -2,8 +2,6 @@ package bridge
 
 import (
 	"errors"
-	"fmt"
-	"slices"
 	"sync"
 
 	"github.com/synthetism/edgebroker/relay"
@@ -22,9 +20,10 @@ const forever = 0xFFFFFFFF
 
 // near is an uplink's session in this broker.
 type near struct {
-	relay *relay.Relay
-	id    string
-	rules Rules
+	relay  *relay.Relay
+	id     string
+	rules  Rules
+	replay string // what topics begin with that are sent again; empty: none are, here
 
 	mu   sync.Mutex // one after the other, as Port asks for
 	port *relay.Port
@@ -32,50 +31,38 @@ type near struct {
 	told uint16      // how many messages the far side may leave open towards this one
 }
 
-// open makes the session if it is not there, and makes its subscriptions what
-// the rules say. It stays without a connection.
-func (n *near) open() error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	port, err := n.relay.Open(n.connect(limits{}))
+// openAll makes the sessions that are not there, and makes their subscriptions
+// what the rules say, all at once. They stay without connections.
+func openAll(r *relay.Relay, list []*near) error {
+	var want []relay.Wanted
+	for _, n := range list {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		port, err := r.Open(n.connect(limits{}))
+		if err != nil {
+			return err
+		}
+		defer port.End(relay.End{})
+		n.told = port.ReceiveMaximum()
+		subs := append(n.rules.subscriptions(), relay.Subscription{Filter: n.id + canarySuffix, QoS: 1, RetainHandling: 2})
+		if n.replay != "" {
+			subs = append(subs, relay.Subscription{Filter: n.replay + "#", QoS: 1, RetainHandling: 2})
+		}
+		want = append(want, relay.Wanted{Port: port, Subs: subs})
+	}
+	granted, err := r.Resubscribe(want)
 	if err != nil {
 		return err
 	}
-	defer port.End(relay.End{})
-	n.told = port.ReceiveMaximum()
-	want := append(n.rules.subscriptions(), relay.Subscription{Filter: n.id + replaySuffix + "#", QoS: 1, RetainHandling: 2},
-		relay.Subscription{Filter: n.id + canarySuffix, QoS: 1, RetainHandling: 2})
-	var over []string
-	if _, subs, ok := n.relay.Session(n.id); ok {
-		for _, have := range subs {
-			if !slices.ContainsFunc(want, func(s relay.Subscription) bool { return s.Filter == have.Filter }) {
-				over = append(over, have.Filter)
-			}
+	for i, w := range want {
+		for j := range granted[i] { // one by one: a client that asks for so much would be disconnected
+			w.Port.SendRetained(granted[i][j : j+1])
 		}
-	}
-	stored := make(stored, 1)
-	if len(over) > 0 {
-		port.Unsubscribe(over, stored)
-		if err := <-stored; err != nil {
-			return fmt.Errorf("store the subscriptions: %w", err)
+		if len(granted[i]) == 0 {
+			w.Port.SendRetained(nil)
 		}
+		w.Port.Flush()
 	}
-	codes, granted := port.Subscribe(want, stored)
-	if err := <-stored; err != nil {
-		return fmt.Errorf("store the subscriptions: %w", err)
-	}
-	for i, c := range codes {
-		if c >= wire.UnspecifiedError {
-			return fmt.Errorf("subscribe to %q: %v", want[i].Filter, c)
-		}
-	}
-	for i := range granted { // one by one: a client that asks for so much would be disconnected
-		port.SendRetained(granted[i : i+1])
-	}
-	if len(granted) == 0 {
-		port.SendRetained(nil)
-	}
-	port.Flush()
 	return nil
 }
 

@@ -53,11 +53,11 @@ func newRig(t tb, change func(*Config)) *rig {
 	if change != nil {
 		change(&cfg)
 	}
-	up, err := New(cfg, r.relay, events.NewBus(nil, wire.MatchTopic), slog.New(slog.DiscardHandler))
+	ups, err := New([]Config{cfg}, r.relay, events.NewBus(nil, wire.MatchTopic), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
-	r.up = up
+	r.up = ups[0]
 	return r
 }
 

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"strings"
+	"time"
 
 	"github.com/synthetism/edgebroker/relay"
 	"github.com/synthetism/edgebroker/wire"
@@ -26,6 +27,11 @@ type Rule struct {
 	LocalPrefix  string
 	RemotePrefix string
 	Retain       bool // pass retained messages as such; else as any other
+	// Elsewhere leaves what it finds to another lane of the same uplink. What
+	// waits here all the same, from earlier rules, goes out by it.
+	Elsewhere bool
+	Latest    bool          // of the messages on one topic that wait, at QoS 1 and 2, only the newest goes
+	TTL       time.Duration // how long a message waits for the far side, to a second; 0: for ever
 }
 
 // local and remote are the filters that find what Rule lets pass.
@@ -86,6 +92,7 @@ func (rs Rules) subscriptions() []relay.Subscription {
 			list[j].QoS = max(list[j].QoS, sub.QoS)
 			continue
 		}
+		sub.Drain = rs.drain(i)
 		at[sub.Filter] = len(list)
 		list = append(list, sub)
 	}

@@ -106,7 +106,9 @@ func (u *Uplink) Status() Status {
 		st.LastHeard = u.started.Add(time.Duration(at))
 	}
 	st.LastTrip, st.Canaries, st.CanaryNote = u.trip(), u.canary.sent.Load(), u.canaryNote()
-	st.Dead = u.dead.count()
+	if u.cfg.Of == "" {
+		st.Dead = u.dead.count()
+	}
 	if info, _, ok := u.near.relay.Session(u.near.id); ok {
 		st.Queued, st.QueuedBytes, st.Dropped = info.Queued, info.QueuedBytes, info.Dropped
 		st.InFlight = info.Inflight

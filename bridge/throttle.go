@@ -5,13 +5,14 @@ import (
 	"time"
 )
 
-// throttle keeps an uplink to a number of messages and bytes per second. A tenth
-// of a second's worth may go at once. Whoever has it guards it.
+// throttle keeps an uplink to a number of messages and bytes per second. One
+// message, or byte, and a tenth of a second's worth may go at once. Whoever has it guards it.
 type throttle struct {
 	messages, bytes bucket
 	now             func() int64 // nanoseconds
 	wake            func()       // called on its own goroutine when more may go
 	timer           *time.Timer  // will do that; nil: none is due
+	seat            *seat        // what it shares with others; nil: nothing
 }
 
 // bucket is a token bucket; the zero one has no bound.
@@ -22,7 +23,7 @@ type bucket struct {
 }
 
 func (b *bucket) fill(now int64) {
-	b.tokens = min(b.tokens+b.rate*float64(now-b.at)/1e9, max(1, b.rate/10))
+	b.tokens = min(b.tokens+b.rate*float64(now-b.at)/1e9, 1+b.rate/10)
 	b.at = now
 }
 
@@ -42,10 +43,17 @@ func (t *throttle) spend(bytes int) {
 	t.bytes.fill(now)
 	t.messages.tokens--
 	t.bytes.tokens -= float64(bytes)
+	if t.seat != nil {
+		t.seat.spend(bytes)
+	}
 }
 
 // over reports whether nothing may go now; then wake will be called when it may.
 func (t *throttle) over() bool {
+	return t.overOwn() || t.seat != nil && t.seat.over()
+}
+
+func (t *throttle) overOwn() bool {
 	if t.messages.rate == 0 && t.bytes.rate == 0 {
 		return false
 	}
@@ -71,5 +79,8 @@ func (t *throttle) woken() { t.timer = nil }
 func (t *throttle) stop() {
 	if t.timer != nil {
 		t.timer.Stop()
+	}
+	if t.seat != nil {
+		t.seat.leave()
 	}
 }

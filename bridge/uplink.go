@@ -47,19 +47,38 @@ type Uplink struct {
 	line *conn              // of the connection, nil if there is none
 }
 
-// New makes an uplink to r, whose session is there when New returns, so that
-// nothing which is published from then on is missed. Start connects it.
-func New(cfg Config, r *relay.Relay, bus *events.Bus, log *slog.Logger) (*Uplink, error) {
+// New makes an uplink to r and the lanes of it, whose sessions are there when New
+// returns, so that nothing which is published from then on is missed. Start
+// connects them.
+func New(cfgs []Config, r *relay.Relay, bus *events.Bus, log *slog.Logger) ([]*Uplink, error) {
+	var list []*Uplink
+	var nears []*near
+	for _, cfg := range cfgs {
+		u := newUplink(cfg, r, bus, log)
+		list, nears = append(list, u), append(nears, &u.near)
+		if cfg.Of == "" {
+			if err := u.dead.open(); err != nil {
+				return nil, fmt.Errorf("uplink %q: %w", cfg.Name, err)
+			}
+		}
+	}
+	if err := openAll(r, nears); err != nil {
+		return nil, fmt.Errorf("uplink %q: %w", cfgs[0].Name, err)
+	}
+	return list, nil
+}
+
+func newUplink(cfg Config, r *relay.Relay, bus *events.Bus, log *slog.Logger) *Uplink {
 	u := &Uplink{cfg: cfg, log: log, bus: bus, started: time.Now(), pacer: pacer{Backoff: cfg.Backoff}, calm: pacer{Backoff: cfg.Backoff}}
 	u.near = near{relay: r, id: SessionPrefix + cfg.Name, rules: cfg.Rules}
 	u.exchange = exchange{up: u, asked: make(map[uint16]chan<- packets.ControlPacket)}
 	u.far = u.newFar()
 	u.is = condition{state: Connecting, since: time.Now()}
-	u.dead = newDead(r, u.near.id)
-	if err := errors.Join(u.dead.open(), u.near.open()); err != nil {
-		return nil, fmt.Errorf("uplink %q: %w", cfg.Name, err)
+	u.dead = newDead(r, SessionPrefix+cfg.upper())
+	if cfg.Of == "" {
+		u.near.replay = u.dead.again
 	}
-	return u, nil
+	return u
 }
 
 // Name is Config.Name.
@@ -82,7 +101,11 @@ func (u *Uplink) out(topic string) (remote string, r *Rule) {
 // throttle is what SendRate and SendBytes say; wake is called when more may go.
 func (u *Uplink) throttle(wake func()) throttle {
 	now := u.now()
-	return throttle{messages: bucket{rate: float64(u.cfg.SendRate), at: now}, bytes: bucket{rate: float64(u.cfg.SendBytes), at: now}, now: u.now, wake: wake}
+	t := throttle{messages: bucket{rate: float64(u.cfg.SendRate), at: now}, bytes: bucket{rate: float64(u.cfg.SendBytes), at: now}, now: u.now, wake: wake}
+	if u.cfg.Share != nil {
+		t.seat = u.cfg.Share.join(u.cfg.Rank, u.near.writable)
+	}
+	return t
 }
 
 // now is a clock that nobody sets.

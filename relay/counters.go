@@ -11,7 +11,7 @@ const (
 	DropQueueFull                         // the session's queue, or the total, was full
 	DropQoS0                              // QoS 0, and the session was not connected
 	DropSlowConsumer                      // QoS 0, and the connection's outbound buffer was full
-	DropExpired                           // message expiry interval passed while it waited
+	DropExpired                           // message expiry interval, or Drain.TTL, passed while it waited
 	DropTooLarge                          // larger than the client's Maximum Packet Size
 	DropDiscarded                         // the session ended while the message waited
 	DropRefusedByClient                   // the client answered with a failure reason code
@@ -20,12 +20,13 @@ const (
 	DropDamaged                           // what was stored of it cannot be read any more
 	DropNotAuthorized                     // the client may not have it any more
 	DropMemory                            // QoS 0, the client did not keep up, and memory was short
+	DropSuperseded                        // a newer message on its topic waited as well, see Drain.Latest
 	dropReasons
 )
 
 var dropWords = [dropReasons]string{
 	"no_subscribers", "queue_full", "qos0_msg", "slow_consumer", "expired", "packet_too_large", "discarded", "refused_by_client",
-	"not_stored", "store_full", "store_damaged", "not_authorized", "memory_pressure",
+	"not_stored", "store_full", "store_damaged", "not_authorized", "memory_pressure", "superseded",
 }
 
 func (r DropReason) String() string { return dropWords[r] }

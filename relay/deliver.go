@@ -64,6 +64,12 @@ func (s *Session) pushLocked(d delivery) (any bool) {
 	if !s.fitsLocked(size, keep) && l != nil {
 		any = s.pumpLocked()
 	}
+	if s.latest != nil && s.latest.stale > 0 && !s.fitsLocked(size, keep) {
+		s.compactLocked()
+	}
+	if d.until > 0 && !s.fitsLocked(size, keep) {
+		s.expireLocked()
+	}
 	whenFull := s.rules.Load().WhenFull
 	refuse := keep && whenFull == Refuse
 	if keep && !refuse && r.store.Room() == Full && !s.makeWayLocked(&d) {
@@ -86,12 +92,14 @@ func (s *Session) pushLocked(d delivery) (any bool) {
 	}
 	if s.behindLocked(&d) {
 		s.trailLocked(d)
-		s.weighLocked()
-		return any
+	} else {
+		s.queue.push(d)
+		if d.qos == 0 {
+			s.queued0.Add(1)
+		}
 	}
-	s.queue.push(d)
-	if d.qos == 0 {
-		s.queued0.Add(1)
+	if d.marks&markLatest != 0 {
+		s.noteLatestLocked(&d)
 	}
 	s.weighLocked()
 	return any
@@ -119,7 +127,7 @@ func (s *Session) dropOldestLocked(d *delivery) bool {
 	}
 	switch {
 	case s.queue.len() == 0 && len(s.spill.chunks) > 0 && d.qos > 0:
-		s.dropChunkLocked()
+		s.dropChunkLocked(DropQueueFull)
 		return true
 	case s.queue.len() == 0 || d.qos == 0 && s.queue.front().qos > 0:
 		return false
@@ -128,7 +136,11 @@ func (s *Session) dropOldestLocked(d *delivery) bool {
 	if old.qos == 0 {
 		s.queued0.Add(-1)
 	}
-	s.dropLocked(DropQueueFull, old.msg.origin(old.qos), 1)
+	why := DropQueueFull
+	if s.supersededLocked(&old) {
+		why = DropSuperseded
+	}
+	s.dropLocked(why, old.msg.origin(old.qos), 1)
 	s.settledLocked(&old)
 	return true
 }
@@ -179,6 +191,9 @@ const fairShare = 128
 func (s *Session) popLocked() delivery {
 	d := s.queue.pop()
 	s.relay.queuedBytes.Add(-d.msg.size())
+	if d.marks&markLatest != 0 {
+		s.leftLocked(&d)
+	}
 	return d
 }
 
@@ -188,7 +203,7 @@ func (s *Session) popLocked() delivery {
 func (s *Session) pumpLocked() bool {
 	l := s.live.Load()
 	s.refillLocked()
-	if l == nil || (s.queue.len() == 0 && s.window.current == s.window.n) {
+	if l == nil || (s.queue.len() == 0 && s.window.current == s.window.n) || s.scanningLocked() {
 		return false
 	}
 	defer s.refillLocked()
@@ -284,7 +299,7 @@ func (s *Session) sendNextLocked(w *writer, l *live) bool {
 	}
 	now := s.relay.now()
 	remaining, alive := d.msg.remaining(now)
-	if reason, unfit := s.unfitLocked(l, &d, remaining, alive); unfit {
+	if reason, unfit := s.unfitLocked(l, &d, remaining, alive && !d.late(now)); unfit {
 		s.dropLocked(reason, d.msg.origin(d.qos), 1)
 		s.settledLocked(&d)
 		return false
@@ -309,7 +324,7 @@ func (s *Session) sendNextLocked(w *writer, l *live) bool {
 	if !s.encodeLocked(w, l, &d, id, false, remaining) {
 		return false
 	}
-	if d.timed && d.msg.taken >= l.since {
+	if d.marks&markTimed != 0 && d.msg.taken >= l.since {
 		s.relay.delivery.add(now-d.msg.taken, 1)
 	}
 	return true
@@ -324,6 +339,8 @@ func (s *Session) unfitLocked(l *live, d *delivery, remaining uint32, alive bool
 		return DropNotStored, true
 	case s.deniedLocked(d):
 		return DropNotAuthorized, true
+	case d.marks&markLatest != 0 && s.supersededLocked(d):
+		return DropSuperseded, true
 	case l.maxPacket > 0 && s.frameSize(l, d, remaining) > l.maxPacket: // [MQTT-3.1.2-24]
 		return DropTooLarge, true
 	}

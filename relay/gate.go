@@ -183,6 +183,9 @@ func (s *Session) purge() {
 				continue
 			}
 			s.relay.queuedBytes.Add(-d.msg.size())
+			if d.marks&markLatest != 0 {
+				s.undoneLocked(&d)
+			}
 			if d.qos == 0 {
 				s.queued0.Add(-1)
 			}

@@ -79,8 +79,15 @@ type delivery struct {
 	qos    byte     // lower of publication's and subscription's [MQTT-3.8.4-8]
 	retain bool     // RETAIN flag to send
 	kept   bool     // recorded in the store
-	timed  bool     // sent because the message was published just now: how long that takes is measured
+	marks  byte
+	until  uint32 // second of Relay.now when it has waited for too long; 0: never
 }
+
+// Marks of deliveries.
+const (
+	markTimed  = 1 << iota // sent because the message was published just now: how long that takes is measured
+	markLatest             // not sent if a newer one on its topic waits
+)
 
 // live0 reports whether d is QoS 0 that a client need not get when it does not
 // keep up; what it gets because it has subscribed is its own wish.

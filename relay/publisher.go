@@ -342,7 +342,13 @@ func (p *publisher) deliver(t *target, msgs []*Message) {
 	p.batch = p.batch[:0]
 	var made [classes]uint64
 	for _, m := range msgs {
-		d := delivery{msg: m, ids: own.ids, qos: min(m.QoS, own.qos), retain: m.Retain && own.retain, timed: m.taken != 0}
+		d := delivery{msg: m, ids: own.ids, qos: min(m.QoS, own.qos), retain: m.Retain && own.retain}
+		if m.taken != 0 {
+			d.marks = markTimed
+		}
+		if own.drain != nil {
+			own.drain.apply(&d, p.relay.now())
+		}
 		p.batch = append(p.batch, d)
 		made[classOf(d.qos)]++
 	}
@@ -376,7 +382,9 @@ func (p *publisher) deliverGroups(rt *route, msgs []*Message) {
 // that has ended.
 func (p *publisher) handShare(sub *subscription, m *Message) bool {
 	d := sub.share(m)
-	d.timed = m.taken != 0
+	if m.taken != 0 {
+		d.marks = markTimed
+	}
 	p.batch = append(p.batch[:0], d)
 	taken := p.hand(sub.session, p.batch)
 	if taken {

@@ -57,7 +57,7 @@ func (s *Session) keepLocked(d *delivery) {
 
 // entry is what the store needs to know of d.
 func (d *delivery) entry() Entry {
-	e := Entry{Seq: d.seq, QoS: d.qos, Retain: d.retain, IDs: d.ids}
+	e := Entry{Seq: d.seq, QoS: d.qos, Retain: d.retain, IDs: d.ids, Until: untilTime(d.until), Latest: d.marks&markLatest != 0}
 	if d.msg != nil {
 		e.Body, e.Message = Ref(d.msg.ref.Load()), d.msg
 		e.Open = d.msg.QoS == 2 && d.msg.gate != nil && d.msg.gate.unlogged()

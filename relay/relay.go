@@ -73,7 +73,8 @@ type retiredTraffic struct {
 }
 
 // sweepInterval is how often retained messages are looked through for expired
-// ones. They are not sent after their time in any case; this frees memory.
+// ones, and the fronts of queues for what has waited too long. They are not sent
+// after their time in any case; this frees memory.
 const sweepInterval = time.Minute
 
 // New returns a Relay that reports to bus. store may be nil; see Store.
@@ -107,6 +108,7 @@ func (r *Relay) expiresAt(seconds uint32) time.Duration {
 
 func (r *Relay) sweep() {
 	r.retained.sweep()
+	r.expireWaiting()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.closed.Load() {
@@ -198,6 +200,7 @@ func (r *Relay) Open(c Connect) (*Port, error) {
 	s.queued0.Store(int32(s.queue.n0))
 	s.termsLocked(true)
 	catchUp := s.catchUpLocked()
+	s.scanLocked()
 	s.mu.Unlock()
 	r.mu.Unlock()
 	if moved {

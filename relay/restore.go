@@ -101,6 +101,7 @@ func (r *Relay) restoreSession(st *SessionState) {
 	for i := range st.Tail {
 		s.spill.tail.push(s.adoptLocked(&st.Tail[i], s.subs))
 	}
+	s.relearnLocked()
 	s.weighLocked()
 	if st.Attached {
 		s.recordLocked(Change{Kind: Detached, Clock: s.detached})

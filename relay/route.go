@@ -29,6 +29,7 @@ type target struct {
 	noLocal bool // some matching subscription has No Local
 	plain   bool // nothing but the QoS matters: frames can be shared
 	ids     []uint32
+	drain   *Drain          // how messages wait; nil: as ever
 	subs    []*subscription // all that match; kept only if noLocal
 }
 
@@ -38,14 +39,15 @@ func (t *target) merge(s *subscription) {
 	if s.ID != 0 {
 		t.ids = append(t.ids, s.ID)
 	}
-	t.plain = !t.retain && !t.noLocal && t.ids == nil
+	t.drainBy(s)
+	t.plain = !t.retain && !t.noLocal && t.ids == nil && t.drain == nil
 }
 
 // forPublisher returns what t asks for of a message that client has published:
-// if that is its own client, the subscriptions with No Local do not count. ok
+// if that is its own client, or its kin, the subscriptions with No Local do not count. ok
 // is false when none is left. [MQTT-3.8.3-3]
 func (t *target) forPublisher(client string) (_ target, ok bool) {
-	if !t.noLocal || t.session.id != client {
+	if !t.noLocal || !kin(t.session.id, client) {
 		return *t, true
 	}
 	own := target{session: t.session}
@@ -55,7 +57,7 @@ func (t *target) forPublisher(client string) (_ target, ok bool) {
 			ok = true
 		}
 	}
-	return own, ok
+	return own, ok && !own.never()
 }
 
 // resolve computes the route of topic.
@@ -103,7 +105,7 @@ func (t *subscriptions) resolve(topic string) *route {
 	}, func(g *group) {
 		rt.groups = append(rt.groups, g)
 	})
-	rt.targets = slices.DeleteFunc(rt.targets, func(tg target) bool { return !tg.session.mayReceive(topic) })
+	rt.targets = slices.DeleteFunc(rt.targets, func(tg target) bool { return !tg.session.mayReceive(topic) || tg.never() })
 	for i := range rt.targets {
 		if !rt.targets[i].noLocal {
 			rt.targets[i].subs = nil

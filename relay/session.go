@@ -50,6 +50,7 @@ type Session struct {
 	entry     entry  // holds back what no publisher commits
 	holding   bool   // pump stopped at a gate, whose lifting will resume it
 	books     books
+	latest    *latest            // nil unless some message waits only until there is a newer one
 	inbound   map[uint16]inbound // QoS 2 identifiers received and not released [MQTT-4.3.3-10]
 	detached  time.Duration      // when its last connection ended
 	expiring  *time.Timer        // ends the session
@@ -128,6 +129,7 @@ func (s *Session) end() {
 	s.relay.shed.ids.Add(-int64(len(s.inbound)))
 	s.subs, s.filters, s.inbound = nil, 0, nil
 	s.setWillLocked(nil)
+	s.latest = nil
 	s.queue, s.window, s.spill = queue{}, window{}, spilled{loading: spill.loading}
 	s.weighLocked()
 	s.stopTimersLocked()

@@ -41,6 +41,9 @@ type spilled struct {
 type chunk struct {
 	Chunk
 	held []delivery // nil when stable
+
+	stale int  // entries that are known to be superseded
+	known bool // its entries have been noted: see latest
 }
 
 func (sp *spilled) empty() bool { return len(sp.chunks) == 0 && sp.tail.len() == 0 }
@@ -100,7 +103,8 @@ func (s *Session) trailLocked(d delivery) {
 func (s *Session) writeChunkLocked(q *queue, at int) {
 	r := s.relay
 	c := Change{Kind: Spilled}
-	var rest, held []delivery
+	var rest, held, dropped []delivery
+	forever := false
 	r.bodies.RLock()
 	for q.len() > 0 && len(c.Entries) < chunkEntries {
 		d := q.front()
@@ -111,11 +115,25 @@ func (s *Session) writeChunkLocked(q *queue, at int) {
 		if s.fixedLocked(d) {
 			break
 		}
+		if d.marks&markLatest != 0 {
+			if (q == &s.queue || q == &s.spill.tail) && s.supersededLocked(d) {
+				gone := q.pop()
+				dropped = append(dropped, gone)
+				continue
+			}
+			c.Chunk.Latest = true
+		}
 		c.Entries = append(c.Entries, d.entry())
 		c.Chunk.Bytes += d.msg.size()
 		c.Chunk.Holds = r.claim(c.Chunk.Holds, Ref(d.msg.ref.Load()), d.msg.stored())
 		c.Chunk.Shared = c.Chunk.Shared || d.group != nil
+		if c.Chunk.Until = max(c.Chunk.Until, untilTime(d.until)); d.until == 0 {
+			forever = true
+		}
 		held = append(held, q.pop())
+	}
+	if forever {
+		c.Chunk.Until = 0
 	}
 	if n := len(c.Entries); n > 0 {
 		if r.under(ShedQueues) {
@@ -129,11 +147,14 @@ func (s *Session) writeChunkLocked(q *queue, at int) {
 	for _, d := range slices.Backward(rest) {
 		q.unpop(d)
 	}
+	for i := range dropped {
+		s.dropSupersededLocked(&dropped[i])
+	}
 	if len(c.Entries) == 0 {
 		return
 	}
 	r.holdChunk(&c.Chunk)
-	k := &chunk{Chunk: c.Chunk, held: held}
+	k := &chunk{Chunk: c.Chunk, held: held, known: true}
 	s.spill.insert(at, k)
 	if s.recorded.Load() != 0 {
 		s.spill.fresh = append(s.spill.fresh, k)
@@ -248,7 +269,7 @@ func (s *Session) forgetLoadedLocked() {
 // waiting needs nothing: pump asks again when that has become less.
 func (s *Session) refillLocked() {
 	sp := &s.spill
-	if sp.empty() || sp.loading || s.live.Load() == nil || s.starved.Load() || s.sated() {
+	if sp.empty() || sp.loading || s.live.Load() == nil || s.starved.Load() || s.sated() || s.scanningLocked() {
 		return
 	}
 	if len(sp.chunks) > 0 {
@@ -340,9 +361,12 @@ func (s *Session) damagedLocked(c *Chunk, read []Entry, err error) {
 // adoptLocked makes a delivery of an entry that has been read from the store,
 // with the subscriptions that the session has, or had before it ended.
 func (s *Session) adoptLocked(e *Entry, subs map[string]*subscription) delivery {
-	d := delivery{msg: e.Message, ids: e.IDs, seq: e.Seq, qos: e.QoS, retain: e.Retain, kept: true}
+	d := delivery{msg: e.Message, ids: e.IDs, seq: e.Seq, qos: e.QoS, retain: e.Retain, kept: true, until: untilOf(e.Until)}
 	if sub := subs[e.Share]; sub != nil {
 		d.group = sub.group
+	}
+	if e.Latest {
+		d.marks = markLatest
 	}
 	if d.msg != nil {
 		s.relay.adopt(d.msg)
@@ -352,12 +376,20 @@ func (s *Session) adoptLocked(e *Entry, subs map[string]*subscription) delivery 
 }
 
 // dropChunkLocked gives up the first chunk, which is the oldest of what waits.
-func (s *Session) dropChunkLocked() {
-	c := s.spill.cut(0)
+func (s *Session) dropChunkLocked(why DropReason) { s.dropChunkAtLocked(0, why) }
+
+func (s *Session) dropChunkAtLocked(at int, why DropReason) {
+	c := s.spill.cut(at)
+	s.lostChunkLocked(&c.Chunk)
 	s.recordLocked(Change{Kind: Settled, Seq: c.First, Last: c.Last})
 	s.letGo(c)
 	s.relay.releaseChunk(&c.Chunk)
-	s.dropLocked(DropQueueFull, origin{qos: 1}, c.Entries)
+	if c.stale > 0 {
+		s.dropLocked(DropSuperseded, origin{qos: 1}, c.stale)
+	}
+	if c.Entries > c.stale {
+		s.dropLocked(why, origin{qos: 1}, c.Entries-c.stale)
+	}
 }
 
 // moveChunks records anew the chunks that stand in the way of giving up
@@ -389,7 +421,15 @@ func (s *Session) moveChunkLocked(i int, entries []Entry, err error) {
 		s.relay.vacate(d.msg)
 		q.push(d)
 	}
+	whole := q.len() == old.Entries
+	before := len(s.spill.chunks)
 	s.writeChunkLocked(&q, i)
+	if len(s.spill.chunks) > before {
+		c := s.spill.chunks[i]
+		if c.known = old.known; whole {
+			c.stale = old.stale
+		}
+	}
 	s.spill.loaded = append(s.spill.loaded, old.Chunk)
 }
 

@@ -172,7 +172,9 @@ type Entry struct {
 	Open      bool
 	HalfAcked bool
 	IDs       []uint32
-	Share     string // filter of the shared subscription it was chosen by
+	Share     string        // filter of the shared subscription it was chosen by
+	Latest    bool          // it is not sent if a newer one on its topic waits
+	Until     time.Duration // when it has waited for too long, by Clock; 0: never
 }
 
 // Chunk is a stretch of a session's queue that is on disk only.
@@ -181,8 +183,10 @@ type Chunk struct {
 	First   uint64 // Seq of its first entry
 	Last    uint64
 	Entries int
-	Bytes   int64 // what its messages would be charged with in memory
-	Shared  bool  // some entry was chosen by a shared subscription
+	Bytes   int64         // what its messages would be charged with in memory
+	Shared  bool          // some entry was chosen by a shared subscription
+	Latest  bool          // some entry is not sent if a newer one on its topic waits
+	Until   time.Duration // when all entries have waited for too long; 0: never
 	Holds   []Hold
 }
 

@@ -182,6 +182,13 @@ func (p *Port) sendRetained(sub *Subscription) (visited int, owned bool) {
 			return
 		}
 		d := delivery{msg: m, ids: ids, qos: min(m.QoS, sub.QoS), retain: true}
+		if sub.Drain != nil {
+			drain := s.drainLocked(m.Topic)
+			if drain.Never {
+				return
+			}
+			drain.apply(&d, p.relay.now())
+		}
 		s.books.made[classOf(d.qos)]++
 		s.enterLocked(d)
 	}

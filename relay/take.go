@@ -1,5 +1,7 @@
 package relay
 
+import "strings"
+
 // Taker is a Link that leads to a part of the program instead of a client: it
 // gets messages as they are. Only what answers the client, and PUBREL, comes as
 // frames by Send.
@@ -28,6 +30,17 @@ type Delivery struct {
 // StandingPrefix begins the client identifiers of sessions for parts of the
 // program. Only a Connect that is Standing gets one.
 const StandingPrefix = "$bridge/"
+
+// kin reports whether two clients are one, or parts of one part of the program:
+// their identifiers have the same word after StandingPrefix, up to a slash.
+func kin(a, b string) bool {
+	if a == b || !strings.HasPrefix(a, StandingPrefix) || !strings.HasPrefix(b, StandingPrefix) {
+		return a == b
+	}
+	a, _, _ = strings.Cut(a[len(StandingPrefix):], "/")
+	b, _, _ = strings.Cut(b[len(StandingPrefix):], "/")
+	return a == b
+}
 
 // Forget forgets which QoS 2 publishes have come and are not released: the
 // other side has begun anew, and their identifiers will name other messages.

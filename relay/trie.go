@@ -17,6 +17,7 @@ type Subscription struct {
 	RetainAsPublished bool
 	RetainHandling    byte
 	ID                uint32 // subscription identifier, 0 for none
+	Drain             *Drain // nil is the zero one; it must not change
 }
 
 // subscription is a Subscription held by a session. It is replaced as a whole
@@ -58,10 +59,14 @@ func (n *node) empty() bool {
 // add inserts sub and takes old, the session's earlier subscription to the
 // same filter, out. A member of a shared subscription gets its group.
 func (t *subscriptions) add(sub, old *subscription) {
-	name, topic, shared := wire.SplitShare(sub.Filter)
-	sub.topic = topic
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.addLocked(sub, old)
+}
+
+func (t *subscriptions) addLocked(sub, old *subscription) {
+	name, topic, shared := wire.SplitShare(sub.Filter)
+	sub.topic = topic
 	n, hash := &t.root, false
 	for level := range strings.SplitSeq(topic, "/") {
 		switch level {
@@ -119,6 +124,10 @@ func (t *subscriptions) add(sub, old *subscription) {
 func (t *subscriptions) remove(sub *subscription) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.removeLocked(sub)
+}
+
+func (t *subscriptions) removeLocked(sub *subscription) {
 	if t.removeAt(&t.root, sub, sub.topic, true) {
 		t.count--
 		if sub.group != nil {

@@ -40,14 +40,14 @@ func entries() *rapid.Generator[relay.Entry] {
 	return rapid.Custom(func(t *rapid.T) relay.Entry {
 		return relay.Entry{Seq: rapid.Uint64().Draw(t, "seq"), PacketID: rapid.Uint16().Draw(t, "id"), Body: refs().Draw(t, "body"),
 			QoS: rapid.ByteRange(0, 2).Draw(t, "qos"), Retain: rapid.Bool().Draw(t, "retain"), Open: rapid.Bool().Draw(t, "open"),
-			HalfAcked: rapid.Bool().Draw(t, "half"), IDs: some(t, rapid.Uint32(), "ids"), Share: texts().Draw(t, "share")}
+			HalfAcked: rapid.Bool().Draw(t, "half"), IDs: some(t, rapid.Uint32(), "ids"), Share: texts().Draw(t, "share"), Until: clocks().Draw(t, "until"), Latest: rapid.Bool().Draw(t, "latest")}
 	})
 }
 
 func chunks() *rapid.Generator[relay.Chunk] {
 	return rapid.Custom(func(t *rapid.T) relay.Chunk {
 		c := relay.Chunk{Ref: refs().Draw(t, "ref"), First: rapid.Uint64().Draw(t, "first"), Last: rapid.Uint64().Draw(t, "last"),
-			Entries: rapid.IntRange(0, 1<<20).Draw(t, "entries"), Bytes: rapid.Int64Range(0, 1<<40).Draw(t, "bytes"), Shared: rapid.Bool().Draw(t, "shared")}
+			Entries: rapid.IntRange(0, 1<<20).Draw(t, "entries"), Bytes: rapid.Int64Range(0, 1<<40).Draw(t, "bytes"), Shared: rapid.Bool().Draw(t, "shared"), Until: clocks().Draw(t, "until"), Latest: rapid.Bool().Draw(t, "latest")}
 		for range rapid.IntRange(0, 3).Draw(t, "holds") {
 			c.Holds = append(c.Holds, relay.Hold{Ref: refs().Draw(t, "hold"), Bytes: rapid.IntRange(0, 1<<20).Draw(t, "bytes")})
 		}
@@ -57,8 +57,12 @@ func chunks() *rapid.Generator[relay.Chunk] {
 
 func subscriptions() *rapid.Generator[relay.Subscription] {
 	return rapid.Custom(func(t *rapid.T) relay.Subscription {
-		return relay.Subscription{Filter: texts().Draw(t, "filter"), QoS: rapid.ByteRange(0, 2).Draw(t, "qos"), NoLocal: rapid.Bool().Draw(t, "no local"),
+		s := relay.Subscription{Filter: texts().Draw(t, "filter"), QoS: rapid.ByteRange(0, 2).Draw(t, "qos"), NoLocal: rapid.Bool().Draw(t, "no local"),
 			RetainAsPublished: rapid.Bool().Draw(t, "as published"), RetainHandling: rapid.ByteRange(0, 2).Draw(t, "handling"), ID: rapid.Uint32().Draw(t, "id")}
+		if rapid.Bool().Draw(t, "has drain") {
+			s.Drain = &relay.Drain{Rank: rapid.IntRange(0, 9).Draw(t, "rank"), TTL: clocks().Draw(t, "ttl"), Never: rapid.Bool().Draw(t, "never"), Latest: rapid.Bool().Draw(t, "latest")}
+		}
+		return s
 	})
 }
 

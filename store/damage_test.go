@@ -47,9 +47,12 @@ func reopen(t *testing.T, disk journal.Disk) (found string, bad bool) {
 	defer s.Close()
 	var lines []string
 	for _, st := range rec.Sessions {
-		line := fmt.Sprint(st.Terms, st.NextSeq, st.Sent, st.Subs, st.Inbound, len(st.Chunks))
+		line := fmt.Sprint(st.Terms, st.NextSeq, st.Sent, subsText{st.Subs}, st.Inbound, len(st.Chunks))
 		for _, e := range slices.Concat(st.Front, st.Tail) {
 			line += fmt.Sprint(" ", e.Seq, e.QoS, e.HalfAcked)
+			if e.Until > 0 {
+				line += fmt.Sprint(" until ", e.Until.Round(time.Minute), " ")
+			}
 			if e.Message != nil {
 				line += e.Message.Topic + string(e.Message.Payload)
 			}
@@ -69,6 +72,22 @@ func reopen(t *testing.T, disk journal.Disk) (found string, bad bool) {
 		lines = append(lines, m.Topic+string(m.Payload))
 	}
 	return strings.Join(lines, "\n"), bad || len(report.Damage) > 0 || report.Unread > 0 || report.Lost > 0
+}
+
+// subsText words subscriptions; a Drain, which the first format had not, where
+// there is one.
+type subsText struct{ subs []relay.Subscription }
+
+func (t subsText) String() string {
+	var list []string
+	for _, s := range t.subs {
+		text := fmt.Sprint("{", s.Filter, " ", s.QoS, " ", s.NoLocal, " ", s.RetainAsPublished, " ", s.RetainHandling, " ", s.ID, "}")
+		if s.Drain != nil {
+			text += fmt.Sprintf("%+v", *s.Drain)
+		}
+		list = append(list, text)
+	}
+	return "[" + strings.Join(list, " ") + "]"
 }
 
 // Whatever bit of a store is wrong, it starts, and either has everything or

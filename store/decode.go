@@ -166,7 +166,13 @@ func (r *reader) terms() relay.Terms {
 
 func (r *reader) subscription() relay.Subscription {
 	flags := r.byte()
-	s := relay.Subscription{QoS: r.qos(flags), NoLocal: flags&(1<<2) != 0, RetainAsPublished: flags&(1<<3) != 0, RetainHandling: flags >> 4}
+	s := relay.Subscription{QoS: r.qos(flags), NoLocal: flags&(1<<2) != 0, RetainAsPublished: flags&(1<<3) != 0, RetainHandling: flags >> 4 & 3}
+	r.failed = r.failed || flags>>7 != 0
+	if flags&(1<<6) != 0 {
+		more := r.byte()
+		r.failed = r.failed || more>>2 != 0
+		s.Drain = &relay.Drain{Never: more&1 != 0, Latest: more&2 != 0, Rank: int(r.below(math.MaxInt32)), TTL: r.clock()}
+	}
 	s.ID, s.Filter = uint32(r.below(math.MaxUint32)), r.string()
 	return s
 }
@@ -174,8 +180,11 @@ func (r *reader) subscription() relay.Subscription {
 func (r *reader) entry() relay.Entry {
 	flags := r.byte()
 	e := relay.Entry{QoS: r.qos(flags), Retain: flags&(1<<2) != 0, Open: flags&(1<<3) != 0, HalfAcked: flags&(1<<4) != 0}
-	r.failed = r.failed || flags>>6 != 0
+	e.Latest = flags&(1<<7) != 0
 	e.Seq, e.Body = r.number(), relay.Ref(r.number())
+	if flags&(1<<6) != 0 {
+		e.Until = max(1, r.clock())
+	}
 	if flags&(1<<5) == 0 {
 		return e
 	}
@@ -241,7 +250,12 @@ func (r *reader) state() *relay.SessionState {
 
 func (r *reader) chunk() relay.Chunk {
 	c := relay.Chunk{Ref: relay.Ref(r.number()), First: r.number(), Last: r.number(),
-		Entries: int(r.below(math.MaxInt32)), Bytes: int64(r.below(math.MaxInt64)), Shared: r.below(1) == 1}
+		Entries: int(r.below(math.MaxInt32)), Bytes: int64(r.below(math.MaxInt64))}
+	flags := r.below(7)
+	c.Shared, c.Latest = flags&1 != 0, flags&4 != 0
+	if flags&2 != 0 {
+		c.Until = max(1, r.clock())
+	}
 	for range r.count(2) {
 		c.Holds = append(c.Holds, relay.Hold{Ref: relay.Ref(r.number()), Bytes: int(r.below(math.MaxInt32))})
 	}

@@ -94,16 +94,25 @@ func appendTerms(b []byte, t *relay.Terms) []byte {
 }
 
 func appendSubscription(b []byte, s *relay.Subscription) []byte {
-	b = append(b, s.QoS|bit(s.NoLocal, 2)|bit(s.RetainAsPublished, 3)|s.RetainHandling<<4)
+	drained := s.Drain != nil
+	b = append(b, s.QoS|bit(s.NoLocal, 2)|bit(s.RetainAsPublished, 3)|s.RetainHandling<<4|bit(drained, 6))
+	if drained {
+		b = append(b, bit(s.Drain.Never, 0)|bit(s.Drain.Latest, 1))
+		b = binary.AppendUvarint(b, uint64(s.Drain.Rank))
+		b = appendClock(b, s.Drain.TTL)
+	}
 	b = binary.AppendUvarint(b, uint64(s.ID))
 	return appendText(b, s.Filter)
 }
 
 func appendEntry(b []byte, e *relay.Entry) []byte {
 	more := e.PacketID != 0 || len(e.IDs) > 0 || e.Share != ""
-	b = append(b, e.QoS|bit(e.Retain, 2)|bit(e.Open, 3)|bit(e.HalfAcked, 4)|bit(more, 5))
+	b = append(b, e.QoS|bit(e.Retain, 2)|bit(e.Open, 3)|bit(e.HalfAcked, 4)|bit(more, 5)|bit(e.Until > 0, 6)|bit(e.Latest, 7))
 	b = binary.AppendUvarint(b, e.Seq)
 	b = binary.AppendUvarint(b, uint64(e.Body))
+	if e.Until > 0 {
+		b = appendClock(b, e.Until)
+	}
 	if !more {
 		return b
 	}
@@ -167,9 +176,13 @@ func appendState(b []byte, s *relay.SessionState) []byte {
 }
 
 func appendChunk(b []byte, c *relay.Chunk) []byte {
-	for _, n := range []uint64{uint64(c.Ref), c.First, c.Last, uint64(c.Entries), uint64(c.Bytes), uint64(bit(c.Shared, 0)), uint64(len(c.Holds))} {
+	for _, n := range []uint64{uint64(c.Ref), c.First, c.Last, uint64(c.Entries), uint64(c.Bytes), uint64(bit(c.Shared, 0) | bit(c.Until > 0, 1) | bit(c.Latest, 2))} {
 		b = binary.AppendUvarint(b, n)
 	}
+	if c.Until > 0 {
+		b = appendClock(b, c.Until)
+	}
+	b = binary.AppendUvarint(b, uint64(len(c.Holds)))
 	for _, h := range c.Holds {
 		b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(h.Ref)), uint64(h.Bytes))
 	}

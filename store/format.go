@@ -12,17 +12,18 @@ import (
 // that raises it, makes upgraded know the format before, and adds a store of
 // it to testdata. A store of a later format is refused; one of an earlier
 // format is read, and its first checkpoint writes all of it anew.
-const Format = 1
+const Format = 2
 
 var errFormat = errors.New("unknown format of records")
 
 // upgraded turns a record into one of this Format. data may be changed and
 // returned.
 func upgraded(format uint16, typ byte, data []byte) (byte, []byte, error) {
-	if format != Format { // the first there was
-		return 0, nil, fmt.Errorf("format %d: %w", format, errFormat)
+	switch format {
+	case Format, 1: // which lacks only what a record need not have
+		return typ, data, nil
 	}
-	return typ, data, nil
+	return 0, nil, fmt.Errorf("format %d: %w", format, errFormat)
 }
 
 // record takes one record of the journal.

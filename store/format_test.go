@@ -34,7 +34,8 @@ func everything(t *testing.T) []byte {
 		will.Will = &wire.Will{Topic: "wills/w", Payload: []byte("gone"), QoS: 1, Delay: 3600, Props: []byte{0x26, 0, 1, 'k', 0, 1, 'v'}}
 		sub, away, member, dying, pub := w.client(kept("sub", 3600)), w.client(kept("away", 7200)), w.client(kept("member", 3600)), w.client(will), w.client(kept("pub", 3600))
 		sub.subscribe(relay.Subscription{Filter: "t/+", QoS: 2, ID: 7, RetainAsPublished: true}, relay.Subscription{Filter: "u", QoS: 1, NoLocal: true})
-		away.subscribe(relay.Subscription{Filter: "#", QoS: 1, RetainHandling: 2})
+		away.subscribe(relay.Subscription{Filter: "#", QoS: 1, RetainHandling: 2, Drain: &relay.Drain{Rank: 2, TTL: time.Hour, Latest: true}},
+			relay.Subscription{Filter: "none/#", Drain: &relay.Drain{Rank: 1, Never: true}})
 		member.subscribe(relay.Subscription{Filter: "$share/g/t/#", QoS: 2, ID: 9})
 		away.leave()
 		dying.die()
@@ -170,10 +171,10 @@ func TestLaterFormat(t *testing.T) {
 		t.Fatal(err)
 	}
 	var v *journal.VersionError
-	if _, _, _, err := store.Open(store.Options{Disk: folder(t, dir), Log: slog.New(slog.DiscardHandler)}); !errors.As(err, &v) || v.Found != store.Format+1 || !strings.Contains(err.Error(), filepath.Base(last)+" has records of format version 2") {
+	if _, _, _, err := store.Open(store.Options{Disk: folder(t, dir), Log: slog.New(slog.DiscardHandler)}); !errors.As(err, &v) || v.Found != store.Format+1 || !strings.Contains(err.Error(), filepath.Base(last)+" has records of format version 3") {
 		t.Errorf("opened: %v", err)
 	}
-	if _, err := store.Inspect(folder(t, dir)); !errors.As(err, &v) || !strings.Contains(err.Error(), "the store has records of format version 2") {
+	if _, err := store.Inspect(folder(t, dir)); !errors.As(err, &v) || !strings.Contains(err.Error(), "the store has records of format version 3") {
 		t.Errorf("inspected: %v", err)
 	}
 	if after, err := os.ReadFile(last); err != nil || !slices.Equal(after, b) {

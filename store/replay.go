@@ -243,7 +243,7 @@ func (s *session) state(r *replay) *relay.SessionState {
 			st.Front = append(st.Front, e)
 		}
 	}
-	st.Chunks = slices.Clone(s.chunks)
+	st.Chunks = slices.DeleteFunc(slices.Clone(s.chunks), func(c relay.Chunk) bool { return s.gone.covers(c.First, c.Last) })
 	slices.SortFunc(st.Chunks, func(a, b relay.Chunk) int { return cmp.Compare(a.First, b.First) })
 	return st
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -31,9 +32,9 @@ down or connecting when it cannot be reached, and paused. docs/BRIDGES.md says m
 			},
 			{
 				Name:      "show",
-				Usage:     "show one uplink with all that is counted",
+				Usage:     "show one uplink and its lanes, with all that is counted",
 				UsageText: "edgebroker bridges show cloud",
-				ArgsUsage: "NAME",
+				ArgsUsage: "NAME[/LANE]",
 				Flags:     append([]cli.Flag{outputFlag("table", "json", "jsonl")}, controlFlags()...),
 				Action:    func(c *cli.Context) error { return showBridge(e, c) },
 			},
@@ -41,7 +42,7 @@ down or connecting when it cannot be reached, and paused. docs/BRIDGES.md says m
 				Name:      "pause",
 				Usage:     "disconnect uplinks; messages wait until they are resumed, or the broker is restarted",
 				UsageText: "edgebroker bridges pause cloud",
-				ArgsUsage: "NAME...",
+				ArgsUsage: "NAME[/LANE]...",
 				Flags:     controlFlags(),
 				Action:    func(c *cli.Context) error { return pauseBridges(e, c, true) },
 			},
@@ -49,7 +50,7 @@ down or connecting when it cannot be reached, and paused. docs/BRIDGES.md says m
 				Name:      "resume",
 				Usage:     "let uplinks connect again",
 				UsageText: "edgebroker bridges resume cloud",
-				ArgsUsage: "NAME...",
+				ArgsUsage: "NAME[/LANE]...",
 				Flags:     controlFlags(),
 				Action:    func(c *cli.Context) error { return pauseBridges(e, c, false) },
 			},
@@ -145,16 +146,22 @@ func showBridge(e *env, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	for i := range list {
-		if list[i].Name != args[0] {
-			continue
-		}
-		if format != "table" {
-			return writeJSON(e.stdout, list[i], format == "json")
-		}
-		return writeBridge(e.stdout, &list[i], time.Now())
+	list = slices.DeleteFunc(list, func(b statsd.Bridge) bool { return b.Name != args[0] && !strings.HasPrefix(b.Name, args[0]+"/") })
+	if len(list) == 0 {
+		return unknownBridge(args[0])
 	}
-	return unknownBridge(args[0])
+	for i := range list {
+		switch {
+		case format != "table":
+			err = errors.Join(err, writeJSON(e.stdout, list[i], format == "json"))
+		default:
+			if i > 0 {
+				_, err = io.WriteString(e.stdout, "\n")
+			}
+			err = errors.Join(err, writeBridge(e.stdout, &list[i], time.Now()))
+		}
+	}
+	return err
 }
 
 func unknownBridge(name string) error {
