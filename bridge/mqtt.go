@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/eclipse/paho.golang/autopaho"
@@ -127,12 +128,12 @@ func (u *Uplink) subscribe(ctx context.Context, m *autopaho.ConnectionManager, l
 		}
 		list = append(list, o)
 	}
-	if len(list) > 0 {
-		ack, err := m.Subscribe(ctx, &paho.Subscribe{Subscriptions: list})
+	for part := range slices.Chunk(list, filtersAtOnce) {
+		ack, err := m.Subscribe(ctx, &paho.Subscribe{Subscriptions: part})
 		if ack != nil {
 			for i, code := range ack.Reasons {
-				if i < len(list) && code >= packets.SubackUnspecifiederror {
-					err = fmt.Errorf("the far side refuses the subscription to %q: %v", list[i].Topic, wire.Reason(code))
+				if i < len(part) && code >= packets.SubackUnspecifiederror {
+					err = fmt.Errorf("the far side refuses the subscription to %q: %v", part[i].Topic, wire.Reason(code))
 				}
 			}
 		}

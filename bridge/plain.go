@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/synthetism/edgebroker/wire"
@@ -118,32 +119,34 @@ type plainLine struct {
 	c      *conn
 	box    *outbox
 	pinger pinger
-	asked  uint16   // packet identifier of SUBSCRIBE; 0: none is open
-	wanted []string // filters of that
+	asked  map[uint16][]wire.Filter // by SUBSCRIBE that has not been answered
 }
 
 // subscribe asks for what may come in. Only when that is answered is the uplink
 // up.
 func (l *plainLine) subscribe() error {
-	var s wire.Subscribe
-	known := make(map[string]bool)
+	var filters []wire.Filter
 	for i := range l.cfg.Rules {
-		if r := &l.cfg.Rules[i]; r.Direction&In != 0 && !known[r.remote()] {
-			known[r.remote()] = true
-			s.Filters = append(s.Filters, wire.Filter{Filter: r.remote(), QoS: r.QoS})
-			l.wanted = append(l.wanted, r.remote())
+		r := &l.cfg.Rules[i]
+		if r.Direction&In != 0 && !slices.ContainsFunc(filters, func(f wire.Filter) bool { return f.Filter == r.remote() }) {
+			filters = append(filters, wire.Filter{Filter: r.remote(), QoS: r.QoS})
 		}
 	}
-	if len(s.Filters) == 0 {
+	if len(filters) == 0 {
 		l.subscribed(l.c)
 		return nil
 	}
-	id, ok := l.box.freeID(func(uint16) bool { return true })
-	if !ok {
-		return errors.New("there is no packet identifier left for SUBSCRIBE")
+	l.asked = make(map[uint16][]wire.Filter)
+	var b []byte
+	for part := range slices.Chunk(filters, filtersAtOnce) {
+		id, ok := l.box.freeID(func(id uint16) bool { return l.asked[id] == nil })
+		if !ok {
+			return errors.New("there is no packet identifier left for SUBSCRIBE")
+		}
+		l.asked[id] = part
+		b = wire.AppendSubscribe(b, wire.V311, &wire.Subscribe{PacketID: id, Filters: part})
 	}
-	l.asked, s.PacketID = id, id
-	return l.c.writeFrames(wire.AppendSubscribe(nil, wire.V311, &s))
+	return l.c.writeFrames(b)
 }
 
 // read takes what comes until the connection ends.
@@ -211,18 +214,19 @@ func (l *plainLine) granted(f wire.Frame) error {
 	switch {
 	case err != nil:
 		return err
-	case l.asked == 0 || id != l.asked || len(codes) != len(l.wanted):
+	case len(codes) == 0 || len(codes) != len(l.asked[id]):
 		return errors.New("SUBACK for nothing that was asked")
 	}
 	for i, code := range codes {
 		if code >= wire.UnspecifiedError {
-			l.c.fail(fmt.Errorf("the far side refuses the subscription to %q", l.wanted[i]))
+			l.c.fail(fmt.Errorf("the far side refuses the subscription to %q", l.asked[id][i].Filter))
 			return nil
 		}
 	}
-	l.asked = 0
 	l.heard()
-	l.subscribed(l.c)
+	if delete(l.asked, id); len(l.asked) == 0 {
+		l.subscribed(l.c)
+	}
 	return nil
 }
 
