@@ -36,6 +36,7 @@ func (c BridgeConfig) settings(node, epoch string, most ByteSize) bridge.Config 
 		SendRate:      c.SendRate,
 		SendBytes:     int(min(c.SendBytes, math.MaxInt32)),
 		Dial:          c.dial,
+		Version:       bridgeVersions[c.Version],
 		Proxy:         c.proxyName,
 		NATS:          c.far(epoch),
 		MaxPacket:     int(most),

@@ -18,6 +18,7 @@ import (
 type mosquitto struct {
 	t       testing.TB
 	address string
+	path    string
 	conf    string
 	cmd     *exec.Cmd
 }
@@ -42,7 +43,8 @@ func startMosquitto(t testing.TB, more string) *mosquitto {
 	if err := os.WriteFile(m.conf, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	m.start(path)
+	m.path = path
+	m.start()
 	t.Cleanup(m.stop)
 	return m
 }
@@ -52,9 +54,9 @@ func installed(path string) bool {
 	return err == nil
 }
 
-func (m *mosquitto) start(path string) {
+func (m *mosquitto) start() {
 	m.t.Helper()
-	m.cmd = exec.Command(path, "-c", m.conf)
+	m.cmd = exec.Command(m.path, "-c", m.conf)
 	if err := m.cmd.Start(); err != nil {
 		m.t.Fatal(err)
 	}

@@ -182,10 +182,17 @@ func TestUplinksInACircle(t *testing.T) {
 // What is published while the far side is away comes later, in order and once,
 // also when both brokers have been started anew meanwhile.
 func TestUplinkOutage(t *testing.T) {
+	for _, version := range []appliance.BridgeVersion{appliance.BridgeV5, appliance.BridgeV311} {
+		t.Run(string(version), func(t *testing.T) { uplinkOutage(t, version) })
+	}
+}
+
+func uplinkOutage(t *testing.T, version appliance.BridgeVersion) {
 	farCfg, nearCfg := config(t), config(t)
 	farCfg.Listeners[0].Address = brokertest.Ports(t, 1)[0]
 	farCfg.Storage.Directory, nearCfg.Storage.Directory = filepath.Join(shortDir(t), "far"), filepath.Join(shortDir(t), "near")
 	nearCfg.Bridges = []appliance.BridgeConfig{uplinkTo(farCfg.Listeners[0].Address, appliance.BridgeTopic{Filter: "#", QoS: 2})}
+	nearCfg.Bridges[0].Version = version
 	brokertest.NoLeaks(t)
 	far := launch(t, farCfg)
 	keeper := brokertest.Dial(t, address(far), brokertest.Kept(wire.V5, "keeper"))

@@ -16,11 +16,12 @@ import (
 // BridgeConfig is one uplink: another broker that this one is a client of. What
 // is 0 or empty is as docs/BRIDGES.md says.
 type BridgeConfig struct {
-	Name     string    `yaml:"name"`
-	Address  string    `yaml:"address"`   // mqtt://, mqtts://, ws:// or wss://; nats:// or natss://
-	ClientID string    `yaml:"client_id"` // empty: see ClientName
-	Username string    `yaml:"username"`
-	Password SecretRef `yaml:"password"`
+	Name     string        `yaml:"name"`
+	Address  string        `yaml:"address"`   // mqtt://, mqtts://, ws:// or wss://; nats:// or natss://
+	ClientID string        `yaml:"client_id"` // empty: see ClientName
+	Version  BridgeVersion `yaml:"version"`   // empty: 5
+	Username string        `yaml:"username"`
+	Password SecretRef     `yaml:"password"`
 
 	PasswordCommand []string      `yaml:"password_command"` // a program and its arguments
 	TokenLifetime   time.Duration `yaml:"token_lifetime"`   // of what it writes; 0: unknown
@@ -188,7 +189,7 @@ func (c BridgeConfig) findings(item string) []finding {
 	if c.WhenFull != "" {
 		out = append(out, oneOf(item+".when_full", c.WhenFull, DropOldest, DropNewest, Refuse)...)
 	}
-	out = append(append(append(out, c.canaryFindings(item)...), c.proxyFindings(item)...), c.tokenFindings(item)...)
+	out = append(append(append(out, c.canaryFindings(item)...), c.proxyFindings(item)...), append(c.tokenFindings(item), c.versionFindings(item)...)...)
 	out = append(out, c.natsFindings(item)...)
 	return append(append(out, c.laneFindings(item)...), c.topicFindings(item)...)
 }

@@ -118,7 +118,7 @@ func (o *outbox) takeCanary(d relay.Delivery) {
 		return
 	}
 	o.canary = d.PacketID
-	o.buf = wire.AppendPublish(o.buf, &wire.Out{Version: wire.V5, QoS: 1, Topic: []byte(u.cfg.Canary.Topic)}, d.PacketID)
+	o.buf = wire.AppendPublish(o.buf, &wire.Out{Version: o.version(), QoS: 1, Topic: []byte(u.cfg.Canary.Topic)}, d.PacketID)
 	o.flewLocked(d.PacketID, d.Message, 0)
 	u.canary.sent.Add(1)
 }

@@ -9,12 +9,19 @@ import (
 	"github.com/synthetism/edgebroker/wire"
 )
 
+// inBoth runs f for MQTT 5 and 3.1.1.
+func inBoth(t *testing.T, f func(*testing.T, wire.Version)) {
+	for _, v := range []wire.Version{wire.V5, wire.V311} {
+		synctest.Test(t, func(t *testing.T) { f(t, v) })
+	}
+}
+
 func withCanary(c *Config) { c.Canary = Canary{Every: 5 * time.Minute, Topic: "gw/canary"} }
 
 // An uplink is up when a canary was answered; canaries go in silence only.
 func TestCanary(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, withCanary)
+	inBoth(t, func(t *testing.T, v wire.Version) {
+		r := newRig(t, func(c *Config) { withCanary(c); c.Version = v })
 		r.latency = 100 * time.Millisecond
 		r.up.Start()
 		defer r.stop()

@@ -64,6 +64,10 @@ const (
 	farewell       = time.Second      // how long a far side may take to read what waits for it before DISCONNECT
 )
 
+// filtersAtOnce is how many filters a SUBSCRIBE has at most: AWS IoT Core takes no
+// more.
+const filtersAtOnce = 8
+
 // viaKey is the user property that names a broker which a message has passed.
 const viaKey = "edgebroker-via"
 

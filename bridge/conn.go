@@ -79,6 +79,9 @@ func (c *conn) header() error {
 			if c.most > 0 && size > c.most { // paho would make room for it at once
 				return fmt.Errorf("the far side breaks the protocol: a packet of %d bytes is more than the %d it was told", size, c.most)
 			}
+			if wire.Type(head[0]>>4) == wire.CONNACK && size == 4 { // none of MQTT 5 is so short
+				return errPlain
+			}
 			if wire.Type(head[0]>>4) == wire.PINGRESP {
 				select {
 				case c.pongs <- struct{}{}:

@@ -3,6 +3,8 @@ package bridge
 import (
 	"context"
 	"time"
+
+	"github.com/synthetism/edgebroker/wire"
 )
 
 // far is what an uplink leads to, by the protocol that is spoken there. It
@@ -21,6 +23,9 @@ type far interface {
 func (u *Uplink) newFar() far {
 	if u.cfg.NATS != nil {
 		return &natsFar{up: u, cfg: u.cfg.NATS, control: control{up: u}}
+	}
+	if u.cfg.version() != wire.V5 {
+		return plainFar{mqttFar{u}}
 	}
 	return mqttFar{u}
 }

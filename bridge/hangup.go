@@ -9,6 +9,10 @@ import (
 	"github.com/synthetism/edgebroker/wire"
 )
 
+const plainMend = "; set version: \"3.1.1\""
+
+var errPlain = errors.New("the far side refuses the connection: it speaks MQTT 3.1.1 only" + plainMend)
+
 var errHungUp = errors.New("the far side has closed the connection")
 
 // lost ends the connection for what reading or writing has said.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/eclipse/paho.golang/autopaho"
@@ -64,8 +65,17 @@ func (u *Uplink) run(ctx context.Context) {
 	u.exchange.end()
 }
 
-// dial makes one attempt.
+// dial is open for autopaho.
 func (u *Uplink) dial(ctx context.Context, _ autopaho.ClientConfig, _ *url.URL) (net.Conn, error) {
+	c, err := u.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// open makes one attempt.
+func (u *Uplink) open(ctx context.Context) (*conn, error) {
 	u.counts.attempts.Add(1)
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
@@ -118,12 +128,12 @@ func (u *Uplink) subscribe(ctx context.Context, m *autopaho.ConnectionManager, l
 		}
 		list = append(list, o)
 	}
-	if len(list) > 0 {
-		ack, err := m.Subscribe(ctx, &paho.Subscribe{Subscriptions: list})
+	for part := range slices.Chunk(list, filtersAtOnce) {
+		ack, err := m.Subscribe(ctx, &paho.Subscribe{Subscriptions: part})
 		if ack != nil {
 			for i, code := range ack.Reasons {
-				if i < len(list) && code >= packets.SubackUnspecifiederror {
-					err = fmt.Errorf("the far side refuses the subscription to %q: %v", list[i].Topic, wire.Reason(code))
+				if i < len(part) && code >= packets.SubackUnspecifiederror {
+					err = fmt.Errorf("the far side refuses the subscription to %q: %v", part[i].Topic, wire.Reason(code))
 				}
 			}
 		}
@@ -150,17 +160,24 @@ func (u *Uplink) subscribed(line *conn) {
 	}
 }
 
-// wording says what is wrong, the reason first that this side knows.
-func (u *Uplink) wording(err error) string {
+// lineWhy takes leave of a connection and says why this side has ended it, nil if
+// it has not.
+func (u *Uplink) lineWhy() error {
 	u.mu.Lock()
 	line := u.line
 	u.line = nil
 	u.mu.Unlock()
-	if line != nil {
-		line.once.Do(func() {}) // so that why is there to be read
-		if line.why != nil {
-			return line.why.Error()
-		}
+	if line == nil {
+		return nil
+	}
+	line.once.Do(func() {}) // so that why is there to be read
+	return line.why
+}
+
+// wording says what is wrong, the reason first that this side knows.
+func (u *Uplink) wording(err error) string {
+	if why := u.lineWhy(); why != nil {
+		return why.Error()
 	}
 	var refused *autopaho.ConnackError
 	if errors.As(err, &refused) {
@@ -168,6 +185,9 @@ func (u *Uplink) wording(err error) string {
 		why := "the far side refuses the connection: " + wire.Reason(refused.ReasonCode).String()
 		if refused.Reason != "" {
 			why += fmt.Sprintf(" (%q)", refused.Reason)
+		}
+		if wire.Reason(refused.ReasonCode) == wire.UnsupportedProtocolVersion {
+			why += plainMend
 		}
 		return why
 	}

@@ -11,9 +11,10 @@ import (
 
 // accepts is what the far side has said in CONNACK that it takes.
 type accepts struct {
-	maxPacket int  // bytes; 0: no limit
-	maxQoS    byte // [MQTT-3.2.2-11]
-	retain    bool // [MQTT-3.2.2-14]
+	version   wire.Version // that is spoken; 0: 5
+	maxPacket int          // bytes; 0: no limit
+	maxQoS    byte         // [MQTT-3.2.2-11]
+	retain    bool         // [MQTT-3.2.2-14]
 }
 
 // outbox is what is on its way from the session here to one connection of the
@@ -101,7 +102,7 @@ func (o *outbox) Take(d relay.Delivery) {
 		o.judge(d, why)
 		return
 	}
-	out := wire.Out{Version: wire.V5, QoS: min(d.QoS, o.accepts.maxQoS), Dup: d.Dup, Retain: d.Retain && rule.Retain && o.accepts.retain,
+	out := wire.Out{Version: o.version(), QoS: min(d.QoS, o.accepts.maxQoS), Dup: d.Dup, Retain: d.Retain && rule.Retain && o.accepts.retain,
 		Topic: []byte(topic), Payload: d.Message.Payload, Props: u.cfg.mark(d.Message.Props), HasExpiry: d.Expiry > 0, Expiry: d.Expiry}
 	if len(topic) > maxTopic {
 		o.judge(d, "its topic is too long with the prefix of the far side")
@@ -213,7 +214,7 @@ func (o *outbox) SendShared(head, body []byte) int {
 			id, _, _ := wire.DecodeAck(f, wire.V5)
 			o.flewLocked(id, nil, 0)
 		}
-		o.buf = append(o.buf, f.Raw...)
+		o.answerLocked(f)
 	}
 	o.buf = append(o.buf, body...)
 	if o.answers += len(head) + len(body); o.answers > maxAnswers {

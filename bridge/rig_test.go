@@ -22,6 +22,7 @@ type rig struct {
 	t     tb
 	relay *relay.Relay
 	up    *Uplink
+	v     wire.Version
 
 	delay   func(wire.Frame) time.Duration              // of an answer, besides; may be nil
 	latency time.Duration                               // each way
@@ -57,7 +58,7 @@ func newRig(t tb, change func(*Config)) *rig {
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
-	r.up = ups[0]
+	r.up, r.v = ups[0], cfg.version()
 	return r
 }
 
@@ -154,12 +155,12 @@ func (r *rig) reply(conn int, f wire.Frame) ([]byte, bool) {
 	}
 	switch f.Type {
 	case wire.CONNECT:
-		return wire.AppendConnack(nil, wire.V5, &r.connack), true
+		return wire.AppendConnack(nil, r.v, &r.connack), true
 	case wire.SUBSCRIBE:
-		s, err := wire.DecodeSubscribe(f, wire.V5)
-		return wire.AppendSuback(nil, wire.V5, s.PacketID, make([]wire.Reason, len(s.Filters))), err == nil
+		s, err := wire.DecodeSubscribe(f, r.v)
+		return wire.AppendSuback(nil, r.v, s.PacketID, make([]wire.Reason, len(s.Filters))), err == nil
 	case wire.PUBLISH:
-		p, err := wire.DecodePublish(f, wire.V5)
+		p, err := wire.DecodePublish(f, r.v)
 		if err != nil {
 			r.t.Errorf("the uplink sends %x: %v", f.Raw, err)
 			return nil, false
@@ -173,13 +174,13 @@ func (r *rig) reply(conn int, f wire.Frame) ([]byte, bool) {
 		}
 		switch p.QoS {
 		case 1:
-			return wire.AppendAck(nil, wire.PUBACK, wire.V5, p.PacketID, 0), true
+			return wire.AppendAck(nil, wire.PUBACK, r.v, p.PacketID, 0), true
 		case 2:
-			return wire.AppendAck(nil, wire.PUBREC, wire.V5, p.PacketID, 0), true
+			return wire.AppendAck(nil, wire.PUBREC, r.v, p.PacketID, 0), true
 		}
 	case wire.PUBREL:
-		id, _, _ := wire.DecodeAck(f, wire.V5)
-		return wire.AppendAck(nil, wire.PUBCOMP, wire.V5, id, 0), true
+		id, _, _ := wire.DecodeAck(f, r.v)
+		return wire.AppendAck(nil, wire.PUBCOMP, r.v, id, 0), true
 	case wire.PINGREQ:
 		return wire.AppendPing(nil, wire.PINGRESP), true
 	case wire.DISCONNECT:

@@ -12,8 +12,8 @@ import (
 // A line, or a far side, that is slow and gets on is not given up: the time for
 // an answer counts from when a message is the next to be answered.
 func TestSlowFarSide(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
+	inBoth(t, func(t *testing.T, v wire.Version) {
+		r := newRig(t, func(c *Config) { c.Version = v })
 		r.connack.ReceiveMaximum = 50
 		free := time.Now()
 		r.delay = func(f wire.Frame) time.Duration {
@@ -91,8 +91,8 @@ func TestUnwrittenIsNotUnanswered(t *testing.T) {
 
 // A far side that has gone without a word is noticed within two keep alives.
 func TestHalfOpen(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil)
+	inBoth(t, func(t *testing.T, v wire.Version) {
+		r := newRig(t, func(c *Config) { c.Version = v })
 		gone := false
 		r.answer = func(_ int, f wire.Frame) ([]byte, bool) {
 			if gone {

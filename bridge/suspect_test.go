@@ -16,10 +16,10 @@ import (
 
 // hangsUpAt is a far side that ends the connection at a topic, with DISCONNECT or
 // without.
-func hangsUpAt(topic string, bye bool) func(int, wire.Frame) ([]byte, bool) {
+func hangsUpAt(v wire.Version, topic string, bye bool) func(int, wire.Frame) ([]byte, bool) {
 	return func(_ int, f wire.Frame) ([]byte, bool) {
 		if f.Type == wire.PUBLISH {
-			if p, _ := wire.DecodePublish(f, wire.V5); string(p.Topic) == topic {
+			if p, _ := wire.DecodePublish(f, v); string(p.Topic) == topic {
 				if bye {
 					return wire.AppendDisconnect(nil, wire.V5, wire.NotAuthorized, ""), true
 				}
@@ -38,11 +38,13 @@ func TestFarSideHangsUpAtTopic(t *testing.T) {
 		qos     byte
 		window  uint16
 		bye     bool
-	}{{50 * time.Millisecond, 1, 20, false}, {600 * time.Millisecond, 2, 3, false}, {0, 1, 0, true}, {200 * time.Millisecond, 2, 1, true}} {
+		v       wire.Version
+	}{{50 * time.Millisecond, 1, 20, false, wire.V5}, {600 * time.Millisecond, 2, 3, false, wire.V5}, {0, 1, 0, true, wire.V5}, {200 * time.Millisecond, 2, 1, true, wire.V5},
+		{100 * time.Millisecond, 1, 0, false, wire.V311}, {100 * time.Millisecond, 2, 0, false, wire.V311}} {
 		synctest.Test(t, func(t *testing.T) {
-			r := newRig(t, nil)
+			r := newRig(t, func(c *Config) { c.Version = tt.v })
 			r.latency, r.connack.ReceiveMaximum = tt.latency, tt.window
-			r.answer = hangsUpAt("bad", tt.bye)
+			r.answer = hangsUpAt(tt.v, "bad", tt.bye)
 			var want []string
 			for i := range 60 {
 				if i%15 == 7 {
@@ -87,7 +89,7 @@ func TestFarSideHangsUpAtTopic(t *testing.T) {
 func TestProbationEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, nil)
-		r.answer = hangsUpAt("bad", false)
+		r.answer = hangsUpAt(wire.V5, "bad", false)
 		r.publish("bad", "0", 1)
 		r.publish("bad", "1", 1)
 		r.up.Start()
@@ -135,9 +137,10 @@ func TestFlappingLine(t *testing.T) {
 		latency := time.Duration(rapid.IntRange(1, 400).Draw(rt, "ms each way")) * time.Millisecond
 		mean := time.Duration(rapid.IntRange(1, 8000).Draw(rt, "ms of life")) * time.Millisecond
 		qos := byte(rapid.IntRange(1, 2).Draw(rt, "qos"))
+		v := rapid.SampledFrom([]wire.Version{wire.V5, wire.V311}).Draw(rt, "version")
 		rnd := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 1))
 		synctest.Test(t, func(t *testing.T) {
-			r := newRig(rt, func(c *Config) { c.Backoff.Max = 2 * time.Second })
+			r := newRig(rt, func(c *Config) { c.Version, c.Backoff.Max = v, 2*time.Second })
 			r.latency = latency
 			r.connack.ReceiveMaximum = 20
 			r.life = func() time.Duration { return lifetimes[name](rnd, mean) }
@@ -187,7 +190,7 @@ func TestSlowEndIsNoVerdict(t *testing.T) {
 func TestInnocentMessageIsCleared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, nil)
-		bad := hangsUpAt("bad", false)
+		bad := hangsUpAt(wire.V5, "bad", false)
 		blamed := 0
 		r.answer = func(conn int, f wire.Frame) ([]byte, bool) {
 			if f.Type == wire.PUBLISH {
