@@ -52,7 +52,7 @@ func (c BridgeConfig) settings(node, epoch string, most ByteSize) bridge.Config 
 	}
 	for _, t := range c.Topics {
 		s.Rules = append(s.Rules, bridge.Rule{Direction: directions[t.Direction], Filter: t.Filter, QoS: byte(t.QoS),
-			LocalPrefix: t.LocalPrefix, RemotePrefix: t.RemotePrefix, Retain: t.Retain == nil || *t.Retain})
+			LocalPrefix: t.LocalPrefix, RemotePrefix: t.RemotePrefix, Retain: t.Retain == nil || *t.Retain, Group: t.Group})
 	}
 	return s
 }
@@ -108,7 +108,11 @@ func (b *Broker) changeUplinks(before []*uplink, c Config, connect bool) (next [
 		if i >= 0 {
 			before[i].Stop()
 		}
-		made, err := bridge.New(want.settings(c.Sys.NodeName(), b.epoch(), c.Limits.MaxPacketSize), b.relay, b.bus, b.log.With("component", "bridge"))
+		settings := want.settings(c.Sys.NodeName(), b.epoch(), c.Limits.MaxPacketSize)
+		if settings.NATS != nil {
+			settings.NATS.Report = b.reporter(want)
+		}
+		made, err := bridge.New(settings, b.relay, b.bus, b.log.With("component", "bridge"))
 		if err != nil {
 			b.log.Error("uplink cannot be made", "bridge", want.Name, "error", err)
 			b.system("bridge_failed", err.Error())

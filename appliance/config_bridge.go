@@ -53,6 +53,7 @@ type BridgeTopic struct {
 	LocalPrefix  string          `yaml:"local_prefix"`
 	RemotePrefix string          `yaml:"remote_prefix"`
 	Retain       *bool           `yaml:"retain"` // nil: yes
+	Group        string          `yaml:"group"`  // of gateways, for what comes in from NATS
 }
 
 // BridgeDirection is where messages pass to.

@@ -20,7 +20,7 @@ type far interface {
 // newFar is the far side that cfg describes.
 func (u *Uplink) newFar() far {
 	if u.cfg.NATS != nil {
-		return &natsFar{up: u, cfg: u.cfg.NATS, control: control{up: u}}
+		return &natsFar{up: u, cfg: u.cfg.NATS, control: control{up: u}, fleet: fleet{up: u, report: u.cfg.NATS.Report}}
 	}
 	return mqttFar{u}
 }

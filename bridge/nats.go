@@ -33,6 +33,10 @@ type NATS struct {
 	Window     int    // messages that may be on their way at once; 0: 256
 	Events     EventNames
 
+	// Report is this gateway as others in the fleet see it, no more often than ten
+	// times a second; nil: it is in no fleet.
+	Report func() ([]byte, error)
+
 	Credentials, NKey func() (string, error) // paths of files
 	Token             func() ([]byte, error)
 	TLS               func() (*tls.Config, error)
@@ -49,6 +53,7 @@ type natsFar struct {
 	more    []string // servers that the system has told of
 	shown   outAge
 	control control // in event mode
+	fleet   fleet
 }
 
 func (f *natsFar) unanswered() time.Duration { return f.shown.oldest() }
@@ -83,7 +88,7 @@ func (f *natsFar) run(ctx context.Context) {
 
 // session is one connection, from the attempt to its end.
 func (f *natsFar) session(ctx context.Context) (connected bool, err error) {
-	s := &natsSession{up: f.up, cfg: f.cfg, control: &f.control, failed: make(chan error, 1)}
+	s := &natsSession{up: f.up, cfg: f.cfg, control: &f.control, fleet: &f.fleet, failed: make(chan error, 1)}
 	if err := f.connect(ctx, s); err != nil {
 		return false, err
 	}

@@ -25,7 +25,8 @@ type Rule struct {
 	QoS          byte   // at most
 	LocalPrefix  string
 	RemotePrefix string
-	Retain       bool // pass retained messages as such; else as any other
+	Retain       bool   // pass retained messages as such; else as any other
+	Group        string // of gateways, of which one gets each message that comes in from NATS; empty: each does
 }
 
 // local and remote are the filters that find what Rule lets pass.
