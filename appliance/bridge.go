@@ -62,7 +62,7 @@ func (c BridgeConfig) settings(node, epoch string, most ByteSize) bridge.Config 
 	}
 	for _, t := range c.Topics {
 		s.Rules = append(s.Rules, bridge.Rule{Direction: directions[t.Direction], Filter: t.Filter, QoS: byte(t.QoS),
-			LocalPrefix: t.LocalPrefix, RemotePrefix: t.RemotePrefix, Retain: t.Retain == nil || *t.Retain, TTL: t.TTL, Latest: t.Keep == KeepLatest})
+			LocalPrefix: t.LocalPrefix, RemotePrefix: t.RemotePrefix, Retain: t.Retain == nil || *t.Retain, TTL: t.TTL, Latest: t.Keep == KeepLatest, Group: t.Group})
 	}
 	return s
 }
@@ -168,6 +168,9 @@ func (b *Broker) makeUplink(want BridgeConfig, c Config) ([]*uplink, error) {
 		s := l.settings(c.Sys.NodeName(), b.epoch(), c.Limits.MaxPacketSize)
 		if s.Share, s.Rank = share, l.rank; share != nil && l.lane == "" {
 			s.SendRate, s.SendBytes = 0, 0
+		}
+		if s.NATS != nil && l.lane == "" {
+			s.NATS.Report = b.reporter(want)
 		}
 		settings = append(settings, s)
 	}

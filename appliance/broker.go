@@ -68,10 +68,11 @@ type Broker struct {
 	doors       atomic.Pointer[doors]
 	server      *mqtt.Server
 	uplinks     atomic.Pointer[[]*uplink] // in the order of the configuration; see links
-	recorder    *recorder.Recorder        // nil: off
-	recording   *events.Sub               // by which it gets events
-	sinks       []*sinks.Sink             // in the order of the configuration
-	telling     atomic.Bool               // sinks may publish: from the end of Start until relay is closed
+	fleet       fleet
+	recorder    *recorder.Recorder // nil: off
+	recording   *events.Sub        // by which it gets events
+	sinks       []*sinks.Sink      // in the order of the configuration
+	telling     atomic.Bool        // sinks may publish: from the end of Start until relay is closed
 	sampler     *statsd.Sampler
 	stats       *statsd.Server
 	accounts    *web.Accounts    // of the HTTP address

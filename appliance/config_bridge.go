@@ -67,6 +67,7 @@ type BridgeTopic struct {
 	TTL          time.Duration   `yaml:"ttl"`    // 0: for ever
 	Keep         BridgeKeep      `yaml:"keep"`   // empty: all
 	Lane         string          `yaml:"lane"`   // by which it goes out; empty: by none
+	Group        string          `yaml:"group"`  // of gateways, for what comes in from NATS
 }
 
 // BridgeDirection is where messages pass to.

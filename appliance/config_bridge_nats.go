@@ -15,6 +15,7 @@ type BridgeNATS struct {
 	OnlyWriter  bool         `yaml:"only_writer"`
 	Window      int          `yaml:"window"`
 	Events      BridgeEvents `yaml:"events"` // empty: no event mode
+	Fleet       bool         `yaml:"fleet"`  // docs/FLEET.md
 	Domain      string       `yaml:"domain"`
 	Servers     []string     `yaml:"servers"` // others of the cluster, as in BridgeConfig.Address
 	InboxPrefix string       `yaml:"inbox_prefix"`
@@ -41,14 +42,15 @@ func (c BridgeConfig) nats() bool {
 }
 
 func (c BridgeConfig) natsFindings(item string) []finding {
+	groups := c.groupFindings(item)
 	n, item := c.NATS, item+".nats"
 	if !c.nats() {
 		if !reflect.ValueOf(n).IsZero() {
-			return []finding{{path: item, what: "this is of no use where the uplink leads to MQTT", mend: "remove it, or write nats:// or natss:// in address"}}
+			return append(groups, finding{path: item, what: "this is of no use where the uplink leads to MQTT", mend: "remove it, or write nats:// or natss:// in address"})
 		}
-		return nil
+		return groups
 	}
-	var out []finding
+	out := groups
 	for _, name := range []struct{ key, value string }{{"stream", n.Stream}, {"durable", n.Durable}, {"domain", n.Domain}} {
 		if strings.ContainsAny(name.value, " .*>/\\\t\r\n") || len(name.value) > 255 {
 			out = append(out, finding{path: item + "." + name.key, what: quoteShort(name.value) + " is no name in JetStream", mend: "use letters, digits, _ and -"})
@@ -86,6 +88,34 @@ func (c BridgeConfig) natsFindings(item string) []finding {
 	}
 	if ways > 1 {
 		out = append(out, finding{path: item, what: "creds, nkey, token and username are different ways to log in", mend: "keep one of them"})
+	}
+	return out
+}
+
+// groupFindings checks the groups of gateways that topics name.
+func (c BridgeConfig) groupFindings(item string) []finding {
+	var out []finding
+	first := -1
+	for i, t := range c.Topics {
+		at := fmt.Sprintf("%s.topics[%d]", item, i)
+		in := t.Direction == BridgeIn || t.Direction == BridgeBoth
+		switch {
+		case t.Group != "" && !c.nats():
+			out = append(out, finding{path: at + ".group", what: "groups are of NATS", mend: "remove it; with MQTT write $share into the filter of a subscriber there"})
+		case t.Group != "" && !in:
+			out = append(out, finding{path: at + ".group", what: "a group is for what comes in", mend: "remove it, or set direction to in"})
+		case t.Group != "" && (strings.ContainsAny(t.Group, " .*>/\\\t\r\n") || len(t.Group) > 255):
+			out = append(out, finding{path: at + ".group", what: quoteShort(t.Group) + " is no name in NATS", mend: "use letters, digits, _ and -"})
+		}
+		if !in || c.NATS.Stream == "" {
+			continue
+		}
+		if first < 0 {
+			first = i
+		}
+		if t.Group != c.Topics[first].Group {
+			out = append(out, finding{path: at + ".group", what: "all that comes in from a stream comes by one consumer, so that there is one group, and not that of", other: fmt.Sprintf("%s.topics[%d]", item, first), mend: "use the same, or another uplink"})
+		}
 	}
 	return out
 }

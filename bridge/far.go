@@ -22,7 +22,7 @@ type far interface {
 // newFar is the far side that cfg describes.
 func (u *Uplink) newFar() far {
 	if u.cfg.NATS != nil {
-		return &natsFar{up: u, cfg: u.cfg.NATS, control: control{up: u}}
+		return &natsFar{up: u, cfg: u.cfg.NATS, control: control{up: u}, fleet: fleet{up: u, report: u.cfg.NATS.Report}}
 	}
 	if u.cfg.version() != wire.V5 {
 		return plainFar{mqttFar{u}}

@@ -37,6 +37,9 @@ type NATS struct {
 
 	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	Proxied func() bool // Dial takes names, since something else looks them up
+	// Report is this gateway as others in the fleet see it, no more often than ten
+	// times a second; nil: it is in no fleet.
+	Report func() ([]byte, error)
 
 	Credentials, NKey func() (string, error) // paths of files
 	Token             func() ([]byte, error)
@@ -54,13 +57,14 @@ type natsFar struct {
 	more    []string // servers that the system has told of
 	shown   outAge
 	control control // in event mode
+	fleet   fleet
 }
 
 func (f *natsFar) unanswered() time.Duration { return f.shown.oldest() }
 
 func (f *natsFar) run(ctx context.Context) {
 	u, was := f.up, Connecting
-	if f.cfg.Events != NoEvents {
+	if u.saysWhoComes() {
 		f.control.begin()
 		defer f.control.end()
 	}
@@ -91,7 +95,7 @@ func (f *natsFar) run(ctx context.Context) {
 
 // session is one connection, from the attempt to its end.
 func (f *natsFar) session(ctx context.Context) (connected bool, err error) {
-	s := &natsSession{up: f.up, cfg: f.cfg, control: &f.control, failed: make(chan error, 1)}
+	s := &natsSession{up: f.up, cfg: f.cfg, control: &f.control, fleet: &f.fleet, failed: make(chan error, 1)}
 	if err := f.connect(ctx, s); err != nil {
 		return false, err
 	}

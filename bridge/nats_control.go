@@ -48,6 +48,12 @@ type control struct {
 	pace bucket
 }
 
+// saysWhoComes reports whether this is an uplink in event mode, and no lane of
+// one: it would be said once for each.
+func (u *Uplink) saysWhoComes() bool {
+	return u.cfg.NATS != nil && u.cfg.NATS.Events != NoEvents && u.cfg.Of == ""
+}
+
 // EventCounts are the events of clients that come and go.
 type EventCounts struct {
 	Sent     uint64 // to the far side

@@ -22,6 +22,7 @@ type natsIn struct {
 	consumer jetstream.Consumer // nil without JetStream
 	subjects []string
 	slots    chan struct{} // one for each message that is not answered
+	shared   string        // the group that the consumer is for; empty: for this gateway
 
 	order sync.Mutex      // held while messages are taken; guards what follows
 	due   uint64          // number of the consumer's next delivery
@@ -65,9 +66,10 @@ func (n *natsIn) prepare(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
+	n.shared = s.up.rules().groups()[0]
 	name := s.cfg.Durable
 	if name == "" {
-		name = durableName(s.up.cfg.ClientID)
+		name = durableName(cmp.Or(n.shared, s.up.cfg.ClientID))
 	}
 	filters := n.subjects
 	for i, a := range filters {
@@ -106,14 +108,10 @@ func (n *natsIn) begin() error {
 	case n.consumer != nil:
 		s.tasks.Go(n.pull)
 	case s.stream == nil:
-		for _, subject := range n.subjects {
-			sub, err := s.nc.Subscribe(subject, func(m *nats.Msg) { n.take(m.Subject, m.Header, m.Data, nil) })
-			if err != nil {
-				return fmt.Errorf("subscribe to %s: %w", subject, err)
+		for _, group := range s.up.rules().groups() {
+			if err := n.subscribe(group); err != nil {
+				return err
 			}
-			n.mu.Lock()
-			n.subs = append(n.subs, sub)
-			n.mu.Unlock()
 		}
 	}
 	return nil
@@ -152,6 +150,9 @@ func (n *natsIn) pull() {
 // been sent and has not acknowledged comes again after some time, and must not be
 // overtaken meanwhile.
 func (n *natsIn) quiet() error {
+	if n.shared != "" { // others are sent messages, too, and nothing keeps their order
+		return nil
+	}
 	for delivered, first := uint64(0), true; ; first = false {
 		ctx, cancel := context.WithTimeout(n.s.ctx, apiTimeout)
 		info, err := n.consumer.Info(ctx)
@@ -184,6 +185,10 @@ const refusedFor = 5 * time.Second
 // meanwhile, to a connection that the server does not know to be dead, would be
 // overtaken: then the session begins again, and waits for that.
 func (n *natsIn) pulled(m jetstream.Msg) {
+	if n.shared != "" {
+		n.takeIn(m)
+		return
+	}
 	n.order.Lock()
 	defer n.order.Unlock()
 	meta, err := m.Metadata()
@@ -231,7 +236,7 @@ func place(m jetstream.Msg) uint64 {
 }
 
 func (n *natsIn) takeIn(m jetstream.Msg) {
-	n.take(m.Subject(), m.Headers(), m.Data(), func(r wire.Reason) {
+	n.take(n.shared, m.Subject(), m.Headers(), m.Data(), func(r wire.Reason) {
 		var err error
 		switch {
 		case r < wire.UnspecifiedError:
@@ -247,9 +252,9 @@ func (n *natsIn) takeIn(m jetstream.Msg) {
 	})
 }
 
-// take takes one message in, and answers it, unless answer is nil, when it is
+// take takes in one message, which the group got, and answers it, unless answer is nil, when it is
 // known what becomes of it.
-func (n *natsIn) take(subject string, h nats.Header, data []byte, answer func(wire.Reason)) {
+func (n *natsIn) take(group, subject string, h nats.Header, data []byte, answer func(wire.Reason)) {
 	u := n.s.up
 	if answer == nil {
 		answer = func(wire.Reason) {}
@@ -267,7 +272,7 @@ func (n *natsIn) take(subject string, h nats.Header, data []byte, answer func(wi
 		return
 	}
 	topic, rule := u.rules().in(topic)
-	if rule == nil {
+	if rule == nil || rule.Group != group {
 		answer(wire.Success) // of no concern here
 		return
 	}

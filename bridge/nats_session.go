@@ -24,6 +24,7 @@ type natsSession struct {
 	out     *natsOut
 	in      *natsIn
 	control *control
+	fleet   *fleet
 	failed  chan error
 	ctx     context.Context // ends with it
 	end     context.CancelFunc
@@ -104,13 +105,13 @@ func (s *natsSession) begin() error {
 	}
 	s.out.attached()
 	s.tasks.Go(s.out.run)
-	if s.cfg.Events != NoEvents {
+	if s.up.saysWhoComes() {
 		if err := s.control.listen(s); err != nil {
 			return err
 		}
 		s.control.live.Store(s)
 	}
-	if err := s.in.begin(); err != nil {
+	if err := errors.Join(s.fleet.listen(s), s.in.begin()); err != nil {
 		return err
 	}
 	return s.nc.FlushTimeout(apiTimeout) // who sees it up finds it listening
@@ -131,6 +132,7 @@ const drainTimeout = 2 * time.Second
 func (s *natsSession) close() {
 	s.end()
 	s.control.live.CompareAndSwap(s, nil)
+	s.fleet.over(s)
 	s.in.stop()
 	s.out.end()
 	s.up.near.detach()

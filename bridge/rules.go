@@ -32,6 +32,7 @@ type Rule struct {
 	Elsewhere bool
 	Latest    bool          // of the messages on one topic that wait, at QoS 1 and 2, only the newest goes
 	TTL       time.Duration // how long a message waits for the far side, to a second; 0: for ever
+	Group     string        // of gateways, of which one gets each message that comes in from NATS; empty: each does
 }
 
 // local and remote are the filters that find what Rule lets pass.

@@ -114,7 +114,7 @@ func (u *Uplink) Status() Status {
 		st.InFlight = info.Inflight
 	}
 	st.Unanswered = u.far.unanswered()
-	if f, ok := u.far.(*natsFar); ok && f.cfg.Events != NoEvents {
+	if f, ok := u.far.(*natsFar); ok && u.saysWhoComes() {
 		n := f.control.counts()
 		st.Events = &n
 	}

@@ -178,6 +178,9 @@ func busyBroker(t *testing.T, p *staff, change func(*appliance.Config)) (b *brok
 	}
 	var next appliance.Config
 	far := start(t, func(c *appliance.Config) { c.Limits.MaxPacketSize = appliance.KiB })
+	there, component := natsSystem(t)
+	other := start(t, func(c *appliance.Config) { c.Bridges = []appliance.BridgeConfig{inFleet(there, "other")} })
+	brokertest.WaitFor(t, "the uplink of another gateway", func() bool { return other.Stats().Bridges[0].State == "up" })
 	b = start(t, func(c *appliance.Config) {
 		dir := t.TempDir()
 		c.Storage.Directory = filepath.Join(dir, "data")
@@ -195,12 +198,12 @@ func busyBroker(t *testing.T, p *staff, change func(*appliance.Config)) (b *brok
 		c.Statsd.Address = "unixgram:" + filepath.Join(dir, "none.sock")
 		c.Bridges = []appliance.BridgeConfig{{Name: "up", Address: "mqtt://" + far.addr, ClientID: "gateway", RetryMin: 20 * time.Millisecond, RetryMax: 100 * time.Millisecond,
 			AckTimeout: 5 * time.Second, KeepAlive: 30 * time.Second, SessionExpiry: time.Hour, MaxQueuedMessages: 100, MaxQueuedBytes: appliance.MiB, WhenFull: appliance.DropOldest,
-			Topics: []appliance.BridgeTopic{{Filter: "up/#", Direction: "out", QoS: 1}}}}
+			Topics: []appliance.BridgeTopic{{Filter: "up/#", Direction: "out", QoS: 1}}}, inFleet(there, "fleet")}
 		change(c)
 		next = *c
 		next.Limits.PublishRate = 1000
 	}, appliance.WithVersion("1.2.3"), appliance.WithLogLevel(new(slog.LevelVar)), appliance.WithConfigSource(func() (appliance.Config, error) { return next, nil }))
-	brokertest.WaitFor(t, "the uplink", func() bool { return b.Stats().Bridges[0].State == "up" })
+	brokertest.WaitFor(t, "the uplinks", func() bool { return b.Stats().Bridges[0].State == "up" && b.Stats().Bridges[1].State == "up" })
 	return b, func() {
 		away := brokertest.Dial(t, b.addr, brokertest.Kept(wire.V5, "away"))
 		away.Subscribe(1, "plant/#", "$share/g/plant/+")
@@ -225,6 +228,12 @@ func busyBroker(t *testing.T, p *staff, change func(*appliance.Config)) (b *brok
 		gone := brokertest.Dial(t, b.addr, brokertest.Clean(wire.V311, "gone"))
 		gone.Subscribe(0, "plant/#")
 		gone.Drop()
+		for _, subject := range []string{"control.connect", "control.disconnect"} {
+			if err := component.Publish(subject, []byte(`{"gateway":"none","data":{"clientId":"web-1","username":"web"}}`)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		brokertest.WaitFor(t, "events of a component", func() bool { return b.Stats().Bridges[1].Events.Received >= 2 })
 		write("allow any all plant/#\n", next.Access.Rules[0])
 		brokertest.WaitFor(t, "a dead letter", func() bool { return b.Stats().Bridges[0].Dead == 1 && b.Stats().Bridges[0].Acked == 1 })
 	}

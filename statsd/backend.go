@@ -3,6 +3,7 @@ package statsd
 import (
 	"context"
 	"io"
+	"time"
 
 	"github.com/synthetism/edgebroker/events"
 	"github.com/synthetism/edgebroker/recorder"
@@ -33,6 +34,9 @@ type Backend interface {
 	// Bridges describes the uplinks, in the order of the configuration. The
 	// caller owns the slice.
 	Bridges() []Bridge
+	// Fleet lists the gateways of the fleet that answer within wait, or have
+	// answered earlier.
+	Fleet(ctx context.Context, wait time.Duration) Fleet
 	// PauseBridge disconnects an uplink, or lets it connect again. It fails with
 	// ErrNoBridge if there is none of that name.
 	PauseBridge(name string, pause bool) error

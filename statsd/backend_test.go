@@ -108,6 +108,10 @@ func (f *fakeBackend) Bridges() []statsd.Bridge {
 	return []statsd.Bridge{{Name: "cloud", Address: "mqtts://cloud:8883", State: "up"}, {Name: "plant", Address: "mqtt://plant:1883", State: "down", Why: "connection refused"}}
 }
 
+func (f *fakeBackend) Fleet(_ context.Context, wait time.Duration) statsd.Fleet {
+	return statsd.Fleet{Gateways: []statsd.FleetGateway{{Name: "plant", ClientID: wait.String(), Answers: true, Uplinks: []statsd.FleetUplink{{Name: "cloud", State: "up"}}}}}
+}
+
 func (f *fakeBackend) DeadLetters(name string) (statsd.DeadLetters, error) {
 	if name != "cloud" {
 		return statsd.DeadLetters{}, fmt.Errorf("%w: %q", statsd.ErrNoBridge, name)

@@ -52,6 +52,7 @@ func routes() []route {
 		{Route{get, "/v1/clients/{id}", Read, false}, (*Server).getClient},
 		{Route{get, "/v1/drops", Read, false}, (*Server).getDrops},
 		{Route{get, "/v1/bridges", Read, false}, (*Server).getBridges},
+		{Route{get, "/v1/fleet", Read, false}, (*Server).getFleet},
 		{Route{get, "/v1/bridges/{name}/dead-letters", Read, false}, (*Server).getDeadLetters},
 		{Route{post, "/v1/bridges/{name}/dead-letters/replay", Write, false}, (*Server).postReplay},
 		{Route{post, "/v1/bridges/{name}/dead-letters/discard", Write, false}, (*Server).postDiscard},

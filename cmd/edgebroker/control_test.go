@@ -44,8 +44,9 @@ func (f *fakeBroker) Reload(_ context.Context, try bool) (statsd.Reloaded, error
 	return statsd.Reloaded{DryRun: try, Users: 2, Rules: 7, Disconnected: 1}, nil
 }
 
-func (f *fakeBroker) Losses() []statsd.Loss    { return f.losses }
-func (f *fakeBroker) Bridges() []statsd.Bridge { return f.snapshot.Bridges }
+func (f *fakeBroker) Losses() []statsd.Loss                             { return f.losses }
+func (f *fakeBroker) Bridges() []statsd.Bridge                          { return f.snapshot.Bridges }
+func (f *fakeBroker) Fleet(context.Context, time.Duration) statsd.Fleet { return statsd.Fleet{} }
 func (f *fakeBroker) DeadLetters(string) (statsd.DeadLetters, error) {
 	return statsd.DeadLetters{}, statsd.ErrNoBridge
 }

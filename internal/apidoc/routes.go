@@ -50,6 +50,7 @@ func operations() map[string]operation {
 		"POST /v1/clients/{id}/kick":     {summary: "Disconnect a client.", answer: typeOf[statsd.Kicked](), params: []param{client}, fails: []int{404}},
 		"GET /v1/drops":                  {summary: "What was lost since the start, for whom and why.", answer: typeOf[[]statsd.Loss]()},
 		"GET /v1/bridges":                {summary: "The uplinks.", answer: typeOf[[]statsd.Bridge]()},
+		"GET /v1/fleet":                  {summary: "The gateways on the same NATS system.", answer: typeOf[statsd.Fleet](), params: []param{{"wait", "query", "For how long answers are waited for, from 10ms to 5s; default: 1s.", text}}, fails: []int{400}},
 		"POST /v1/bridges/{name}/pause":  {summary: "Disconnect an uplink.", answer: typeOf[statsd.Paused](), params: []param{bridge}, fails: []int{404, 409}},
 		"POST /v1/bridges/{name}/resume": {summary: "Let an uplink connect again.", answer: typeOf[statsd.Paused](), params: []param{bridge}, fails: []int{404, 409}},
 		"GET /v1/bridges/{name}/dead-letters": {summary: "What the far side of an uplink has not taken.",
