@@ -11,6 +11,8 @@
 #                                             5 seconds: cut, half open, or away; default 10m
 #   scripts/outage.sh --loss [DURATION]       the same with a fifth of all packets lost besides, in
 #                                             a network namespace; needs root and nft
+#   scripts/outage.sh --send-rate RATE [MESSAGES]  instead, a backlog that drains at RATE messages per
+#                                             second, and alarms that go before it; see that it is RATE
 #
 # EDGEBROKER names a binary to use instead of building one.
 set -euo pipefail
@@ -30,6 +32,11 @@ case ${1-} in
 --arrival)
 	[[ ${2-} =~ ^[1-9][0-9]{0,5}$ ]] || die "\"${2-}\" is not a number of messages per second"
 	what=(-arrival "$2")
+	shift 2
+	;;
+--send-rate)
+	[[ ${2-} =~ ^[1-9][0-9]{0,6}$ ]] || die "\"${2-}\" is not a number of messages per second"
+	what=(-send-rate "$2")
 	shift 2
 	;;
 --line | --loss)

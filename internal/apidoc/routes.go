@@ -31,7 +31,7 @@ func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }
 func operations() map[string]operation {
 	text, flag, number := object{{"type", "string"}}, object{{"type", "boolean"}}, object{{"type", "integer"}, {"minimum", 0}}
 	client := param{"id", "path", "The client's identifier, as a segment of a path: / is %2F.", text}
-	bridge := param{"name", "path", "The uplink's name.", text}
+	bridge := param{"name", "path", "The uplink's name, or that of one of its lanes: UPLINK/LANE, the slash written as %2F.", text}
 	filter := param{"filter", "query", "An MQTT topic filter; default: #.", text}
 	top := param{"top", "query", "How many of them at most.", number}
 	dry := param{"dry_run", "query", "Only say what would happen.", flag}

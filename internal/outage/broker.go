@@ -62,8 +62,8 @@ func (o options) brokers() (far, near *broker, err error) {
 // uplinkTo writes the configuration of the gateway.
 func (o options) uplinkTo(near *broker, address string) error {
 	return os.WriteFile(near.command[3], fmt.Appendf(nil, "listeners: [{name: tcp, address: %q}]\ncontrol: {socket: %q}\n"+bounds+
-		"bridges:\n  - name: up\n    address: %q\n    keep_alive: 5s\n    ack_timeout: 5s\n    retry_max: 2s\n    max_queued_messages: 10000000\n    max_queued_bytes: 4GiB\n    topics: [{filter: \"out/#\", qos: 2}]\n",
-		near.address, filepath.Join(o.dir, "near.sock"), filepath.Join(o.dir, "near"), "mqtt://"+address), 0o600)
+		"bridges:\n  - name: up\n    address: %q\n    keep_alive: 5s\n    ack_timeout: 5s\n    retry_max: 2s\n    max_queued_messages: 10000000\n    max_queued_bytes: 4GiB\n%s",
+		near.address, filepath.Join(o.dir, "near.sock"), filepath.Join(o.dir, "near"), "mqtt://"+address, o.drainConfig()), 0o600)
 }
 
 // bounds are those of both brokers, and where their data lies.

@@ -25,6 +25,7 @@ func main() {
 	flag.DurationVar(&o.delay, "delay", 150*time.Millisecond, "of that line, each way")
 	flag.DurationVar(&o.flap, "flap", 5*time.Second, "after how long it breaks, again and again")
 	flag.IntVar(&o.rate, "rate", 200, "messages per second over it")
+	flag.IntVar(&o.sendRate, "send-rate", 0, "messages per second that the uplink may send: see whether it does, and alarms go first")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -37,7 +38,7 @@ func main() {
 type options struct {
 	binary, mosquitto, dir string
 	messages, rate         int
-	arrival                int
+	arrival, sendRate      int
 	line, delay, flap      time.Duration
 }
 
@@ -57,6 +58,9 @@ func start(ctx context.Context, o options) error {
 	}
 	if o.line > 0 {
 		return runLine(ctx, o)
+	}
+	if o.sendRate > 0 {
+		return runDrain(ctx, o)
 	}
 	return run(ctx, o)
 }
