@@ -287,6 +287,10 @@ func listUsers(e *env, c *cli.Context) error {
 	if format != "table" {
 		return writeList(e.stdout, list, format)
 	}
+	if len(list) == 0 {
+		_, err := fmt.Fprintln(e.stdout, "there are no users; `edgebroker users add NAME` makes one")
+		return err
+	}
 	tw := tabwriter.NewWriter(e.stdout, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(tw, "USER\tGROUPS\tHASH")
 	for _, u := range list {

@@ -11,14 +11,12 @@ import (
 	"github.com/synthetism/edgebroker/internal/schema"
 )
 
-type embedded struct{}
-
 // A type that the generator does not understand is an error, not a hole.
 func TestUnknownTypes(t *testing.T) {
 	type odd struct {
 		Channel  chan int `json:"channel"`
 		Untagged int
-		embedded
+		bytes.Buffer
 	}
 	s := &schema.Set{Prefix: "#/$defs/"}
 	s.Ref(reflect.TypeFor[odd]())
