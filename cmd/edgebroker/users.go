@@ -277,6 +277,9 @@ func listUsers(e *env, c *cli.Context) error {
 		return err
 	}
 	users, err := usersIn(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &failure{code: exitError, err: err, hint: "`edgebroker users add` makes the file with its first user; --file and --config name another"}
+	}
 	if err != nil {
 		return userFailure(err)
 	}
