@@ -86,6 +86,7 @@ func busyBroker(t *testing.T, p *staff, change func(*appliance.Config)) (b *brok
 		c.PublishOut(wire.Out{Version: wire.V5, QoS: 1, Dup: true, Topic: []byte("plant/c"), Payload: []byte("x")})
 		c.Publish("nobody/listens", "", 0, false)
 		c.Unsubscribe("x")
+		brokertest.Dial(t, b.addr, brokertest.Clean(wire.V5, ".."))
 		brokertest.DialAny(t, b.addr, wire.Connect{Version: wire.V5, CleanStart: true, ClientID: "scram", HasAuthMethod: true, AuthMethod: "NONE"})
 		gone := brokertest.Dial(t, b.addr, brokertest.Clean(wire.V311, "gone"))
 		gone.Subscribe(0, "plant/#")
@@ -121,6 +122,8 @@ func TestAPIDocument(t *testing.T) {
 	fill := map[string]map[string]string{
 		"/v1/clients/{id}":          {"": "pump-7"},
 		"/v1/clients/{id}/kick":     {"": "pump-7"},
+		"/v1/client":                {"?": "id=.."},
+		"/v1/client/kick":           {"?": "id=.."},
 		"/v1/publishers":            {"?": "filter=plant/%23"},
 		"/v1/retained":              {"?": "payload=true"},
 		"/v1/retained/clear":        {"?": "filter=plant/a"},
@@ -133,7 +136,7 @@ func TestAPIDocument(t *testing.T) {
 		"/v1/bridges/{name}/resume": {"": "up"},
 	}
 	asked := map[string]bool{}
-	late := []string{"POST /v1/clients/{id}/kick", "POST /v1/bridges/{name}/dead-letters/replay", "POST /v1/bridges/{name}/dead-letters/discard", "POST /v1/bridges/{name}/pause", "POST /v1/bridges/{name}/resume"}
+	late := []string{"POST /v1/clients/{id}/kick", "POST /v1/client/kick", "POST /v1/bridges/{name}/dead-letters/replay", "POST /v1/bridges/{name}/dead-letters/discard", "POST /v1/bridges/{name}/pause", "POST /v1/bridges/{name}/resume"}
 	var routes []string
 	for pattern, methods := range d.At("paths") {
 		for method := range methods.(map[string]any) {

@@ -31,6 +31,7 @@ func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }
 func operations() map[string]operation {
 	text, flag, number := object{{"type", "string"}}, object{{"type", "boolean"}}, object{{"type", "integer"}, {"minimum", 0}}
 	client := param{"id", "path", "The client's identifier, as a segment of a path: / is %2F.", text}
+	asked := param{"id", "query", "The client's identifier; needed.", text}
 	bridge := param{"name", "path", "The uplink's name.", text}
 	filter := param{"filter", "query", "An MQTT topic filter; default: #.", text}
 	top := param{"top", "query", "How many of them at most.", number}
@@ -47,6 +48,8 @@ func operations() map[string]operation {
 		"GET /v1/stats/stream":           {summary: "All counters, now and again and again.", answer: typeOf[statsd.Snapshot](), params: []param{{"interval", "query", "From 100ms to 1h; default: 1s.", text}}, fails: []int{400}},
 		"GET /v1/clients":                {summary: "Every session.", answer: typeOf[[]statsd.Client](), params: []param{{"sort", "query", "The order.", text.With("enum", statsd.ClientOrders())}, top}, fails: []int{400}},
 		"GET /v1/clients/{id}":           {summary: "One session, with what it has subscribed to.", answer: typeOf[statsd.Client](), params: []param{client}, fails: []int{404}},
+		"GET /v1/client":                 {summary: "The same by the query, for every identifier, also . and .., which browsers take for folders.", answer: typeOf[statsd.Client](), params: []param{asked}, fails: []int{400, 404}},
+		"POST /v1/client/kick":           {summary: "Disconnect a client, by the query.", answer: typeOf[statsd.Kicked](), params: []param{asked}, fails: []int{400, 404}},
 		"POST /v1/clients/{id}/kick":     {summary: "Disconnect a client.", answer: typeOf[statsd.Kicked](), params: []param{client}, fails: []int{404}},
 		"GET /v1/drops":                  {summary: "What was lost since the start, for whom and why.", answer: typeOf[[]statsd.Loss]()},
 		"GET /v1/bridges":                {summary: "The uplinks.", answer: typeOf[[]statsd.Bridge]()},
