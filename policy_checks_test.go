@@ -65,11 +65,13 @@ func arrows() map[string][]string {
 		"internal/screen":      {},
 		"internal/unixsocket":  {},
 		"internal/brokertest":  {"appliance", "statsd", "wire", "events", "internal/dial"},
-		"internal/apidoc":      {"statsd", "web", "events", "trace"}, // reads the comments of these, too
-		"internal/conformance": {},                                   // reads the source of all others
-		"internal/torture":     {"wire", "internal/dial"},            // sees the broker as its clients do
-		"internal/flood":       {"wire", "internal/dial"},            // likewise
-		"internal/outage":      {"wire", "internal/dial"},            // likewise
+		"internal/schema":      {},
+		"internal/schematest":  {},                                                      // for tests alone
+		"internal/apidoc":      {"statsd", "web", "events", "trace", "internal/schema"}, // reads the comments of these, too
+		"internal/conformance": {},                                                      // reads the source of all others
+		"internal/torture":     {"wire", "internal/dial"},                               // sees the broker as its clients do
+		"internal/flood":       {"wire", "internal/dial"},                               // likewise
+		"internal/outage":      {"wire", "internal/dial"},                               // likewise
 	}
 }
 

@@ -49,7 +49,7 @@ edgebroker bench --address gateway:1883 --rate 500 --duration 1m`,
 			&cli.IntFlag{Name: "pid", Usage: "process id of the broker, if it runs on this machine"},
 			&cli.StringFlag{Name: "username", Usage: "login name", EnvVars: []string{"MQTT_USERNAME"}},
 			&cli.StringFlag{Name: "password", Usage: "login password; better set it in the environment", EnvVars: []string{"MQTT_PASSWORD"}},
-			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "table", Usage: "table or json"},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "table", Usage: "`FORMAT`: table, json, jsonl"},
 		},
 		Action: action,
 	}
@@ -66,8 +66,8 @@ func action(c *cli.Context) error {
 	}
 	// What was measured is worth seeing even if the run broke off.
 	var writeErr error
-	if c.String("output") == "json" {
-		writeErr = WriteJSON(c.App.Writer, res)
+	if format := c.String("output"); format != "table" {
+		writeErr = WriteJSON(c.App.Writer, res, format == "json")
 	} else {
 		writeErr = WriteTable(c.App.Writer, res)
 	}
@@ -87,8 +87,8 @@ func options(c *cli.Context) (Options, error) {
 	if c.Args().Present() {
 		return Options{}, fmt.Errorf("argument %q is not understood; bench has flags only", c.Args().First())
 	}
-	if out := c.String("output"); out != "table" && out != "json" {
-		return Options{}, fmt.Errorf("output %q is unknown; choose table or json", out)
+	if out := c.String("output"); out != "table" && out != "json" && out != "jsonl" {
+		return Options{}, fmt.Errorf("output format %q is unknown; there is table, json, jsonl", out)
 	}
 	var version wire.Version
 	switch s := c.String("version"); s {

@@ -10,8 +10,14 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-// WriteJSON writes r as one JSON object on one line.
-func WriteJSON(w io.Writer, r Result) error { return json.NewEncoder(w).Encode(r) }
+// WriteJSON writes r as one JSON object, indented for people or on one line.
+func WriteJSON(w io.Writer, r Result, indented bool) error {
+	e := json.NewEncoder(w)
+	if indented {
+		e.SetIndent("", "  ")
+	}
+	return e.Encode(r)
+}
 
 // WriteTable writes results for people, one row each. A dash means that the
 // figure was not measured.

@@ -51,8 +51,27 @@ func (s *Server) getClients(w http.ResponseWriter, r *http.Request) {
 	WriteJSON(w, http.StatusOK, clients)
 }
 
+// clientID is whom a request is about: by a segment of the path or, for those who
+// cannot write every identifier as one, by the query. Browsers take "." and ".."
+// for folders however they are escaped, and proxies decode %2F. If there is none
+// it has answered, and is false.
+func clientID(w http.ResponseWriter, r *http.Request) (string, bool) {
+	id := r.PathValue("id")
+	if id == "" {
+		id = r.URL.Query().Get("id")
+	}
+	if id == "" {
+		WriteError(w, http.StatusBadRequest, "a client identifier is missing", "use ?id=CLIENT; /v1/clients lists them")
+	}
+	return id, id != ""
+}
+
 func (s *Server) getClient(w http.ResponseWriter, r *http.Request) {
-	c, ok := s.backend.Client(r.PathValue("id"))
+	id, ok := clientID(w, r)
+	if !ok {
+		return
+	}
+	c, ok := s.backend.Client(id)
 	if !ok {
 		WriteError(w, http.StatusNotFound, "no such client", "/v1/clients lists them")
 		return
@@ -66,7 +85,10 @@ type Kicked struct {
 }
 
 func (s *Server) postKick(w http.ResponseWriter, r *http.Request) {
-	id := r.PathValue("id")
+	id, ok := clientID(w, r)
+	if !ok {
+		return
+	}
 	if !s.backend.Kick(id) {
 		WriteError(w, http.StatusNotFound, "no such client is connected", "/v1/clients lists them")
 		return

@@ -25,9 +25,11 @@ func aclCommand(e *env) *cli.Command {
 				Name:  "test",
 				Usage: "say whether a client may publish on a topic, or receive or subscribe to it",
 				UsageText: `edgebroker acl test --user pump-7 --topic plant/7/temp --action publish
-edgebroker acl test --user ann --topic 'plant/#' --action subscribe`,
+edgebroker acl test --user ann --topic 'plant/#' --action subscribe
+edgebroker acl test --user ann --topic 'plant/#' --action subscribe -o json | jq .allowed`,
 				Description: "Prints the rule that decides, with file and line, and why the rules before it do\nnot. Exit code 0: allowed; 1: denied.",
 				Flags: append([]cli.Flag{
+					outputFlag("text", "json", "jsonl"),
 					&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "the user `NAME` with which the client signs in", DefaultText: "none"},
 					&cli.StringFlag{Name: "client", Aliases: []string{"i"}, Usage: "the client `ID`"},
 					&cli.StringSliceFlag{Name: "group", Aliases: []string{"g"}, Usage: "a `GROUP` of the user, besides those in the file of users"},
@@ -42,8 +44,8 @@ edgebroker acl test --user ann --topic 'plant/#' --action subscribe`,
 				Name: "check", Usage: "say what is wrong with files of rules, and what can hardly be meant",
 				UsageText: `edgebroker acl check
 edgebroker acl check --rules /etc/edgebroker/acl.new`,
-				Description: "Exit code 0 and no output: nothing.",
-				Flags:       files,
+				Description: "Exit code 0 and no output, or an empty list: nothing.",
+				Flags:       append([]cli.Flag{outputFlag("text", "json", "jsonl")}, files...),
 				Action:      func(c *cli.Context) error { return checkACL(e, c) },
 			},
 		},
@@ -78,6 +80,10 @@ func testACL(e *env, c *cli.Context) error {
 	if _, err := e.positionals(c, 0, 0); err != nil {
 		return err
 	}
+	format, err := outputFormat(c, "text", "json", "jsonl")
+	if err != nil {
+		return err
+	}
 	actions := map[string]acl.Action{"publish": acl.Publish, "subscribe": acl.Subscribe}
 	action, known := actions[c.String("action")]
 	if !known {
@@ -98,7 +104,12 @@ func testACL(e *env, c *cli.Context) error {
 	if err != nil {
 		return usageError(commandPath(c), "%v", err)
 	}
-	if _, err := fmt.Fprintln(e.stdout, x); err != nil {
+	if format == "text" {
+		_, err = fmt.Fprintln(e.stdout, x)
+	} else {
+		err = writeJSON(e.stdout, describeVerdict(&s, c.String("action"), c.String("topic"), &x), format == "json")
+	}
+	if err != nil {
 		return err
 	}
 	if !x.Verdict.Allow {
@@ -129,14 +140,24 @@ func checkACL(e *env, c *cli.Context) error {
 	if _, err := e.positionals(c, 0, 0); err != nil {
 		return err
 	}
+	format, err := outputFormat(c, "text", "json", "jsonl")
+	if err != nil {
+		return err
+	}
 	policy, _, err := policyOf(c)
 	if err != nil {
 		return err
 	}
 	findings := policy.Lint()
-	for _, f := range findings {
-		if _, err := fmt.Fprintln(e.stdout, printable(f.String())); err != nil {
+	if format != "text" {
+		if err := writeList(e.stdout, describeFindings(findings), format); err != nil {
 			return err
+		}
+	} else {
+		for _, f := range findings {
+			if _, err := fmt.Fprintln(e.stdout, printable(f.String())); err != nil {
+				return err
+			}
 		}
 	}
 	if len(findings) > 0 {

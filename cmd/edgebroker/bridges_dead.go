@@ -64,6 +64,8 @@ func deadLetters(e *env, c *cli.Context) error {
 		return unknownBridge(args[0])
 	case err != nil:
 		return err
+	case (replay || discard) && format != "table":
+		return writeJSON(e.stdout, statsd.DeadLettersDone{Bridge: args[0], Count: n}, format == "json")
 	case replay:
 		_, err = fmt.Fprintf(e.stdout, "%s sent again\n", messages(int64(n)))
 		return err

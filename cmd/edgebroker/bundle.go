@@ -63,6 +63,12 @@ type bundled struct {
 	Missing map[string]string `json:"missing,omitempty"` // why a part could not be had
 }
 
+// bundledVersions is version.json of a bundle.
+type bundledVersions struct {
+	Daemon  statsd.VersionInfo `json:"daemon"`
+	Program buildInfo          `json:"program"` // that made the bundle
+}
+
 // parts lists what a bundle holds.
 func (d *control) parts(c *cli.Context) []bundlePart {
 	return []bundlePart{
@@ -105,7 +111,7 @@ func (d *control) bundleVersion(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return json.MarshalIndent(map[string]any{"daemon": daemon, "program": readBuildInfo()}, "", "  ")
+	return json.MarshalIndent(bundledVersions{daemon, readBuildInfo()}, "", "  ")
 }
 
 // noName stands for the name of a user, for which some systems take a token.

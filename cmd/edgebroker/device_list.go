@@ -107,6 +107,10 @@ func listDevices(e *env, c *cli.Context) error {
 	if format != "table" {
 		return writeList(e.stdout, list, format)
 	}
+	if len(list) == 0 {
+		_, err := fmt.Fprintln(e.stdout, "there are no devices; `edgebroker device add NAME` makes one")
+		return err
+	}
 	tw := tabwriter.NewWriter(e.stdout, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(tw, "DEVICE\tSIGNS IN WITH\tGROUPS\tVALID TO\tSTATE")
 	for _, d := range list {

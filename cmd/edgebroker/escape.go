@@ -45,34 +45,75 @@ func printable(s string) string {
 // or in one line for programs. Characters that a terminal could act on are
 // written as \u escapes, which mean the same to a JSON parser.
 func writeJSON(w io.Writer, v any, indented bool) error {
-	var (
-		raw []byte
-		err error
-	)
+	raw, err := encodeJSON(v, "", indented)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(raw, '\n'))
+	return err
+}
+
+// encodeJSON is v as writeJSON writes it, without the line end. The lines behind
+// the first begin with prefix.
+func encodeJSON(v any, prefix string, indented bool) (raw []byte, err error) {
 	if indented {
-		raw, err = json.MarshalIndent(v, "", "  ")
+		raw, err = json.MarshalIndent(v, prefix, "  ")
 	} else {
 		raw, err = json.Marshal(v)
 	}
 	if err != nil {
-		return fmt.Errorf("encode json: %w", err)
+		return nil, fmt.Errorf("encode json: %w", err)
 	}
-	_, err = w.Write(append(terminalSafe(raw), '\n'))
-	return err
+	return terminalSafe(raw), nil
 }
 
 // writeList writes a list in format json, as one document, or jsonl, one for
 // each line.
 func writeList[T any](w io.Writer, list []T, format string) error {
-	if format == "json" {
-		return writeJSON(w, append([]T{}, list...), true) // [] also where there is none
-	}
+	out := listWriter{w: w, format: format}
 	for i := range list {
-		if err := writeJSON(w, &list[i], false); err != nil {
+		if err := out.add(&list[i]); err != nil {
 			return err
 		}
 	}
-	return nil
+	return out.end()
+}
+
+// listWriter writes the items of a list as they come: in format json as one
+// document, an array, in jsonl one for each line.
+type listWriter struct {
+	w      io.Writer
+	format string
+	n      int
+}
+
+func (l *listWriter) add(item any) error {
+	if l.format != "json" {
+		return writeJSON(l.w, item, false)
+	}
+	raw, err := encodeJSON(item, "  ", true)
+	if err != nil {
+		return err
+	}
+	before := ",\n  "
+	if l.n++; l.n == 1 {
+		before = "[\n  "
+	}
+	_, err = l.w.Write(append([]byte(before), raw...))
+	return err
+}
+
+// end must be called behind the last item.
+func (l *listWriter) end() error {
+	text := "\n]\n"
+	switch {
+	case l.format != "json":
+		return nil
+	case l.n == 0:
+		text = "[]\n" // not null
+	}
+	_, err := io.WriteString(l.w, text)
+	return err
 }
 
 // terminalSafe escapes the unprintable characters that encoding/json leaves in

@@ -25,12 +25,12 @@ no longer allowed ends at once; clients for whom nothing changes notice nothing.
 What cannot change while the broker runs is named in an error.`,
 		Flags: append(controlFlags(),
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "change nothing"},
-			outputFlag("text", "json")),
+			outputFlag("text", "json", "jsonl")),
 		Action: func(c *cli.Context) error {
 			if _, err := e.positionals(c, 0, 0); err != nil {
 				return err
 			}
-			format, err := outputFormat(c, "text", "json")
+			format, err := outputFormat(c, "text", "json", "jsonl")
 			if err != nil {
 				return err
 			}
@@ -42,8 +42,8 @@ What cannot change while the broker runs is named in an error.`,
 			switch {
 			case err != nil:
 				return err
-			case format == "json":
-				return writeJSON(e.stdout, r, true)
+			case format != "text":
+				return writeJSON(e.stdout, r, format == "json")
 			}
 			return writeReloaded(e.stdout, r)
 		},

@@ -46,7 +46,7 @@ that is known; it does not know what the flash itself adds.`,
 edgebroker store verify --data /var/lib/edgebroker`,
 				Description: `Prints each damage in a line of its own. Exit code 0 means that there is none,
 1 that there is some, 2 that a newer version has made the store.` + where,
-				Flags:  append([]cli.Flag{dataFlag("the folder `DIR`"), outputFlag("table", "jsonl")}, controlFlags()...),
+				Flags:  append([]cli.Flag{dataFlag("the folder `DIR`"), outputFlag("table", "json", "jsonl")}, controlFlags()...),
 				Action: func(c *cli.Context) error { return runStoreVerify(e, c) },
 			},
 			{
@@ -57,11 +57,11 @@ edgebroker store dump --session line1-plc --payloads
 edgebroker store dump --topic 'plant/+/alarm' -o jsonl | jq -r .topic
 edgebroker store dump --data /mnt/old-card/edgebroker`,
 				Description: `First come the sessions with their subscriptions, then the retained messages,
-then what waits in each session in the order in which it will be sent. JSON has
-one object per line, whose "kind" is session, retained, message or unreadable.` + where,
+then what waits in each session in the order in which it will be sent. In JSON the
+"kind" of each is session, retained, message or unreadable.` + where,
 				Flags: append([]cli.Flag{
 					dataFlag("the folder `DIR`"),
-					outputFlag("table", "jsonl"),
+					outputFlag("table", "json", "jsonl"),
 					&cli.StringFlag{Name: "session", Usage: "only the session of the client `ID`"},
 					&cli.StringFlag{Name: "topic", Usage: "only messages on topics that match `FILTER`, without the lines for sessions"},
 					&cli.BoolFlag{Name: "payloads", Usage: "print payloads, which are left out otherwise"},

@@ -16,7 +16,7 @@ import (
 	"github.com/synthetism/edgebroker/wire"
 )
 
-// dumpedSession is a line of `store dump -o jsonl`; its names are stable.
+// dumpedSession is a session that `store dump` prints.
 type dumpedSession struct {
 	Kind          string               `json:"kind"` // "session"
 	Session       string               `json:"session"`
@@ -35,21 +35,22 @@ type dumpedSubscription struct {
 	QoS    byte   `json:"qos"`
 }
 
-// dumpedMessage is a line of `store dump -o jsonl`; its names are stable.
+// dumpedMessage is a message that `store dump` prints: retained, in a queue, or
+// the will of a session. Messages that cannot be read are one with a count.
 type dumpedMessage struct {
-	Kind          string  `json:"kind,omitempty"`    // "message", "retained" or "unreadable"
-	Session       string  `json:"session,omitempty"` // in whose queue it is
-	Seq           uint64  `json:"seq,omitempty"`     // its place in there
-	Topic         string  `json:"topic,omitempty"`
-	QoS           byte    `json:"qos"`
-	Retain        bool    `json:"retain,omitempty"` // as it will be sent
-	Publisher     string  `json:"publisher,omitempty"`
-	Released      bool    `json:"released,omitempty"` // QoS 2, received by the client: only the end of the exchange is due
-	ExpiresIn     float64 `json:"expiresIn,omitempty"`
-	Size          int     `json:"size"`                    // of the payload, bytes
-	Payload       *string `json:"payload,omitempty"`       // if it is asked for and valid UTF-8
-	PayloadBase64 string  `json:"payloadBase64,omitempty"` // if it is asked for and is not
-	Count         int     `json:"count,omitempty"`         // of messages that cannot be read
+	Kind          string   `json:"kind,omitempty"`    // "message", "retained" or "unreadable"
+	Session       string   `json:"session,omitempty"` // in whose queue it is
+	Seq           uint64   `json:"seq,omitempty"`     // its place in there
+	Topic         string   `json:"topic,omitempty"`
+	QoS           byte     `json:"qos"`
+	Retain        bool     `json:"retain,omitempty"` // as it will be sent
+	Publisher     string   `json:"publisher,omitempty"`
+	Released      bool     `json:"released,omitempty"`      // QoS 2, received by the client: only the end of the exchange is due
+	ExpiresIn     *float64 `json:"expiresIn,omitempty"`     // seconds, counted while a broker runs; 0: it has expired
+	Size          int      `json:"size"`                    // of the payload, bytes
+	Payload       *string  `json:"payload,omitempty"`       // if it is asked for and valid UTF-8
+	PayloadBase64 string   `json:"payloadBase64,omitempty"` // if it is asked for and is not
+	Count         int      `json:"count,omitempty"`         // of messages that cannot be read
 }
 
 func (m *dumpedMessage) setPayload(p []byte) {
@@ -63,7 +64,8 @@ func (m *dumpedMessage) setPayload(p []byte) {
 // dump prints a store.
 type dump struct {
 	out      *bufio.Writer
-	json     bool
+	json     *listWriter // nil: for people
+	empty    bool        // nothing was printed
 	payloads bool
 	session  string // "": all
 	topic    string // filter; "": all
@@ -74,11 +76,14 @@ func runStoreDump(e *env, c *cli.Context) error {
 	if _, err := e.positionals(c, 0, 0); err != nil {
 		return err
 	}
-	format, err := outputFormat(c, "table", "jsonl")
+	format, err := outputFormat(c, "table", "json", "jsonl")
 	if err != nil {
 		return err
 	}
-	d := dump{out: bufio.NewWriter(e.stdout), json: format == "jsonl", payloads: c.Bool("payloads"), session: c.String("session"), topic: c.String("topic")}
+	d := dump{out: bufio.NewWriter(e.stdout), empty: true, payloads: c.Bool("payloads"), session: c.String("session"), topic: c.String("topic")}
+	if format != "table" {
+		d.json = &listWriter{w: d.out, format: format}
+	}
 	if d.topic != "" {
 		if err := wire.ValidFilter(d.topic); err != nil {
 			return usageError(commandPath(c), "topic filter %q is not valid: %v", d.topic, err)
@@ -94,8 +99,23 @@ func runStoreDump(e *env, c *cli.Context) error {
 	if d.session != "" && !d.hasSession() {
 		return &failure{code: exitError, err: fmt.Errorf("there is no session of client %q", d.session), hint: "`edgebroker store dump` names those that are kept"}
 	}
-	if err := errors.Join(d.sessions(), d.messages(), d.out.Flush()); err != nil {
+	if err := errors.Join(d.sessions(), d.messages(), d.end(), d.out.Flush()); err != nil {
 		return storeFailure(c, dir, err)
+	}
+	return nil
+}
+
+// end ends the list, or says that there is nothing in it.
+func (d *dump) end() error {
+	switch {
+	case d.json != nil:
+		return d.json.end()
+	case d.empty && d.topic != "":
+		_, err := fmt.Fprintln(d.out, "no message on such a topic is stored")
+		return err
+	case d.empty:
+		_, err := fmt.Fprintln(d.out, "nothing is stored: no session, no message")
+		return err
 	}
 	return nil
 }
@@ -122,8 +142,9 @@ func (d *dump) sessions() error {
 			continue
 		}
 		s := d.describe(st)
-		if d.json {
-			if err := writeJSON(d.out, s, false); err != nil {
+		d.empty = false
+		if d.json != nil {
+			if err := d.json.add(s); err != nil {
 				return err
 			}
 			continue
@@ -183,8 +204,8 @@ func (m *dumpedMessage) text() string {
 	if m.Retain {
 		flags.WriteString(", retain")
 	}
-	if m.ExpiresIn > 0 {
-		fmt.Fprintf(&flags, ", expires in %s", span(time.Duration(m.ExpiresIn*float64(time.Second))))
+	if m.ExpiresIn != nil {
+		fmt.Fprintf(&flags, ", expires in %s", span(time.Duration(*m.ExpiresIn*float64(time.Second))))
 	}
 	if m.Publisher != "" {
 		fmt.Fprintf(&flags, ", from %s", m.Publisher)
@@ -209,8 +230,9 @@ func (d *dump) messages() error {
 		if d.topic != "" && (m.Topic == "" || !wire.MatchTopic(d.topic, m.Topic)) {
 			return nil
 		}
-		if d.json {
-			return writeJSON(d.out, m, false)
+		d.empty = false
+		if d.json != nil {
+			return d.json.add(m)
 		}
 		line := ""
 		switch {
@@ -242,7 +264,8 @@ func (d *dump) message(h *store.Held) *dumpedMessage {
 			m.QoS, m.Retain = msg.QoS, true
 		}
 		if msg.Expires() > 0 {
-			m.ExpiresIn = max(0, msg.Expires()-d.contents.Log.Clock).Seconds()
+			left := max(0, msg.Expires()-d.contents.Log.Clock).Seconds()
+			m.ExpiresIn = &left
 		}
 		if d.payloads {
 			m.setPayload(msg.Payload)

@@ -42,10 +42,10 @@ type storeInfo struct {
 	BytesPerDay      float64 `json:"bytesPerDay"`  // 0 if it has not run long enough to tell
 	BlockBytesPerDay float64 `json:"blockBytesPerDay"`
 	TodayBytes       uint64  `json:"todayBytes"`                 // in the day of running that has begun
-	DailyBudget      int64   `json:"dailyWriteBudget,omitempty"` // of a running broker
+	DailyBudget      int64   `json:"dailyBudgetBytes,omitempty"` // of a running broker
 
-	Endurance uint64  `json:"endurance,omitempty"` // bytes, as asked
-	LifeDays  float64 `json:"lifeDays,omitempty"`  // that it lasts, of running
+	Endurance uint64  `json:"enduranceBytes,omitempty"` // as asked
+	LifeDays  float64 `json:"lifeDays,omitempty"`       // that it lasts, of running
 }
 
 // leastAge is how long a store must have run before a day is made of it.

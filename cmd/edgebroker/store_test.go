@@ -154,7 +154,7 @@ func TestStoreInfoOfADaemon(t *testing.T) {
 	}
 	for key, want := range map[string]any{"directory": "/var/lib/x", "state": "full", "age": 172800.0, "sessions": 10.0, "connected": 4.0, "queued": 10.0,
 		"segments": 3.0, "usedBytes": float64(24 << 20), "writtenBytes": 20e6, "blockBytes": 40e6, "bytesPerDay": 10e6, "blockBytesPerDay": 20e6,
-		"todayBytes": float64(5 << 20), "dailyWriteBudget": float64(10 << 20), "damage": 2.0} {
+		"todayBytes": float64(5 << 20), "dailyBudgetBytes": float64(10 << 20), "damage": 2.0} {
 		if got[key] != want {
 			t.Errorf("%s is %v, want %v", key, got[key], want)
 		}

@@ -10,7 +10,8 @@ import (
 	"github.com/synthetism/edgebroker/store"
 )
 
-// storeDamage is one line of `store verify -o jsonl`; its names are stable.
+// storeDamage is a damage that `store verify` has found: a place in a file, or
+// messages that cannot be read.
 type storeDamage struct {
 	File   string `json:"file,omitempty"`
 	Offset int64  `json:"offset"`
@@ -46,7 +47,7 @@ func runStoreVerify(e *env, c *cli.Context) error {
 	if _, err := e.positionals(c, 0, 0); err != nil {
 		return err
 	}
-	format, err := outputFormat(c, "table", "jsonl")
+	format, err := outputFormat(c, "table", "json", "jsonl")
 	if err != nil {
 		return err
 	}
@@ -73,14 +74,15 @@ func runStoreVerify(e *env, c *cli.Context) error {
 			break
 		}
 	}
-	for i := range damage {
-		if format == "jsonl" {
-			err = writeJSON(e.stdout, &damage[i], false)
-		} else {
-			_, err = fmt.Fprintln(e.stdout, printable(damage[i].text()))
-		}
-		if err != nil {
+	if format != "table" {
+		if err := writeList(e.stdout, damage, format); err != nil {
 			return err
+		}
+	} else {
+		for i := range damage {
+			if _, err := fmt.Fprintln(e.stdout, printable(damage[i].text())); err != nil {
+				return err
+			}
 		}
 	}
 	if torn := contents.Log.Torn; torn.Bytes > 0 {

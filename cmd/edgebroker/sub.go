@@ -34,7 +34,7 @@ JSON output has one object per line: topic, payload (or payloadBase64), qos,
 retain, time, and the message's properties. Raw output is the payloads alone,
 with nothing between them.`,
 		Flags: append([]cli.Flag{
-			outputFlag("text", "json", "raw"),
+			outputFlag("text", "json", "jsonl", "raw"),
 			&cli.IntFlag{Name: "qos", Aliases: []string{"q"}, Usage: "ask for quality of service `N`: 0, 1 or 2"},
 			&cli.IntFlag{Name: "count", Aliases: []string{"n"}, DefaultText: "no end", Usage: "stop after `N` messages"},
 			&cli.DurationFlag{Name: "timeout", DefaultText: "no end", Usage: "stop after `DURATION`; with --count, fewer messages are an error then"},
@@ -65,7 +65,7 @@ func subPlan(e *env, c *cli.Context) (o subOptions, err error) {
 	if err != nil {
 		return o, err
 	}
-	if o.format, err = outputFormat(c, "text", "json", "raw"); err != nil {
+	if o.format, err = outputFormat(c, "text", "json", "jsonl", "raw"); err != nil {
 		return o, err
 	}
 	qos, err := qosFlag(c, "qos")
@@ -224,7 +224,7 @@ func writeMessage(w io.Writer, format string, m *paho.Publish, arrived time.Time
 	case "raw":
 		_, err := w.Write(m.Payload)
 		return err
-	case "json":
+	case "json", "jsonl":
 		return writeJSON(w, describe(m, arrived), false)
 	}
 	_, err := io.WriteString(w, printable(m.Topic)+" "+printable(string(m.Payload))+"\n")

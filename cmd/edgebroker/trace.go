@@ -27,7 +27,7 @@ alternatives, different ones add up. With --topic: messages, their
 acknowledgements, and subscriptions that fit. "in" is from the client, "out" to
 it. Passwords and authentication data are never shown. See docs/TRACE.md.`,
 		Flags: append([]cli.Flag{
-			outputFlag("table", "jsonl"),
+			outputFlag("table", "json", "jsonl"),
 			&cli.StringSliceFlag{Name: "client", Aliases: []string{"c"}, Usage: "the client `ID`; may be repeated"},
 			&cli.StringSliceFlag{Name: "topic", Usage: "messages on topics that match `FILTER`; may be repeated"},
 			&cli.StringSliceFlag{Name: "address", Usage: "connections from `IP` or PREFIX, such as 192.168.8.0/24; may be repeated"},
@@ -45,7 +45,7 @@ func runTrace(e *env, c *cli.Context) error {
 	if _, err := e.positionals(c, 0, 0); err != nil {
 		return err
 	}
-	format, err := outputFormat(c, "table", "jsonl")
+	format, err := outputFormat(c, "table", "json", "jsonl")
 	if err != nil {
 		return err
 	}
@@ -138,7 +138,7 @@ func traceQuery(c *cli.Context) (trace.Query, error) {
 
 // writeEntry writes one line of a trace; before the first of a table, the heading.
 func writeEntry(e *env, format string, entry *trace.Entry) error {
-	if format == "jsonl" {
+	if format != "table" {
 		return writeJSON(e.stdout, entry, false)
 	}
 	if entry.What == trace.Began {

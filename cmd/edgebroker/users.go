@@ -277,6 +277,9 @@ func listUsers(e *env, c *cli.Context) error {
 		return err
 	}
 	users, err := usersIn(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &failure{code: exitError, err: err, hint: "`edgebroker users add` makes the file with its first user; --file and --config name another"}
+	}
 	if err != nil {
 		return userFailure(err)
 	}
@@ -286,6 +289,10 @@ func listUsers(e *env, c *cli.Context) error {
 	}
 	if format != "table" {
 		return writeList(e.stdout, list, format)
+	}
+	if len(list) == 0 {
+		_, err := fmt.Fprintln(e.stdout, "there are no users; `edgebroker users add NAME` makes one")
+		return err
 	}
 	tw := tabwriter.NewWriter(e.stdout, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(tw, "USER\tGROUPS\tHASH")

@@ -18,11 +18,12 @@ type buildInfo struct {
 	Commit    string `json:"commit,omitempty"` // of the source, with "+dirty" when it was changed
 	Built     string `json:"built,omitempty"`  // time of that commit, RFC 3339
 	GoVersion string `json:"goVersion"`
-	Platform  string `json:"platform"` // "linux/arm64"
+	OS        string `json:"os"`   // "linux"
+	Arch      string `json:"arch"` // "arm64"
 }
 
 func readBuildInfo() buildInfo {
-	info := buildInfo{Version: version, GoVersion: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	info := buildInfo{Version: version, GoVersion: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
 	if bi, ok := debug.ReadBuildInfo(); ok {
 		dirty := false
 		for _, s := range bi.Settings {
@@ -54,12 +55,12 @@ func versionCommand(e *env) *cli.Command {
 		Usage: "print the version of this program",
 		UsageText: `edgebroker version
 edgebroker version -o json`,
-		Flags: []cli.Flag{outputFlag("table", "json")},
+		Flags: []cli.Flag{outputFlag("table", "json", "jsonl")},
 		Action: func(c *cli.Context) error {
 			if _, err := e.positionals(c, 0, 0); err != nil {
 				return err
 			}
-			format, err := outputFormat(c, "table", "json")
+			format, err := outputFormat(c, "table", "json", "jsonl")
 			if err != nil {
 				return err
 			}
@@ -70,13 +71,13 @@ edgebroker version -o json`,
 
 func printVersion(e *env, format string) error {
 	info := readBuildInfo()
-	if format == "json" {
-		return writeJSON(e.stdout, info, true)
+	if format != "table" {
+		return writeJSON(e.stdout, info, format == "json")
 	}
 	commit := ""
 	if info.Commit != "" {
 		commit = ", commit " + info.Commit
 	}
-	_, err := fmt.Fprintf(e.stdout, "%s %s (%s, %s%s)\n", program, info.Version, info.GoVersion, info.Platform, commit)
+	_, err := fmt.Fprintf(e.stdout, "%s %s (%s, %s/%s%s)\n", program, info.Version, info.GoVersion, info.OS, info.Arch, commit)
 	return err
 }

@@ -72,7 +72,8 @@ func TestDashboard(t *testing.T) {
 	enemy.Subscribe(0, "<b>/#")
 	enemy.Send(wire.AppendPublish(nil, &wire.Out{Version: wire.V5, Topic: []byte(hostileTopic), Payload: []byte("x")}, 0))
 	enemy.Ping()
-	brokertest.Dial(t, b.mqtt, brokertest.Clean(wire.V5, ".."))
+	folder := brokertest.Dial(t, b.mqtt, brokertest.Clean(wire.V5, ".."))
+	folder.Subscribe(0, "folder/#")
 
 	t.Run("numbers move", func(t *testing.T) {
 		p := open(t, window, b.base, "/", desktop)
@@ -116,9 +117,15 @@ func TestDashboard(t *testing.T) {
 		if eval[bool](p, `/[\u0000-\u0008\u200b\u202a-\u202e\u2066-\u2069]/.test(document.documentElement.outerHTML)`) {
 			t.Error("a character that steers is in the document")
 		}
-		// A name that browsers take for a folder is not asked for.
+		// So is one that browsers take for a folder, and it can be kicked.
 		p.turn("#/clients/..")
-		p.await("words for that", `document.querySelector("#details").innerText.includes("edgebroker clients show")`)
+		p.await("its details", `document.querySelector("#details").open && document.querySelector("#details").innerText.includes("folder/#")`)
+		p.click("#details button.danger")
+		p.await("a question", `document.querySelector("#confirm").open`)
+		p.click("#confirm-yes")
+		if reason := folder.ExpectDisconnect(); reason != wire.AdministrativeAction {
+			t.Errorf("kicked with reason %v", reason)
+		}
 	})
 
 	t.Run("a client is kicked, when that is said twice", func(t *testing.T) {

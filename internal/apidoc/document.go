@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -13,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/synthetism/edgebroker/events"
+	"github.com/synthetism/edgebroker/internal/schema"
 	"github.com/synthetism/edgebroker/statsd"
 	"github.com/synthetism/edgebroker/web"
 )
@@ -25,25 +24,22 @@ const introduction = "What the commands of edgebroker ask a running broker, any 
 
 // document is the OpenAPI document, with the comments of the source below root.
 func document(root string) ([]byte, error) {
-	c, err := readComments(root, "statsd", "events", "web", "trace")
+	c, err := schema.ReadComments(root, "statsd", "events", "web", "trace")
 	if err != nil {
 		return nil, err
 	}
-	s := &schemas{comments: c, all: map[string]object{}}
-	paths, err := s.paths()
+	s := newSet(c)
+	paths, err := paths(s)
 	if err != nil {
 		return nil, err
 	}
-	s.addEvents()
-	failure := s.ref(reflect.TypeFor[statsd.Failure]())
-	if len(s.problems) > 0 {
-		return nil, errors.New(strings.Join(s.problems, "\n"))
+	addEvents(s)
+	failure := s.Ref(reflect.TypeFor[statsd.Failure]())
+	components, err := s.Schemas()
+	if err != nil {
+		return nil, err
 	}
-	var components object
-	for _, name := range slices.Sorted(maps.Keys(s.all)) {
-		components = components.with(name, s.all[name])
-	}
-	doc := object{
+	return object{
 		{"openapi", "3.1.0"},
 		{"info", object{{"title", "edgebroker control API"}, {"version", "1"}, {"description", introduction}, {"license", object{{"name", "MIT"}, {"identifier", "MIT"}}}}},
 		{"servers", []object{{{"url", "https://gateway.example:8443"}, {"description", "the HTTP(S) address"}}, {{"url", "http://edgebroker"}, {"description", "the control socket: curl --unix-socket PATH"}}}},
@@ -57,24 +53,16 @@ func document(root string) ([]byte, error) {
 			{"responses", object{{"Failure", object{{"description", "what is wrong, and how to mend it"}, {"content", jsonContent(failure)}}}}},
 			{"schemas", components},
 		}},
-	}
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	if err := e.Encode(doc); err != nil {
-		return nil, err
-	}
-	return b.Bytes(), nil
+	}.Text()
 }
 
-func jsonContent(schema object) object {
-	return object{{"application/json", object{{"schema", schema}}}}
+func jsonContent(of object) object {
+	return object{{"application/json", object{{"schema", of}}}}
 }
 
 // paths describes every route. The error names those that the table of
 // operations has not, and those that are in it alone.
-func (s *schemas) paths() (object, error) {
+func paths(s *schema.Set) (object, error) {
 	known, byPath := operations(), map[string]object{}
 	var errs []error
 	for _, r := range append(statsd.Routes(), web.Routes()...) {
@@ -85,7 +73,7 @@ func (s *schemas) paths() (object, error) {
 			continue
 		}
 		delete(known, name)
-		byPath[r.Pattern] = byPath[r.Pattern].with(strings.ToLower(r.Method), s.operation(r, op))
+		byPath[r.Pattern] = byPath[r.Pattern].With(strings.ToLower(r.Method), describe(s, r, op))
 	}
 	for name := range known {
 		errs = append(errs, fmt.Errorf("%s is described, and is no route", name))
@@ -95,7 +83,7 @@ func (s *schemas) paths() (object, error) {
 	}
 	var paths object
 	for _, path := range slices.Sorted(maps.Keys(byPath)) {
-		paths = paths.with(path, byPath[path])
+		paths = paths.With(path, byPath[path])
 	}
 	return paths, nil
 }
@@ -111,51 +99,51 @@ func who(a statsd.Access) string {
 	}[a]
 }
 
-func (s *schemas) operation(r statsd.Route, op operation) object {
+func describe(s *schema.Set, r statsd.Route, op operation) object {
 	out := object{{"summary", op.summary}, {"description", who(r.Access)}, {"x-access", string(r.Access)}}
 	if r.Access == statsd.Open || r.Access == statsd.Local {
-		out = out.with("security", []object{})
+		out = out.With("security", []object{})
 	}
 	var params []object
 	for _, p := range op.params {
 		o := object{{"name", p.name}, {"in", p.in}, {"description", p.text}, {"schema", p.schema}}
 		if p.in == "path" || strings.HasSuffix(p.text, "; needed.") {
-			o = o.with("required", true)
+			o = o.With("required", true)
 		}
 		params = append(params, o)
 	}
 	if params != nil {
-		out = out.with("parameters", params)
+		out = out.With("parameters", params)
 	}
 	if op.body != nil {
-		out = out.with("requestBody", object{{"required", true}, {"content", jsonContent(s.ref(op.body))}})
+		out = out.With("requestBody", object{{"required", true}, {"content", jsonContent(s.Ref(op.body))}})
 	}
-	return out.with("responses", s.responses(r, op))
+	return out.With("responses", responses(s, r, op))
 }
 
 // responses are those of a route, by status.
-func (s *schemas) responses(r statsd.Route, op operation) object {
+func responses(s *schema.Set, r statsd.Route, op operation) object {
 	out := object{}
 	binary := object{{"schema", object{{"type", "string"}, {"description", "not JSON"}}}}
 	switch {
 	case op.answer == nil && op.media == "":
-		out = out.with("204", object{{"description", "done"}})
+		out = out.With("204", object{{"description", "done"}})
 	case op.media != "":
-		out = out.with("200", object{{"description", "the answer"}, {"content", object{{op.media, binary}}}})
+		out = out.With("200", object{{"description", "the answer"}, {"content", object{{op.media, binary}}}})
 	case r.Stream:
-		item := s.of(op.answer)
+		item := s.Of(op.answer)
 		text := "server-sent events (Accept: text/event-stream): event is \"stats\", id is none, data is the JSON"
 		if op.answer == reflect.TypeFor[events.Event]() {
 			text = "server-sent events (Accept: text/event-stream): event is the event's type, id its identifier, data the JSON"
 		}
-		out = out.with("200", object{{"description", "a stream: each line is JSON, or blank as a sign of life"}, {"content", object{
+		out = out.With("200", object{{"description", "a stream: each line is JSON, or blank as a sign of life"}, {"content", object{
 			{"application/jsonl", object{{"schema", item}}},
 			{statsd.EventStream, object{{"schema", object{{"type", "string"}, {"description", text}}}}},
 		}}})
 	default:
-		out = out.with("200", object{{"description", "the answer"}, {"content", jsonContent(s.of(op.answer))}})
+		out = out.With("200", object{{"description", "the answer"}, {"content", jsonContent(s.Of(op.answer))}})
 		if op.answer == reflect.TypeFor[statsd.Health]() {
-			out = out.with("503", object{{"description", "not so"}, {"content", jsonContent(s.of(op.answer))}})
+			out = out.With("503", object{{"description", "not so"}, {"content", jsonContent(s.Of(op.answer))}})
 		}
 	}
 	fails := slices.Clone(op.fails)
@@ -167,7 +155,7 @@ func (s *schemas) responses(r statsd.Route, op operation) object {
 	}
 	slices.Sort(fails)
 	for _, status := range fails {
-		out = out.with(strconv.Itoa(status), object{{"$ref", "#/components/responses/Failure"}})
+		out = out.With(strconv.Itoa(status), object{{"$ref", "#/components/responses/Failure"}})
 	}
 	return out
 }

@@ -31,11 +31,12 @@ func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }
 func operations() map[string]operation {
 	text, flag, number := object{{"type", "string"}}, object{{"type", "boolean"}}, object{{"type", "integer"}, {"minimum", 0}}
 	client := param{"id", "path", "The client's identifier, as a segment of a path: / is %2F.", text}
+	asked := param{"id", "query", "The client's identifier; needed.", text}
 	bridge := param{"name", "path", "The uplink's name, or that of one of its lanes: UPLINK/LANE, the slash written as %2F.", text}
 	filter := param{"filter", "query", "An MQTT topic filter; default: #.", text}
 	top := param{"top", "query", "How many of them at most.", number}
 	dry := param{"dry_run", "query", "Only say what would happen.", flag}
-	at := func(name, what string) param { return param{name, "query", what, text.with("format", "date-time")} }
+	at := func(name, what string) param { return param{name, "query", what, text.With("format", "date-time")} }
 	return map[string]operation{
 		"POST /login": {summary: "Begin a session. The answer sets the cookie edgebroker_session.", body: typeOf[web.Login](), fails: []int{400}},
 		"POST /logout": {summary: "End the session.",
@@ -45,8 +46,10 @@ func operations() map[string]operation {
 		"GET /v1/version":                {summary: "Which program answers.", answer: typeOf[statsd.VersionInfo]()},
 		"GET /v1/stats":                  {summary: "All counters.", answer: typeOf[statsd.Snapshot]()},
 		"GET /v1/stats/stream":           {summary: "All counters, now and again and again.", answer: typeOf[statsd.Snapshot](), params: []param{{"interval", "query", "From 100ms to 1h; default: 1s.", text}}, fails: []int{400}},
-		"GET /v1/clients":                {summary: "Every session.", answer: typeOf[[]statsd.Client](), params: []param{{"sort", "query", "The order.", text.with("enum", statsd.ClientOrders())}, top}, fails: []int{400}},
+		"GET /v1/clients":                {summary: "Every session.", answer: typeOf[[]statsd.Client](), params: []param{{"sort", "query", "The order.", text.With("enum", statsd.ClientOrders())}, top}, fails: []int{400}},
 		"GET /v1/clients/{id}":           {summary: "One session, with what it has subscribed to.", answer: typeOf[statsd.Client](), params: []param{client}, fails: []int{404}},
+		"GET /v1/client":                 {summary: "The same by the query, for every identifier, also . and .., which browsers take for folders.", answer: typeOf[statsd.Client](), params: []param{asked}, fails: []int{400, 404}},
+		"POST /v1/client/kick":           {summary: "Disconnect a client, by the query.", answer: typeOf[statsd.Kicked](), params: []param{asked}, fails: []int{400, 404}},
 		"POST /v1/clients/{id}/kick":     {summary: "Disconnect a client.", answer: typeOf[statsd.Kicked](), params: []param{client}, fails: []int{404}},
 		"GET /v1/drops":                  {summary: "What was lost since the start, for whom and why.", answer: typeOf[[]statsd.Loss]()},
 		"GET /v1/bridges":                {summary: "The uplinks.", answer: typeOf[[]statsd.Bridge]()},
@@ -62,7 +65,7 @@ func operations() map[string]operation {
 		"GET /v1/balance":    {summary: "Accounts for every message.", answer: typeOf[statsd.Balance]()},
 		"GET /v1/publishers": {summary: "Who has published on topics last.", answer: typeOf[statsd.Found[statsd.TopicPublishers]](), params: []param{filter, top}, fails: []int{400}},
 		"GET /v1/topics": {summary: "The busiest topics.", answer: typeOf[statsd.Topics](), params: []param{top,
-			{"depth", "query", "Levels of topics that are taken together; 0: none.", number}, {"sort", "query", "The order.", text.with("enum", statsd.TopicOrders())}}, fails: []int{400}},
+			{"depth", "query", "Levels of topics that are taken together; 0: none.", number}, {"sort", "query", "The order.", text.With("enum", statsd.TopicOrders())}}, fails: []int{400}},
 		"GET /v1/retained":        {summary: "Retained messages.", answer: typeOf[statsd.Found[statsd.Retained]](), params: []param{filter, top, {"payload", "query", "With their payloads, of 100 at most.", flag}}, fails: []int{400}},
 		"POST /v1/retained/clear": {summary: "Remove retained messages.", answer: typeOf[statsd.Cleared](), params: []param{{"filter", "query", "An MQTT topic filter; needed.", text}, dry}, fails: []int{400, 500}},
 		"GET /v1/config":          {summary: "The configuration in force, without what is secret.", answer: typeOf[[]statsd.Setting]()},
@@ -74,7 +77,7 @@ func operations() map[string]operation {
 			{"seconds", "query", "For profile and trace: how long; default: 30.", object{{"type", "number"}, {"maximum", 300}}},
 			{"debug", "query", "For the others: 1 or 2 is text.", number}}, fails: []int{400, 404, 409}},
 		"GET /v1/log/level":  {summary: "From which level on the broker logs.", answer: typeOf[statsd.LogLevel](), fails: []int{409}},
-		"POST /v1/log/level": {summary: "Change that, until a reload or restart.", answer: typeOf[statsd.LogLevel](), params: []param{{"level", "query", "The level; needed.", text.with("enum", statsd.LogLevels())}}, fails: []int{400, 409}},
+		"POST /v1/log/level": {summary: "Change that, until a reload or restart.", answer: typeOf[statsd.LogLevel](), params: []param{{"level", "query", "The level; needed.", text.With("enum", statsd.LogLevels())}}, fails: []int{400, 409}},
 		"POST /v1/reload":    {summary: "Read the configuration and its files again. With an error nothing has changed.", answer: typeOf[statsd.Reloaded](), params: []param{dry}, fails: []int{400, 409}},
 		"GET /v1/events": {summary: "Events as they happen, or recorded ones.", answer: typeOf[events.Event](), params: []param{
 			{"type", "query", "Types of events, with commas between them or repeated; default: all.", text},

@@ -1,6 +1,6 @@
 import test from "node:test";
 import assert from "node:assert/strict";
-import { addressable, segment, visible } from "../assets/js/model/safe.js";
+import { addressable, part, visible } from "../assets/js/model/safe.js";
 import { below, seeded } from "./random.js";
 
 test("hostile text is visible", () => {
@@ -70,7 +70,7 @@ test("long names are cut, and not inside of an escape", () => {
 test("segments of paths", () => {
   for (const id of ["a/b", "a?b#c", "%2e%2e", "..x", "ä 🙂", "a\u0000b", "\\", "\ud800x", "x\udc00"]) {
     assert.ok(addressable(id), id);
-    const url = new URL(`/v1/clients/${segment(id)}/kick`, "http://broker");
+    const url = new URL(`/v1/clients/${part(id)}/kick`, "http://broker");
     assert.equal(url.search + url.hash, "");
     const parts = url.pathname.split("/");
     assert.deepEqual([parts.length, parts[1], parts[2], parts[4]], [5, "v1", "clients", "kick"], id);
@@ -78,5 +78,13 @@ test("segments of paths", () => {
   }
   // What a browser makes of these is another path, so it must not be asked for them.
   for (const id of ["", ".", ".."]) assert.ok(!addressable(id), id);
-  assert.equal(new URL(`/v1/clients/${segment("..")}/kick`, "http://broker").pathname, "/v1/kick");
+  assert.equal(new URL(`/v1/clients/${part("..")}/kick`, "http://broker").pathname, "/v1/kick");
+});
+
+test("values of queries", () => {
+  for (const id of [".", "..", "a/b", "a?b#c", "a&id=b", "a+b", "a b", "%2e%2e", "ä 🙂", "a\u0000b", "\n", "\\", "\ud800x", "x\udc00"]) {
+    const url = new URL(`/v1/client/kick?id=${part(id)}`, "http://broker");
+    assert.equal(url.pathname + url.hash, "/v1/client/kick", id);
+    assert.deepEqual([...url.searchParams], [["id", id.toWellFormed?.() ?? url.searchParams.get("id")]]);
+  }
 });

@@ -32,8 +32,9 @@ export function addressable(name) {
   return name !== "" && name !== "." && name !== "..";
 }
 
-// segment makes any name one segment of a path.
-export function segment(name) {
+// part makes any name one segment of a path, or one value of a query. Names that are
+// not addressable can be values only.
+export function part(name) {
   return encodeURIComponent(wellFormed(name));
 }
 

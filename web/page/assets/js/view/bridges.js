@@ -5,7 +5,7 @@ import { confirmed, notice } from "./dialogs.js";
 import { problem } from "../net/api.js";
 import { uplinkLevel } from "../model/health.js";
 import { Meter, brokerNow } from "../model/rates.js";
-import { addressable, segment, visible } from "../model/safe.js";
+import { addressable, part, visible } from "../model/safe.js";
 import { words } from "../model/words.js";
 
 export function bridges(ctx) {
@@ -106,7 +106,7 @@ async function pause(ctx, b, button) {
   }
   button.disabled = true;
   try {
-    await ctx.api.post(`/v1/bridges/${segment(b.name)}/${resume ? "resume" : "pause"}`);
+    await ctx.api.post(`/v1/bridges/${part(b.name)}/${resume ? "resume" : "pause"}`);
     notice(resume ? "Resumed " : "Paused ", name(b.name, 60));
   } catch (e) {
     notice(resume ? "Not resumed: " : "Not paused: ", problem(e));

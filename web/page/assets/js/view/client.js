@@ -5,7 +5,7 @@ import { Table, only } from "./table.js";
 import { confirmed, details, notice } from "./dialogs.js";
 import { Poller } from "../net/poll.js";
 import { problem } from "../net/api.js";
-import { addressable, segment, visible } from "../model/safe.js";
+import { part, visible } from "../model/safe.js";
 import { format } from "../model/route.js";
 import { words } from "../model/words.js";
 
@@ -29,7 +29,7 @@ export function clientDetails(ctx, away) {
 
   const poller = new Poller({
     interval: 2000,
-    ask: (signal) => ctx.api.get(`/v1/clients/${segment(id)}`, signal),
+    ask: (signal) => ctx.api.get(`/v1/client?id=${part(id)}`, signal),
     take(c) {
       if (!changed(upper, c)) return;
       upper.replaceChildren(facts(clientFacts(c, ctx.now())));
@@ -65,8 +65,7 @@ export function clientDetails(ctx, away) {
         id = null;
         away();
       });
-      if (addressable(id)) poller.start();
-      else upper.replaceChildren(el("p", { class: "said trouble", text: byCommand("show") }));
+      poller.start();
     },
     close() {
       if (id === null) return;
@@ -79,10 +78,6 @@ export function clientDetails(ctx, away) {
 
 // kick asks, and disconnects a client. done is called when that is over.
 export async function kick(ctx, c, done) {
-  if (!addressable(c.id)) {
-    notice(byCommand("kick"));
-    return;
-  }
   const yes = await confirmed({
     title: ["Kick ", name(c.id, 200, "name wrap"), "?"],
     text: `It is disconnected${c.remote ? ` from ${visible(c.remote, 60)}` : ""}, and may come back at once.`,
@@ -90,16 +85,12 @@ export async function kick(ctx, c, done) {
   });
   if (!yes) return;
   try {
-    await ctx.api.post(`/v1/clients/${segment(c.id)}/kick`);
+    await ctx.api.post(`/v1/client/kick?id=${part(c.id)}`);
     notice("Kicked ", name(c.id, 60));
   } catch (e) {
     notice("Not kicked: ", problem(e));
   }
   done();
-}
-
-function byCommand(verb) {
-  return `No browser can ask for a client of that name. Use the command line: edgebroker clients ${verb} NAME`;
 }
 
 function clientFacts(c, now) {

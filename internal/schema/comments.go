@@ -1,4 +1,4 @@
-package main
+package schema
 
 import (
 	"fmt"
@@ -10,13 +10,13 @@ import (
 	"strings"
 )
 
-// comments are what the source says about types, "statsd.Loss", and about their
-// fields, "statsd.Loss.Count".
-type comments map[string]string
+// Comments are what the source says about types, "statsd.Loss", and about their
+// fields, "statsd.Loss.Count". Types of a command are those of "main".
+type Comments map[string]string
 
-// readComments reads those of packages, which are folders below root.
-func readComments(root string, packages ...string) (comments, error) {
-	c := comments{}
+// ReadComments reads those of packages, which are folders below root.
+func ReadComments(root string, packages ...string) (Comments, error) {
+	c := Comments{}
 	for _, pkg := range packages {
 		paths, err := filepath.Glob(filepath.Join(root, pkg, "*.go"))
 		if err != nil || len(paths) == 0 {
@@ -30,13 +30,13 @@ func readComments(root string, packages ...string) (comments, error) {
 			if err != nil {
 				return nil, err
 			}
-			c.addFile(pkg, file)
+			c.addFile(file)
 		}
 	}
 	return c, nil
 }
 
-func (c comments) addFile(pkg string, file *ast.File) {
+func (c Comments) addFile(file *ast.File) {
 	for _, d := range file.Decls {
 		decl, ok := d.(*ast.GenDecl)
 		if !ok {
@@ -51,7 +51,7 @@ func (c comments) addFile(pkg string, file *ast.File) {
 			if text == nil {
 				text = decl.Doc
 			}
-			name := pkg + "." + spec.Name.Name
+			name := file.Name.Name + "." + spec.Name.Name
 			c[name] = plain(text)
 			if st, ok := spec.Type.(*ast.StructType); ok {
 				c.addFields(name, st)
@@ -60,7 +60,7 @@ func (c comments) addFile(pkg string, file *ast.File) {
 	}
 }
 
-func (c comments) addFields(name string, st *ast.StructType) {
+func (c Comments) addFields(name string, st *ast.StructType) {
 	for _, f := range st.Fields.List {
 		text := plain(f.Doc)
 		if beside := plain(f.Comment); beside != "" {
