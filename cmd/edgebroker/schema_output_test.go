@@ -128,7 +128,7 @@ func TestCommandJSON(t *testing.T) {
 	}
 	// Some need an uplink, a client or a message, bench brings messages along, and the
 	// doctor always finds something, if only that all is well.
-	never := []string{"bench", "bridges dead-letters", "bridges dead-letters --discard", "bridges dead-letters --replay", "bridges show", "clients show", "doctor", "sub", "trace"}
+	never := []string{"bench", "bridges dead-letters", "bridges dead-letters --discard", "bridges dead-letters --replay", "bridges show", "bridges test", "clients show", "doctor", "sub", "trace"}
 	for _, entry := range slices.Sorted(maps.Keys(outputs())) {
 		for name := range outputs()[entry] {
 			if !s.empty[entry+" "+name] && !slices.Contains(never, entry) {
@@ -159,7 +159,7 @@ func (s *shop) emptyFolders(dir string) {
 // emptyBroker asks one on which nothing has happened.
 func (s *shop) emptyBroker(dir string) {
 	b := startBroker(s.t, nil)
-	for _, entry := range []string{"bridges list", "clients list", "drops", "health", "log level", "reload", "retained list", "stats", "stats --balance", "store info", "topics"} {
+	for _, entry := range []string{"bridges list", "clients list", "drops", "fleet", "health", "log level", "reload", "retained list", "stats", "stats --balance", "store info", "topics"} {
 		s.ask(entry, nil)
 	}
 	s.ask("who", nil, "#")
@@ -208,7 +208,7 @@ func (s *shop) folders(dir string) (home string) {
 
 // busyBroker asks one on which everything has happened.
 func (s *shop) busyBroker(b *runningBroker, home string) {
-	for _, entry := range []string{"bridges list", "clients list", "drops", "health", "log level", "retained list", "stats", "stats --balance", "topics"} {
+	for _, entry := range []string{"bridges list", "clients list", "drops", "fleet", "health", "log level", "retained list", "stats", "stats --balance", "topics"} {
 		s.ask(entry, nil)
 	}
 	s.ask("log level", nil, "warn")
@@ -217,6 +217,7 @@ func (s *shop) busyBroker(b *runningBroker, home string) {
 	s.ask("retained show", nil, "#")
 	s.ask("clients show", nil, "pump-7")
 	s.ask("bridges show", nil, "up")
+	s.ask("bridges test", nil, "up")
 	s.ask("events", nil, "--since", "1h")
 	s.ask("drops", nil, "--since", "1h")
 	s.ask("doctor", []int{exitOK, exitDegraded}, "--config", filepath.Join(home, "edgebroker.yml"))

@@ -1,0 +1,36 @@
+package appliance_test
+
+import (
+	"testing"
+
+	"github.com/synthetism/edgebroker/appliance"
+	"github.com/synthetism/edgebroker/internal/brokertest"
+)
+
+// A lane has a connection of its own, and what it carries is events as well; but
+// who comes and goes is said once.
+func TestEventsWithLanes(t *testing.T) {
+	brokertest.NoLeaks(t)
+	o := natsOptions(t)
+	o.JetStream = false
+	s := natsServer(t, o)
+	c := newComponent(t, s)
+	cfg := config(t)
+	up := eventUplink(o, "gw1", appliance.EventLevels,
+		appliance.BridgeTopic{Filter: "alarm/#", Direction: appliance.BridgeOut, QoS: 1, Lane: "alarms"},
+		appliance.BridgeTopic{Filter: "#", Direction: appliance.BridgeBoth, QoS: 1})
+	cfg.Bridges = []appliance.BridgeConfig{withLanes(up)}
+	near := launch(t, cfg)
+	allUp(t, near, 2)
+	client(t, near, "pump-7")
+	if h := c.hears("control.connect"); h.ClientID != "pump-7" {
+		t.Errorf("%+v", h)
+	}
+	if err := near.Publish(t.Context(), appliance.Message{Topic: "alarm/hot", Payload: []byte("90"), QoS: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if h := c.hears("topic.alarm.hot"); h.Data["payload"] != "90" {
+		t.Errorf("%+v", h)
+	}
+	c.silent("control.")
+}
