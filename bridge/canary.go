@@ -151,7 +151,7 @@ func (u *Uplink) canaryEnded(box *outbox, hungUp bool) {
 	c.hangups = 0
 	rest := canaryRest * u.cfg.Canary.Every
 	c.rests = u.now() + int64(rest)
-	c.note = "the far side ends the connection at canaries: there are none for " + rest.String() + "; set canary.topic to one that this client may publish to, or canary.interval to off"
+	c.note = "the far side ends the connection at canaries: there are none for " + rest.String() + "; set canary.topic to one that this client may publish to, or canary.enabled to false"
 	u.log.Warn("uplink: the far side ends the connection at canaries", "bridge", u.cfg.Name, "topic", u.cfg.Canary.Topic, "none_for", rest)
 }
 
