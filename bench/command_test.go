@@ -35,7 +35,7 @@ func runCommand(t *testing.T, args ...string) (stdout string, code int, err erro
 
 func TestCommandJSON(t *testing.T) {
 	out, code, err := runCommand(t, "--address", startBroker(t), "--scenario", "fan-out", "-n", "4", "--qos", "1",
-		"--version", "5", "--count", "100", "--window", "10", "--payload", "32", "--pid", strconv.Itoa(1<<22+1), "-o", "json")
+		"--version", "5", "--count", "100", "--window", "10", "--payload", "32", "--pid", strconv.Itoa(1<<22+1), "-o", "jsonl")
 	if err != nil || code != 0 {
 		t.Fatalf("exit code %d, %v", code, err)
 	}

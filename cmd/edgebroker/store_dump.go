@@ -99,10 +99,22 @@ func runStoreDump(e *env, c *cli.Context) error {
 	if d.session != "" && !d.hasSession() {
 		return &failure{code: exitError, err: fmt.Errorf("there is no session of client %q", d.session), hint: "`edgebroker store dump` names those that are kept"}
 	}
-	if err := errors.Join(d.sessions(), d.messages(), d.end(), d.out.Flush()); err != nil {
+	if err := errors.Join(d.print(), d.out.Flush()); err != nil {
 		return storeFailure(c, dir, err)
 	}
 	return nil
+}
+
+// print prints all of it. After an error JSON has no end, so that no part is
+// taken for the whole.
+func (d *dump) print() error {
+	if err := d.sessions(); err != nil {
+		return err
+	}
+	if err := d.messages(); err != nil {
+		return err
+	}
+	return d.end()
 }
 
 // end ends the list, or says that there is nothing in it.
