@@ -254,8 +254,11 @@ func (b *Broker) linked(name string) ([]*uplink, error) {
 
 // link is the uplink of that name, with which the dead letters of its lanes are.
 func (b *Broker) link(name string) (*uplink, error) {
-	name, _, _ = strings.Cut(name, "/")
 	list, err := b.linked(name)
+	if err != nil {
+		return nil, err
+	}
+	list, err = b.linked(list[0].BridgeConfig.Name)
 	if err != nil {
 		return nil, err
 	}

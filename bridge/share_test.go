@@ -40,7 +40,7 @@ func (s *shared) pump(rank int) {
 // a twentieth.
 func TestShare(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		rate := rapid.SampledFrom([]int{1, 7, 10, 100, 500}).Draw(rt, "rate")
+		rate := rapid.SampledFrom([]int{1, 7, 10, 100}).Draw(rt, "rate")
 		inBytes := rapid.Bool().Draw(rt, "in bytes")
 		lanes := rapid.IntRange(1, 4).Draw(rt, "lanes")
 		ops := rapid.SliceOfN(rapid.Byte(), 1, 60).Draw(rt, "ops")
@@ -101,10 +101,13 @@ func TestShare(t *testing.T) {
 				s.mu.Unlock()
 				s.pump(rank)
 			}
-			before := total()
-			time.Sleep(100 * time.Second)
+			before, span := total(), 100
+			if rate == 100 {
+				span = 10
+			}
+			time.Sleep(time.Duration(span) * time.Second)
 			synctest.Wait()
-			if ratio := float64(total()-before) / float64(100*rate); ratio < 0.95 || ratio > 1.05 {
+			if ratio := float64(total()-before) / float64(span*rate); ratio < 0.95 || ratio > 1.05 {
 				trouble = []any{"drained with", ratio, "times the rate"}
 			}
 			s.mu.Lock()

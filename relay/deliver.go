@@ -61,14 +61,9 @@ func (s *Session) pushLocked(d delivery) (any bool) {
 		}
 	}
 	keep := s.keepsLocked(&d)
-	if !s.fitsLocked(size, keep) && l != nil {
-		any = s.pumpLocked()
-	}
-	if s.latest != nil && s.latest.stale > 0 && !s.fitsLocked(size, keep) {
-		s.compactLocked()
-	}
-	if d.until > 0 && !s.fitsLocked(size, keep) {
-		s.expireLocked()
+	if !s.fitsLocked(size, keep) {
+		any = l != nil && s.pumpLocked()
+		s.clearLocked(&d, keep)
 	}
 	whenFull := s.rules.Load().WhenFull
 	refuse := keep && whenFull == Refuse
@@ -137,7 +132,7 @@ func (s *Session) dropOldestLocked(d *delivery) bool {
 		s.queued0.Add(-1)
 	}
 	why := DropQueueFull
-	if s.supersededLocked(&old) {
+	if s.overLocked(&old) {
 		why = DropSuperseded
 	}
 	s.dropLocked(why, old.msg.origin(old.qos), 1)
@@ -191,9 +186,6 @@ const fairShare = 128
 func (s *Session) popLocked() delivery {
 	d := s.queue.pop()
 	s.relay.queuedBytes.Add(-d.msg.size())
-	if d.marks&markLatest != 0 {
-		s.leftLocked(&d)
-	}
 	return d
 }
 
@@ -332,6 +324,7 @@ func (s *Session) sendNextLocked(w *writer, l *live) bool {
 
 // unfitLocked says why d, taken from the queue, is not to be sent at all.
 func (s *Session) unfitLocked(l *live, d *delivery, remaining uint32, alive bool) (DropReason, bool) {
+	over := d.marks&markLatest != 0 && s.overLocked(d)
 	switch {
 	case !alive:
 		return DropExpired, true
@@ -339,7 +332,7 @@ func (s *Session) unfitLocked(l *live, d *delivery, remaining uint32, alive bool
 		return DropNotStored, true
 	case s.deniedLocked(d):
 		return DropNotAuthorized, true
-	case d.marks&markLatest != 0 && s.supersededLocked(d):
+	case over:
 		return DropSuperseded, true
 	case l.maxPacket > 0 && s.frameSize(l, d, remaining) > l.maxPacket: // [MQTT-3.1.2-24]
 		return DropTooLarge, true

@@ -62,6 +62,18 @@ func untilTime(second uint32) time.Duration { return time.Duration(second) * tim
 // late reports whether d has waited for longer than it may.
 func (d *delivery) late(now time.Duration) bool { return d.until > 0 && now >= untilTime(d.until) }
 
+// clearLocked makes room for d, if there is too little, by giving up what need not
+// be sent any more.
+func (s *Session) clearLocked(d *delivery, kept bool) {
+	size := d.msg.size()
+	if s.latest != nil && s.latest.stale > 0 && !s.fitsLocked(size, kept) {
+		s.compactLocked()
+	}
+	if d.until > 0 && !s.fitsLocked(size, kept) {
+		s.expireLocked()
+	}
+}
+
 // expireLocked gives up what lies at the front of what waits and has waited for
 // longer than it may.
 func (s *Session) expireLocked() {
@@ -76,6 +88,7 @@ func (s *Session) expireLocked() {
 			if old.qos == 0 {
 				s.queued0.Add(-1)
 			}
+			s.leftLocked(&old)
 			s.dropLocked(DropExpired, old.msg.origin(old.qos), 1)
 			s.settledLocked(&old)
 		case s.queue.len() == 0 && len(s.spill.chunks) > 0 && s.spill.chunks[0].late(now):

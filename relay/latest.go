@@ -106,6 +106,13 @@ func (s *Session) supersededLocked(d *delivery) bool {
 	return known && (n.seq > d.seq && n.counts() || n.before > d.seq)
 }
 
+// overLocked is supersededLocked for d, which waits no more.
+func (s *Session) overLocked(d *delivery) bool {
+	over := s.supersededLocked(d)
+	s.leftLocked(d)
+	return over
+}
+
 // leftLocked notes that d waits no more.
 func (s *Session) leftLocked(d *delivery) {
 	l := s.latest
