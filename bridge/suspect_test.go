@@ -147,7 +147,7 @@ func TestFlappingLine(t *testing.T) {
 			r.up.Start()
 			defer r.stop()
 			n := 0
-			for range 8 {
+			for range 4 {
 				for range 3 {
 					r.publish("t", fmt.Sprint(n), qos)
 					n++
