@@ -99,7 +99,7 @@ func TestPlainUplinkToBadFarSide(t *testing.T) {
 			if f.Type == wire.CONNECT {
 				return append([]byte{0x20, 2, 0, 0}, wire.AppendSuback(nil, wire.V311, 9, []wire.Reason{0})...)
 			}
-			return nil
+			return wire.AppendPing(nil, wire.PINGRESP)
 		}, "SUBACK for nothing"},
 		"too large": {func(f wire.Frame) []byte {
 			return append([]byte{0x20, 2, 0, 0}, 0x32, 0xff, 0xff, 0xff, 0x7f)

@@ -45,6 +45,8 @@ func (u *Uplink) trip() (t Trip) {
 // the window of the far side; but it goes on the connection that it is made for,
 // or not at all.
 type canary struct {
+	local string // topic in this broker
+
 	mu      sync.Mutex
 	box     *outbox // of the connection that one is made for; nil: none is on its way
 	hangups int     // connections in a row that have ended at it
@@ -88,7 +90,7 @@ func (u *Uplink) prove(box *outbox) (open bool) {
 	if on && box.flies() {
 		return true
 	}
-	err := u.near.relay.Publish(relay.Outgoing{Topic: u.near.id + canarySuffix, QoS: 1, Expiry: uint32(u.cfg.Canary.Every/time.Second) + 1}, nil)
+	err := u.near.relay.Publish(relay.Outgoing{Topic: u.canary.local, QoS: 1, Expiry: uint32(u.cfg.Canary.Every/time.Second) + 1}, nil)
 	if err != nil {
 		u.log.Error("uplink: a canary cannot be queued", "bridge", u.cfg.Name, "error", err)
 	}

@@ -60,7 +60,7 @@ func TestCanaryKeepsToTheWindow(t *testing.T) {
 			if f.Type == wire.PUBLISH {
 				open++
 				most = max(most, open)
-				time.AfterFunc(900*time.Millisecond, func() { open-- })
+				time.AfterFunc(900*time.Millisecond, func() { r.locked(func() { open-- }) })
 			}
 			return nil, true
 		}
@@ -171,11 +171,11 @@ func TestCanaryNoticesSilence(t *testing.T) {
 		if st := r.after(time.Minute); st.State != Up {
 			t.Fatalf("got %+v", st)
 		}
-		deaf = true
+		r.locked(func() { deaf = true })
 		if st := r.after(6 * time.Minute); st.State == Up {
 			t.Errorf("got %+v", st)
 		}
-		deaf = false
+		r.locked(func() { deaf = false })
 		if st := r.after(5 * time.Minute); st.State != Up || st.CanaryNote != "" {
 			t.Errorf("got %+v", st)
 		}

@@ -81,7 +81,7 @@ const maxTopic = 65535
 // Take implements relay.Taker.
 func (o *outbox) Take(d relay.Delivery) {
 	u := o.up
-	if d.Message.Topic == u.near.id+canarySuffix {
+	if u.canary.local != "" && d.Message.Topic == u.canary.local {
 		o.takeCanary(d)
 		return
 	}

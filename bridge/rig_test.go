@@ -68,11 +68,14 @@ func (r *rig) dial(context.Context) (net.Conn, error) {
 	r.conns++
 	n := r.conns
 	r.mu.Unlock()
-	if r.life != nil {
+	r.locked(func() {
+		if r.life == nil {
+			return
+		}
 		if d := r.life(); d > 0 {
 			time.AfterFunc(d, func() { _ = far.Close() })
 		}
-	}
+	})
 	r.running.Go(func() { r.serve(far, n) })
 	return near, nil
 }
@@ -116,9 +119,11 @@ func (r *rig) serve(nc net.Conn, conn int) {
 			continue
 		}
 		at := time.Now().Add(2 * r.latency)
-		if r.delay != nil {
-			at = at.Add(r.delay(f))
-		}
+		r.locked(func() {
+			if r.delay != nil {
+				at = at.Add(r.delay(f))
+			}
+		})
 		select {
 		case replies <- due{at, b}:
 		default:
@@ -148,10 +153,15 @@ func nextFrame(in *bufio.Reader) (wire.Frame, error) {
 }
 
 func (r *rig) reply(conn int, f wire.Frame) ([]byte, bool) {
-	if r.answer != nil {
-		if b, goOn := r.answer(conn, f); b != nil || !goOn {
-			return b, goOn
-		}
+	r.mu.Lock()
+	answer := r.answer
+	if answer == nil {
+		answer = func(int, wire.Frame) ([]byte, bool) { return nil, true }
+	}
+	b, goOn := answer(conn, f)
+	r.mu.Unlock()
+	if b != nil || !goOn {
+		return b, goOn
 	}
 	switch f.Type {
 	case wire.CONNECT:
@@ -187,6 +197,13 @@ func (r *rig) reply(conn int, f wire.Frame) ([]byte, bool) {
 		return nil, false
 	}
 	return nil, true
+}
+
+// locked changes what answer, delay and life look at, or themselves.
+func (r *rig) locked(f func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f()
 }
 
 // stop ends all that there is.

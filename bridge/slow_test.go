@@ -106,7 +106,7 @@ func TestHalfOpen(t *testing.T) {
 		if st := r.after(time.Hour); st.State != Up || st.Connects != 1 {
 			t.Errorf("got %+v", st)
 		}
-		gone = true
+		r.locked(func() { gone = true })
 		for range 62 {
 			if st := r.after(time.Second); st.State != Up {
 				if st.Why != errSilence.Error() {

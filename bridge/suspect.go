@@ -242,8 +242,8 @@ func (o *outbox) launch(t *trial) bool {
 func (x *exchange) try(box *outbox, c *conn, t *trial, l limits) {
 	base := quiet * t.soon
 	for _, step := range []struct {
-		wait time.Duration
-		for_ <-chan struct{}
+		wait  time.Duration
+		until <-chan struct{}
 	}{
 		{x.up.cfg.AckTimeout, t.ready},
 		{base + rand.N(2*base), nil},
@@ -254,7 +254,7 @@ func (x *exchange) try(box *outbox, c *conn, t *trial, l limits) {
 			timer.Stop()
 			return
 		case <-timer.C:
-		case <-step.for_:
+		case <-step.until:
 		}
 		timer.Stop()
 	}

@@ -73,7 +73,7 @@ func TestFarSideHangsUpAtTopic(t *testing.T) {
 			if st = r.after(time.Minute); st.Connects != connects || st.Dead != 5 {
 				t.Errorf("%+v: got %+v", tt, st)
 			}
-			r.answer = nil // it has been mended there
+			r.locked(func() { r.answer = nil }) // it has been mended there
 			if n, err := r.up.Replay(); n != 5 || err != nil {
 				t.Errorf("%+v: %d replayed, %v", tt, n, err)
 			}
@@ -97,7 +97,7 @@ func TestProbationEnds(t *testing.T) {
 		if st := r.after(10 * time.Minute); st.Dead != 2 {
 			t.Fatalf("got %+v", st)
 		}
-		r.answer = nil
+		r.locked(func() { r.answer = nil })
 		r.after(probation)
 		r.publish("bad", "2", 1)
 		if st := r.after(time.Minute); st.Dead != 2 || r.once() != "2" {
@@ -147,7 +147,7 @@ func TestFlappingLine(t *testing.T) {
 			r.up.Start()
 			defer r.stop()
 			n := 0
-			for range 8 {
+			for range 4 {
 				for range 3 {
 					r.publish("t", fmt.Sprint(n), qos)
 					n++
@@ -156,7 +156,7 @@ func TestFlappingLine(t *testing.T) {
 					rt.Fatalf("%d dead letters", st.Dead)
 				}
 			}
-			r.life = func() time.Duration { return 0 }
+			r.locked(func() { r.life = nil })
 			st := r.after(20 * time.Minute)
 			if st.Dead > 0 || st.Refused > 0 || st.Queued+st.InFlight > 0 || r.once() != upTo(n) {
 				rt.Fatalf("got %+v, %s", st, r.once())
@@ -207,7 +207,7 @@ func TestInnocentMessageIsCleared(t *testing.T) {
 			r.after(2 * time.Second)
 			r.publish("bad", "x", 0)
 			if r.up.Status().Connects > 12 {
-				blamed = 8
+				r.locked(func() { blamed = 8 })
 			}
 		}
 		if st := r.after(10 * time.Minute); st.Dead != 0 || r.once() != "innocent" {

@@ -71,6 +71,7 @@ func New(cfgs []Config, r *relay.Relay, bus *events.Bus, log *slog.Logger) ([]*U
 func newUplink(cfg Config, r *relay.Relay, bus *events.Bus, log *slog.Logger) *Uplink {
 	u := &Uplink{cfg: cfg, log: log, bus: bus, started: time.Now(), pacer: pacer{Backoff: cfg.Backoff}, calm: pacer{Backoff: cfg.Backoff}}
 	u.near = near{relay: r, id: SessionPrefix + cfg.Name, rules: cfg.Rules}
+	u.canary.local = u.near.id + canarySuffix
 	u.exchange = exchange{up: u, asked: make(map[uint16]chan<- packets.ControlPacket)}
 	u.far = u.newFar()
 	u.is = condition{state: Connecting, since: time.Now()}
