@@ -37,7 +37,9 @@ func TestMQTTSinks(t *testing.T) {
 	}
 	b := start(t, cfg)
 	pub := brokertest.Dial(t, b.Addr("tcp"), brokertest.Clean(wire.V5, "pump/7"))
+	idle := func() bool { return sinkStats(b, "a").Waiting+sinkStats(b, "b").Waiting == 0 }
 	pub.Publish("unheard", "x", 1, false) // nobody listens yet: nothing is published
+	brokertest.WaitFor(t, "both sinks to have seen that", idle)
 	c := brokertest.Dial(t, b.Addr("tcp"), brokertest.Clean(wire.V5, "c")).AutoAck()
 	c.Subscribe(1, "$events/message/#")
 	pub.Publish("t", "payload", 1, false)
@@ -57,7 +59,7 @@ func TestMQTTSinks(t *testing.T) {
 	if qos[0] != "payload" || qos[1] != "" || len(qos) != 2 {
 		t.Errorf("%v", qos)
 	}
-	brokertest.WaitFor(t, "the end of it", func() bool { return sinkStats(b, "a").Waiting+sinkStats(b, "b").Waiting == 0 })
+	brokertest.WaitFor(t, "the end of it", idle)
 	before := b.Stats().MessageCount
 	c.ExpectNothing()
 	if after := b.Stats().MessageCount; after != before {

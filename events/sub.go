@@ -43,6 +43,7 @@ type settler struct {
 type SubStats struct {
 	Name      string // as given to Subscribe
 	Queued    int    // events waiting
+	Open      int    // events waiting or with the handler, until the Sub is closed
 	Capacity  int    // most events that can wait
 	Delivered uint64 // events handed to the handler, panics included
 	Dropped   uint64 // events lost because the queue was full
@@ -116,9 +117,11 @@ func (s *Sub) offer(e Event) {
 }
 
 func (s *Sub) stats() SubStats {
+	handled := s.handled.Load() // first: no more than have been taken in
 	return SubStats{
 		Name:      s.name,
 		Queued:    s.queue.len(),
+		Open:      int(s.queue.taken() - handled),
 		Capacity:  s.queue.max,
 		Delivered: s.delivered.Load(),
 		Dropped:   s.dropped.Load(),

@@ -79,7 +79,6 @@ type Sink struct {
 	target   Target
 	payloads bool
 	sub      *events.Sub
-	busy     atomic.Bool // an event is being taken
 }
 
 // Stats describe a Sink at one instant.
@@ -128,8 +127,6 @@ func (s *Sink) take(e events.Event) {
 		m.Payload = nil
 		e.Data = m
 	}
-	s.busy.Store(true)
-	defer s.busy.Store(false)
 	s.target.Take(e)
 }
 
@@ -143,11 +140,8 @@ func (s *Sink) Reopen() { s.target.Reopen() }
 func (s *Sink) Stats() Stats {
 	sub := s.sub.Stats()
 	st := Stats{Name: s.name, Counts: s.target.Counts()}
-	if s.busy.Load() {
-		st.Waiting++
-	}
 	st.Dropped += sub.Dropped
-	st.Waiting += sub.Queued
+	st.Waiting += sub.Open
 	return st
 }
 

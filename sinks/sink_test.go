@@ -92,7 +92,7 @@ func TestStall(t *testing.T) {
 		bus.Publish(event(i))
 	}
 	if n := a.Stats(); n.Dropped < 989 || n.Dropped+uint64(n.Waiting) != 1000 {
-		brokertest.WaitFor(t, "the first event to be taken", func() bool { n := a.Stats(); return n.Dropped+uint64(n.Waiting) == 1000 })
+		t.Errorf("%+v", n)
 	}
 	close(slow.hold)
 	if err := bus.Close(t.Context()); err != nil {
