@@ -3,6 +3,8 @@ package appliance_test
 import (
 	"testing"
 
+	"github.com/nats-io/nats-server/v2/server"
+
 	"github.com/synthetism/edgebroker/appliance"
 	"github.com/synthetism/edgebroker/internal/brokertest"
 )
@@ -11,17 +13,9 @@ import (
 // who comes and goes is said once.
 func TestEventsWithLanes(t *testing.T) {
 	brokertest.NoLeaks(t)
-	o := natsOptions(t)
-	o.JetStream = false
-	s := natsServer(t, o)
-	c := newComponent(t, s)
-	cfg := config(t)
-	up := eventUplink(o, "gw1", appliance.EventLevels,
-		appliance.BridgeTopic{Filter: "alarm/#", Direction: appliance.BridgeOut, QoS: 1, Lane: "alarms"},
-		appliance.BridgeTopic{Filter: "#", Direction: appliance.BridgeBoth, QoS: 1})
-	cfg.Bridges = []appliance.BridgeConfig{withLanes(up)}
-	near := launch(t, cfg)
-	allUp(t, near, 2)
+	near, c := besideComponent(t, func(_ *server.Options, cfg *appliance.Config) {
+		cfg.Bridges[0] = withLanes(cfg.Bridges[0])
+	})
 	client(t, near, "pump-7")
 	if h := c.hears("control.connect"); h.ClientID != "pump-7" {
 		t.Errorf("%+v", h)

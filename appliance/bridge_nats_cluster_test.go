@@ -51,6 +51,23 @@ func newNATSCluster(t testing.TB) *natsCluster {
 	return c
 }
 
+// revive starts a server anew that has been halted, and waits until all three have
+// the stream.
+func (c *natsCluster) revive(t testing.TB, i int) {
+	t.Helper()
+	s, err := server.NewServer(c.options[i].Clone())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.servers[i] = s
+	s.Start()
+	c.settled(t)
+	brokertest.WaitFor(t, "all three to have the stream", func() bool {
+		_, err := currentStream(t, s)
+		return err == nil
+	})
+}
+
 // settled waits until all servers take part.
 func (c *natsCluster) settled(t testing.TB) {
 	t.Helper()
@@ -119,17 +136,7 @@ func TestUplinkNATSCluster(t *testing.T) {
 				halt(c.servers[leader])
 				acked := near.Uplinks()[0].Acked
 				brokertest.WaitFor(t, "messages that pass without it", func() bool { return near.Uplinks()[0].Acked > acked+100 })
-				s, err := server.NewServer(c.options[leader].Clone())
-				if err != nil {
-					t.Fatal(err)
-				}
-				c.servers[leader] = s
-				s.Start()
-				c.settled(t)
-				brokertest.WaitFor(t, "all three to have the stream", func() bool {
-					_, err := currentStream(t, s)
-					return err == nil
-				})
+				c.revive(t, leader)
 			}
 			close(stopped)
 			<-done

@@ -75,17 +75,7 @@ func TestFleetCluster(t *testing.T) {
 		victim := c.victim(t, kill)
 		halt(c.servers[victim])
 		passed("messages that pass without one server", 100)
-		s, err := server.NewServer(c.options[victim].Clone())
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.servers[victim] = s
-		s.Start()
-		c.settled(t)
-		brokertest.WaitFor(t, "all three to have the stream", func() bool {
-			_, err := currentStream(t, s)
-			return err == nil
-		})
+		c.revive(t, victim)
 	}
 	close(stopped)
 	<-done

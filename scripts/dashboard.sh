@@ -39,29 +39,20 @@ tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 130' INT TERM
 
-have() { command -v "$1" >/dev/null 2>&1; }
+# shellcheck source=scripts/fetch.bash
+. scripts/fetch.bash
 PATH=$PATH:/usr/local/go/bin
 have go || die "no go command; install Go 1.26 or later"
 
 browser=${EDGEBROKER_CHROMIUM:-chromium}
 if ! have "$browser"; then
 	[ -z "${EDGEBROKER_CHROMIUM-}" ] || die "EDGEBROKER_CHROMIUM is $browser, which cannot be run"
-	if [ "$(id -u)" != 0 ] || ! have apt-get; then
-		die "no chromium; run: sudo apt-get install chromium, or name one in EDGEBROKER_CHROMIUM"
-	fi
-	echo "installing: chromium" >&2
-	apt=(timeout 600 apt-get -qq -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0)
-	{ "${apt[@]}" update && DEBIAN_FRONTEND=noninteractive "${apt[@]}" install -y --no-install-recommends chromium; } \
-		>"$tmp/apt.log" 2>&1 || {
-		tail -n 20 "$tmp/apt.log" >&2
-		die "install chromium: see above"
-	}
+	install_packages chromium
 fi
 EDGEBROKER_CHROMIUM=$(command -v "$browser")
 export EDGEBROKER_CHROMIUM
 
-if have npm && timeout 120 npm install --prefix "$tmp" --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error \
-	"$axe" >"$tmp/npm.log" 2>&1; then
+if have npm && npm_fetch "$axe"; then
 	export EDGEBROKER_AXE=$tmp/node_modules/axe-core/axe.min.js
 else
 	echo "left out: what $axe says, which npm could not get" >&2

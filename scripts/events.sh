@@ -24,44 +24,17 @@ die() {
 }
 
 tmp=$(mktemp -d)
-rc_policy=
-cleanup() {
-	rm -rf "$tmp"
-	[ -z "$rc_policy" ] || rm -f "$rc_policy"
-}
-trap cleanup EXIT
-
-have() { command -v "$1" >/dev/null 2>&1; }
+trap 'rm -rf "$tmp"' EXIT
+# shellcheck source=scripts/fetch.bash
+. scripts/fetch.bash
 
 PATH=$PATH:/usr/local/go/bin
 have go || die "no go command; install Go 1.26 or later"
 packages=()
 have node || packages+=(nodejs)
 have npm || packages+=(npm)
-if [ ${#packages[@]} -gt 0 ]; then
-	if [ "$(id -u)" != 0 ] || ! have apt-get; then
-		die "missing packages; run: sudo apt-get install ${packages[*]}"
-	fi
-	echo "installing: ${packages[*]}" >&2
-	# No daemon shall start here because its package was installed.
-	if [ ! -e /usr/sbin/policy-rc.d ]; then
-		rc_policy=/usr/sbin/policy-rc.d
-		printf '#!/bin/sh\nexit 101\n' >"$rc_policy"
-		chmod 755 "$rc_policy"
-	fi
-	apt=(timeout 300 apt-get -qq -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0)
-	{ "${apt[@]}" update && DEBIAN_FRONTEND=noninteractive "${apt[@]}" install -y --no-install-recommends "${packages[@]}"; } \
-		>"$tmp/apt.log" 2>&1 || {
-		tail -n 20 "$tmp/apt.log" >&2
-		die "install ${packages[*]}: see above"
-	}
-fi
+install_packages "${packages[@]}"
 
-# The library alone, in a folder that goes: no lock file, no install scripts.
-timeout 120 npm install --prefix "$tmp" --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error \
-	"$package" >"$tmp/npm.log" 2>&1 || {
-	tail -n 20 "$tmp/npm.log" >&2
-	die "npm install $package: see above"
-}
+must_npm_fetch "$package"
 
 EDGEBROKER_NODE_MODULES=$tmp/node_modules go test -count=1 -timeout 3m -v -run '^TestEventsNode$' ./appliance

@@ -56,19 +56,18 @@ done
 
 tmp=$(mktemp -d)
 broker_pid=
-rc_policy=
 cleanup() {
 	if [ -n "$broker_pid" ]; then
 		kill "$broker_pid" 2>/dev/null || true
 		wait "$broker_pid" 2>/dev/null || true
 	fi
-	[ -z "$rc_policy" ] || rm -f "$rc_policy"
 	rm -rf "$tmp"
 }
 trap cleanup EXIT
 trap 'exit 130' INT TERM
 
-have() { command -v "$1" >/dev/null 2>&1; }
+# shellcheck source=scripts/fetch.bash
+. scripts/fetch.bash
 
 # Debian's python has Debian's packages; another one may come first in PATH.
 python=/usr/bin/python3
@@ -81,31 +80,9 @@ have node || packages+=(nodejs)
 have npm || packages+=(npm)
 have mosquitto_sub || packages+=(mosquitto-clients)
 has_paho || packages+=(python3-paho-mqtt)
-if [ ${#packages[@]} -gt 0 ]; then
-	if [ "$(id -u)" != 0 ] || ! have apt-get; then
-		die "missing packages; run: sudo apt-get install ${packages[*]}"
-	fi
-	echo "installing: ${packages[*]}" >&2
-	# No daemon shall start here because its package was installed.
-	if [ ! -e /usr/sbin/policy-rc.d ]; then
-		rc_policy=/usr/sbin/policy-rc.d
-		printf '#!/bin/sh\nexit 101\n' >"$rc_policy"
-		chmod 755 "$rc_policy"
-	fi
-	apt=(timeout 300 apt-get -qq -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0)
-	{ "${apt[@]}" update && DEBIAN_FRONTEND=noninteractive "${apt[@]}" install -y --no-install-recommends "${packages[@]}"; } \
-		>"$tmp/apt.log" 2>&1 || {
-		tail -n 20 "$tmp/apt.log" >&2
-		die "install ${packages[*]}: see above"
-	}
-fi
+install_packages "${packages[@]}"
 
-# The library alone, in a folder that goes: no lock file, no install scripts.
-timeout 120 npm install --prefix "$tmp" --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error \
-	"$mqttjs" >"$tmp/npm.log" 2>&1 || {
-	tail -n 20 "$tmp/npm.log" >&2
-	die "npm install $mqttjs: see above"
-}
+must_npm_fetch "$mqttjs"
 
 export CGO_ENABLED=0
 go build -trimpath -o "$tmp/edgebroker" ./cmd/edgebroker

@@ -37,7 +37,8 @@ tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 130' INT TERM
 
-have() { command -v "$1" >/dev/null 2>&1; }
+# shellcheck source=scripts/fetch.bash
+. scripts/fetch.bash
 PATH=$PATH:/usr/local/go/bin
 have go || die "no go command; install Go 1.26 or later"
 

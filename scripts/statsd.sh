@@ -47,17 +47,14 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT TERM
 
-have() { command -v "$1" >/dev/null 2>&1; }
+# shellcheck source=scripts/fetch.bash
+. scripts/fetch.bash
 PATH=$PATH:/usr/local/go/bin
 have go || die "no go command; install Go 1.26 or later"
 have node || die "no node; run: sudo apt-get install nodejs"
 have npm || die "no npm; run: sudo apt-get install npm"
 
-timeout 120 npm install --prefix "$tmp" --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error \
-	"$statsd" >"$tmp/npm.log" 2>&1 || {
-	tail -n 20 "$tmp/npm.log" >&2
-	die "npm install $statsd: see above"
-}
+must_npm_fetch "$statsd"
 CGO_ENABLED=0 go build -trimpath -o "$tmp/edgebroker" ./cmd/edgebroker
 eb() { timeout 20 "$tmp/edgebroker" "$@"; }
 
