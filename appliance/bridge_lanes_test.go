@@ -60,6 +60,7 @@ func TestLanesAlarmsFirst(t *testing.T) {
 	cfg.Bridges = []appliance.BridgeConfig{withLanes(uplinkTo(farCfg.Listeners[0].Address, appliance.BridgeTopic{Filter: "#", QoS: 2}))}
 	cfg.Bridges[0].SendRate = 200
 	near := launch(t, cfg)
+	pause(t, cfg, "up", true) // nothing is to come before somebody listens
 	pub := client(t, near, "pub")
 	const backlog, alarms = 300, 20
 	for i := range backlog {
@@ -68,6 +69,7 @@ func TestLanesAlarmsFirst(t *testing.T) {
 	far := launch(t, farCfg)
 	above := client(t, far, "above")
 	above.Subscribe(2, "#")
+	pause(t, cfg, "up", false)
 	bulk, alarm, after := 0, 0, 0
 	for bulk+alarm < backlog+alarms {
 		switch p := above.ExpectPublish(); string(p.Topic) {
@@ -205,9 +207,11 @@ func TestLanesReload(t *testing.T) {
 	if list := near.Uplinks(); len(list) != 2 || list[1].Name != "up/alarms" || list[1].Queued+list[1].InFlight != 1 || list[0].Queued+list[0].InFlight != 1 {
 		t.Errorf("got %+v", list)
 	}
+	pause(t, plain, "up", true) // nothing is to come before somebody listens
 	far = launch(t, farCfg)
 	above = client(t, far, "above")
 	above.Subscribe(2, "#")
+	pause(t, plain, "up", false)
 	pair := []string{string(above.ExpectPublish().Payload), string(above.ExpectPublish().Payload)}
 	if both := strings.Join(pair, ", "); both != "by the lane, by the uplink" && both != "by the uplink, by the lane" {
 		t.Errorf("got %s", both)
