@@ -1,7 +1,6 @@
 package appliance_test
 
 import (
-	"bytes"
 	"fmt"
 	"log/slog"
 	"math"
@@ -153,7 +152,7 @@ func TestBrokerBudget(t *testing.T) {
 		cfg := config(t)
 		cfg.Limits.MaxPacketSize = 30 * mib // more than fits
 		cfg.Sessions.MaxQueuedBytes = 31 * mib
-		var log bytes.Buffer
+		var log brokertest.Log
 		b := start(t, cfg, appliance.WithMachine(group64), appliance.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 		brokertest.WaitFor(t, "the first look", func() bool { return b.Stats().Budget.Used > 0 })
 		got := b.Stats().Budget

@@ -1,7 +1,6 @@
 package appliance_test
 
 import (
-	"bytes"
 	"compress/gzip"
 	"context"
 	"crypto/tls"
@@ -155,7 +154,7 @@ func TestOTLP(t *testing.T) {
 		CA: authority.CertificateFile(), Certificate: at("c.crt"), PrivateKey: at("c.key"),
 		Headers:    map[string]appliance.SecretRef{"authorization": appliance.SecretRef("file:" + at("token"))},
 		Attributes: map[string]string{"service.namespace": "plant", "host.name": "gw"}}
-	var log bytes.Buffer
+	var log brokertest.Log
 	b := start(t, cfg, appliance.WithVersion("1.2.3"), appliance.WithLogger(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))))
 	brokertest.WaitFor(t, "a report", func() bool { return c.count() > 0 })
 	m := brokertest.Dial(t, b.Addr("tcp"), brokertest.Clean(wire.V5, "c")).AutoAck()

@@ -1,7 +1,6 @@
 package appliance
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +17,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/synthetism/edgebroker/events"
+	"github.com/synthetism/edgebroker/internal/brokertest"
 )
 
 // disk is files that a watcher looks at, and a broker that has read them.
@@ -227,7 +227,7 @@ func TestAccessIsWatched(t *testing.T) {
 		}
 		write(users, "# no users\n")
 		write(rules, "allow any all a\n")
-		var log bytes.Buffer
+		var log brokertest.Log
 		cfg := DefaultConfig()
 		cfg.Listeners[0].Address = "127.0.0.1:0"
 		cfg.Access.Passwords, cfg.Access.Rules, cfg.Access.Watch = users, []string{rules}, watch

@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -22,7 +21,7 @@ type broker struct {
 	*appliance.Broker
 	addr string // of its TCP listener, "127.0.0.1:port"
 	unix string // of its unix socket, "unix:/path"
-	log  *safeBuffer
+	log  *brokertest.Log
 }
 
 // start runs a broker that listens on TCP and on a unix socket, and stops it
@@ -46,7 +45,7 @@ func start(t testing.TB, change func(*appliance.Config), opts ...appliance.Optio
 	if change != nil {
 		change(&cfg)
 	}
-	log := new(safeBuffer)
+	log := new(brokertest.Log)
 	usual := appliance.WithLogger(slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	opts = append([]appliance.Option{usual}, opts...)
 	b, err := appliance.New(cfg, opts...)
@@ -67,24 +66,6 @@ func start(t testing.TB, change func(*appliance.Config), opts ...appliance.Optio
 		}
 	})
 	return &broker{Broker: b, addr: b.Addr("tcp"), unix: "unix:" + b.Addr("unix"), log: log}
-}
-
-// safeBuffer is a bytes.Buffer for several goroutines.
-type safeBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *safeBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *safeBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 // eventLog keeps the events of a broker.

@@ -26,7 +26,7 @@ func TestHostileNamesInLogs(t *testing.T) {
 	}
 	for _, format := range []appliance.LogFormat{appliance.LogText, appliance.LogJSON} {
 		t.Run(string(format), func(t *testing.T) {
-			out := new(safeBuffer)
+			out := new(brokertest.Log)
 			log, _ := appliance.NewLogger(appliance.LogConfig{Level: slog.LevelDebug, Format: format}, out)
 			b := start(t, func(c *appliance.Config) { c.Listeners[1].AllowAnonymous = new(bool) },
 				appliance.WithLogger(log), appliance.WithAuthMethod(newObedient()))

@@ -190,7 +190,7 @@ func TestHTTPRoles(t *testing.T) {
 // What somebody has changed is in the log, by name.
 func TestHTTPChangesAreLogged(t *testing.T) {
 	p := newStaff(t)
-	var log safeBuffer
+	var log brokertest.Log
 	b := start(t, withHTTP(p), appliance.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 	brokertest.Dial(t, b.addr, brokertest.Clean(wire.V5, "pump-7"))
 	ann := b.browser(t, nil, anonymous).login("ann")

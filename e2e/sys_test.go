@@ -36,7 +36,7 @@ func startMosquitto(t *testing.T) string {
 		t.Fatal(err)
 	}
 	broker := exec.Command(path, "-c", conf, "-v")
-	log := new(safeBuffer)
+	log := new(brokertest.Log)
 	broker.Stdout, broker.Stderr = log, log
 	if err := broker.Start(); err != nil {
 		t.Fatal(err)

@@ -4,7 +4,6 @@ package statsd_test
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -14,11 +13,11 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/synthetism/edgebroker/internal/brokertest"
 	"github.com/synthetism/edgebroker/statsd"
 )
 
@@ -43,24 +42,6 @@ func TestAdmitted(t *testing.T) {
 			t.Errorf("%s: %v", tt.name, got)
 		}
 	}
-}
-
-// lockedLog is a log that a test reads while it is written.
-type lockedLog struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *lockedLog) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *lockedLog) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
 }
 
 // kickAs asks, with the credentials of another user, to have a client kicked,
@@ -116,7 +97,7 @@ func TestCallers(t *testing.T) {
 		t.Skip("only root can become others")
 	}
 	const group = 47111
-	log := &lockedLog{}
+	log := &brokertest.Log{}
 	backend := newFakeBackend()
 	r := startBackend(t, backend, backend, statsd.Options{Log: slog.New(slog.NewTextHandler(log, nil))}, nil)
 	for dir := filepath.Dir(r.path); dir != "/tmp" && dir != "/"; dir = filepath.Dir(dir) {

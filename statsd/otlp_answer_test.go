@@ -9,6 +9,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/synthetism/edgebroker/internal/brokertest"
 	"github.com/synthetism/edgebroker/statsd"
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -82,7 +83,7 @@ func FuzzOTLPAnswer(f *testing.F) {
 
 // That values were not taken is said once, in words that harm no terminal.
 func TestOTLPPartialLog(t *testing.T) {
-	var log strings.Builder
+	var log brokertest.Log
 	s := &otlpServer{answer: func(_ int, w http.ResponseWriter, _ *http.Request) {
 		answerOTLP(w, 200, partial(2, "\x1b[2J\xff\n"+strings.Repeat("long ", 1000)))
 	}}

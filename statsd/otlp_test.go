@@ -16,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/synthetism/edgebroker/internal/brokertest"
 	"github.com/synthetism/edgebroker/statsd"
 	"pgregory.net/rapid"
 )
@@ -336,7 +337,7 @@ func TestOTLPRetries(t *testing.T) {
 					}
 					return nil
 				}}
-				var log strings.Builder
+				var log brokertest.Log
 				e := newExporter(t, server, statsd.OTLPOptions{Log: slog.New(slog.NewTextHandler(&log, nil))}, exampleSnapshot)
 				stop := runExporter(t, e)
 				time.Sleep(10 * time.Minute)
@@ -402,7 +403,7 @@ func TestOTLPStopsWhileHeldOff(t *testing.T) {
 // What is secret reaches the collector, and no log, whatever it answers.
 func TestOTLPHeaders(t *testing.T) {
 	const secret = "tr0ub4dor"
-	var log strings.Builder
+	var log brokertest.Log
 	var broken error
 	server := &otlpServer{}
 	e := newExporter(t, server, statsd.OTLPOptions{

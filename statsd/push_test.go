@@ -19,6 +19,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/synthetism/edgebroker/internal/brokertest"
 	"github.com/synthetism/edgebroker/statsd"
 	"pgregory.net/rapid"
 )
@@ -350,7 +351,7 @@ func TestPushUnix(t *testing.T) {
 
 // A server that is away is worth two lines of log, however often it is tried.
 func TestPushLog(t *testing.T) {
-	var log strings.Builder
+	var log brokertest.Log
 	p := newPusher(t, statsd.PushOptions{Log: slog.New(slog.NewTextHandler(&log, nil))}, statsd.Snapshot{}, func() statsd.Snapshot { return statsd.Snapshot{} })
 	tries := 0
 	p.SetSend(func([]byte) error {

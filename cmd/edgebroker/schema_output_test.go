@@ -239,7 +239,7 @@ func (s *shop) busyBroker(b *runningBroker, home string) {
 // trace traces a client while it connects.
 func (s *shop) trace(b *runningBroker) {
 	for name, what := range outputs()["trace"] {
-		out := &lockedBuffer{}
+		out := &brokertest.Log{}
 		ctx, cancel := context.WithTimeout(s.t.Context(), brokertest.Patience)
 		code := make(chan int, 1)
 		go func() {

@@ -18,7 +18,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -26,28 +25,14 @@ import (
 
 	"github.com/synthetism/edgebroker/auth"
 	"github.com/synthetism/edgebroker/certs"
+	"github.com/synthetism/edgebroker/internal/brokertest"
 )
 
-// lockedBuffer is what a process writes while a test reads it.
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
+// processLog is what a process writes while a test reads it.
+type processLog struct{ brokertest.Log }
 
 // waitFor waits until the buffer matches, and returns the first group.
-func (b *lockedBuffer) waitFor(t *testing.T, pattern string) string {
+func (b *processLog) waitFor(t *testing.T, pattern string) string {
 	t.Helper()
 	re := regexp.MustCompile("(?m)" + pattern)
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -175,10 +160,10 @@ log: {level: debug}
 		fmt.Fprintf(&seen, "%s\n%s%s\n", strings.Join(args, " "), r.stdout, r.stderr)
 	}
 	socket := filepath.Join(dir, "c.sock")
-	serve := func(authorization string, then func(log *lockedBuffer, pid int)) {
+	serve := func(authorization string, then func(log *processLog, pid int)) {
 		t.Helper()
 		path := file("eb.yml", config(authorization), 0o644)
-		var log lockedBuffer
+		var log processLog
 		cmd := child(t, "serve", "--config", path)
 		cmd.Stdout, cmd.Stderr = &log, &log
 		cmd.Env = append(os.Environ(), "CREDENTIALS_DIRECTORY="+dir, "EB_TEST_HEADER="+envValue)
@@ -198,10 +183,10 @@ log: {level: debug}
 	annFile, wrongFile := file("ann.pw", annPass, 0o600), file("wrong.pw", wrong, 0o600)
 	tokenFile := file("token.pw", token, 0o600)
 
-	serve("credential:header", func(log *lockedBuffer, pid int) {
+	serve("credential:header", func(log *processLog, pid int) {
 		plain := log.waitFor(t, `listener=plain address=(\S+)$`)
 		secure := log.waitFor(t, `listener=lan address=(\S+)$`)
-		var events lockedBuffer
+		var events processLog
 		watch := child(t, "events", "--socket", socket, "-o", "json", "--type", "refusal", "--count", "4")
 		watch.Stdout, watch.Stderr = &events, &events
 		if err := watch.Start(); err != nil {
@@ -287,7 +272,7 @@ log: {level: debug}
 		}
 	})
 	before := asked.Load()
-	serve("env:EB_TEST_HEADER", func(log *lockedBuffer, _ int) {
+	serve("env:EB_TEST_HEADER", func(log *processLog, _ int) {
 		plain := log.waitFor(t, `listener=plain address=(\S+)$`)
 		say("pub", "--address", plain, "--user", "bob", "--password-file", wrongFile, "a", "1")
 		say("reload", "--socket", socket)

@@ -33,7 +33,7 @@ func TestServeTellsTheServiceManager(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var out bytes.Buffer
-	var log lockedBuffer // the watchdog's goroutine is not waited for
+	var log processLog // the watchdog's goroutine is not waited for
 	code := make(chan int, 1)
 	go func() {
 		code <- run(ctx, []string{program, "serve", "--listen", "127.0.0.1:0", "--socket", filepath.Join(dir, "c.sock")}, strings.NewReader(""), &out, &log)
