@@ -74,10 +74,7 @@ func askBridges(c *cli.Context) (list []statsd.Bridge, err error) {
 }
 
 func listBridges(e *env, c *cli.Context) error {
-	if _, err := e.positionals(c, 0, 0); err != nil {
-		return err
-	}
-	format, err := outputFormat(c, "table", "json", "jsonl")
+	_, format, err := e.asked(c, 0, 0)
 	if err != nil {
 		return err
 	}
@@ -134,11 +131,7 @@ func queueWords(s statsd.Store) string {
 }
 
 func showBridge(e *env, c *cli.Context) error {
-	args, err := e.positionals(c, 1, 1, "the name of the uplink")
-	if err != nil {
-		return err
-	}
-	format, err := outputFormat(c, "table", "json", "jsonl")
+	args, format, err := e.asked(c, 1, 1, "the name of the uplink")
 	if err != nil {
 		return err
 	}

@@ -33,11 +33,7 @@ than it takes. They are kept as long as there is room, and stand in nobody's way
 }
 
 func deadLetters(e *env, c *cli.Context) error {
-	args, err := e.positionals(c, 1, 1, "the name of the uplink")
-	if err != nil {
-		return err
-	}
-	format, err := outputFormat(c, "table", "json", "jsonl")
+	args, format, err := e.asked(c, 1, 1, "the name of the uplink")
 	if err != nil {
 		return err
 	}

@@ -37,11 +37,7 @@ The exit status is 1 if a step has failed.`,
 }
 
 func testBridge(e *env, c *cli.Context) error {
-	args, err := e.positionals(c, 1, 1, "the name of the uplink")
-	if err != nil {
-		return err
-	}
-	format, err := outputFormat(c, "table", "json", "jsonl")
+	args, format, err := e.asked(c, 1, 1, "the name of the uplink")
 	if err != nil {
 		return err
 	}

@@ -54,10 +54,7 @@ edgebroker clients list --sort latency --top 10`,
 }
 
 func listClients(e *env, c *cli.Context) error {
-	if _, err := e.positionals(c, 0, 0); err != nil {
-		return err
-	}
-	format, err := outputFormat(c, "table", "json", "jsonl")
+	_, format, err := e.asked(c, 0, 0)
 	if err != nil {
 		return err
 	}
@@ -92,11 +89,7 @@ func listClients(e *env, c *cli.Context) error {
 }
 
 func showClient(e *env, c *cli.Context) error {
-	args, err := e.positionals(c, 1, 1, "the client id")
-	if err != nil {
-		return err
-	}
-	format, err := outputFormat(c, "table", "json", "jsonl")
+	args, format, err := e.asked(c, 1, 1, "the client id")
 	if err != nil {
 		return err
 	}

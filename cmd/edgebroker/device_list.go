@@ -89,10 +89,7 @@ func certificateState(c *x509.Certificate, revoked map[string]bool, now time.Tim
 }
 
 func listDevices(e *env, c *cli.Context) error {
-	if _, err := e.positionals(c, 0, 0); err != nil {
-		return err
-	}
-	format, err := outputFormat(c, "table", "json", "jsonl")
+	_, format, err := e.asked(c, 0, 0)
 	if err != nil {
 		return err
 	}

@@ -37,10 +37,7 @@ seconds ago; docs/EVENTS.md says what each reason means.`,
 }
 
 func runDrops(e *env, c *cli.Context) error {
-	if _, err := e.positionals(c, 0, 0); err != nil {
-		return err
-	}
-	format, err := outputFormat(c, "table", "json", "jsonl")
+	_, format, err := e.asked(c, 0, 0)
 	if err != nil {
 		return err
 	}

@@ -44,10 +44,7 @@ id, type, source, timestamp and data.`,
 var errEnough = errors.New("enough events")
 
 func runEvents(e *env, c *cli.Context) error {
-	if _, err := e.positionals(c, 0, 0); err != nil {
-		return err
-	}
-	format, err := outputFormat(c, "table", "json", "jsonl")
+	_, format, err := e.asked(c, 0, 0)
 	if err != nil {
 		return err
 	}

@@ -33,10 +33,7 @@ gateway that has answered it earlier and does not now is away. docs/FLEET.md say
 }
 
 func runFleet(e *env, c *cli.Context) error {
-	if _, err := e.positionals(c, 0, 0); err != nil {
-		return err
-	}
-	format, err := outputFormat(c, "table", "json", "jsonl")
+	_, format, err := e.asked(c, 0, 0)
 	if err != nil {
 		return err
 	}

@@ -25,10 +25,7 @@ code 3 means that no daemon answers.`,
 }
 
 func runHealth(e *env, c *cli.Context) error {
-	if _, err := e.positionals(c, 0, 0); err != nil {
-		return err
-	}
-	format, err := outputFormat(c, "table", "json", "jsonl")
+	_, format, err := e.asked(c, 0, 0)
 	if err != nil {
 		return err
 	}

@@ -30,6 +30,16 @@ func outputFormat(c *cli.Context, formats ...string) (string, error) {
 	return got, nil
 }
 
+// asked reads what most commands begin with: from least to most arguments, as
+// positionals has them, and one of the usual formats.
+func (e *env) asked(c *cli.Context, least, most int, names ...string) (args []string, format string, err error) {
+	if args, err = e.positionals(c, least, most, names...); err != nil {
+		return nil, "", err
+	}
+	format, err = outputFormat(c, "table", "json", "jsonl")
+	return args, format, err
+}
+
 // topFlag is --top, which shortens a list.
 func topFlag() cli.Flag {
 	return &cli.IntFlag{Name: "top", DefaultText: "all", Usage: "list the first `N` only"}

@@ -44,10 +44,7 @@ func (d *storeDamage) text() string {
 const passes = 3
 
 func runStoreVerify(e *env, c *cli.Context) error {
-	if _, err := e.positionals(c, 0, 0); err != nil {
-		return err
-	}
-	format, err := outputFormat(c, "table", "json", "jsonl")
+	_, format, err := e.asked(c, 0, 0)
 	if err != nil {
 		return err
 	}

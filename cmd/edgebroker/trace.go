@@ -42,10 +42,7 @@ it. Passwords and authentication data are never shown. See docs/TRACE.md.`,
 }
 
 func runTrace(e *env, c *cli.Context) error {
-	if _, err := e.positionals(c, 0, 0); err != nil {
-		return err
-	}
-	format, err := outputFormat(c, "table", "json", "jsonl")
+	_, format, err := e.asked(c, 0, 0)
 	if err != nil {
 		return err
 	}
