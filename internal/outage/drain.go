@@ -26,18 +26,8 @@ func runDrain(ctx context.Context, o options) error {
 	}
 	defer near.kill()
 	defer far.kill()
-	if err := far.start(ctx); err != nil {
-		return err
-	}
 	sub := newSubscriber(far.address, true)
-	if err := sub.connect(ctx); err != nil {
-		return fmt.Errorf("subscribe at the far broker: %w", err)
-	}
-	sub.close()
-	if err := far.end(); err != nil {
-		return err
-	}
-	if err := near.start(ctx); err != nil {
+	if err := cutOff(ctx, far, near, sub); err != nil {
 		return err
 	}
 	var list []*publisher

@@ -65,6 +65,21 @@ func start(ctx context.Context, o options) error {
 	return run(ctx, o)
 }
 
+// cutOff has sub subscribe at the far broker, ends that, and starts the gateway.
+func cutOff(ctx context.Context, far, near *broker, sub *subscriber) error {
+	if err := far.start(ctx); err != nil {
+		return err
+	}
+	if err := sub.connect(ctx); err != nil {
+		return fmt.Errorf("subscribe at the far broker: %w", err)
+	}
+	sub.close()
+	if err := far.end(); err != nil {
+		return err
+	}
+	return near.start(ctx)
+}
+
 // run cuts the uplink for as long as all messages take.
 func run(ctx context.Context, o options) error {
 	far, near, err := o.brokers()
@@ -74,18 +89,8 @@ func run(ctx context.Context, o options) error {
 	defer near.kill()
 	defer far.kill()
 
-	if err := far.start(ctx); err != nil {
-		return err
-	}
 	sub := newSubscriber(far.address, far.gently)
-	if err := sub.connect(ctx); err != nil {
-		return fmt.Errorf("subscribe at the far broker: %w", err)
-	}
-	sub.close()
-	if err := far.end(); err != nil {
-		return err
-	}
-	if err := near.start(ctx); err != nil {
+	if err := cutOff(ctx, far, near, sub); err != nil {
 		return err
 	}
 
