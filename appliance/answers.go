@@ -43,7 +43,7 @@ func (b *Broker) ClearRetained(ctx context.Context, filter string) (int, error) 
 	if !b.runs() {
 		return 0, fmt.Errorf("clear retained messages of %q: %w: it is not running", filter, ErrState)
 	}
-	done := make(stored, 1)
+	done := make(relay.Outcome, 1)
 	n := b.relay.ClearRetained(filter, done)
 	if n > 0 {
 		b.log.Info("retained messages cleared", "filter", filter, "messages", n)

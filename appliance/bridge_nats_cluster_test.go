@@ -51,6 +51,30 @@ func newNATSCluster(t testing.TB) *natsCluster {
 	return c
 }
 
+// publishing publishes one number after the other, on seven topics, until it is
+// called, and then says how many.
+func publishing(t testing.TB, b *appliance.Broker) (end func() int) {
+	n, stopped, done := 0, make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		pub := client(t, b, "pub")
+		for {
+			select {
+			case <-stopped:
+				return
+			default:
+				pub.Publish(fmt.Sprint("t/", n%7), fmt.Sprint(n), 1+byte(n/7%2), false)
+				n++
+			}
+		}
+	}()
+	return func() int {
+		close(stopped)
+		<-done
+		return n
+	}
+}
+
 // revive starts a server anew that has been halted, and waits until all three have
 // the stream.
 func (c *natsCluster) revive(t testing.TB, i int) {
@@ -105,20 +129,7 @@ func TestUplinkNATSCluster(t *testing.T) {
 				b.NATS.Servers = append(b.NATS.Servers, fmt.Sprintf("nats://%s:%d", o.Host, o.Port))
 			}
 			near := launch(t, cfg)
-			n, stopped, done := 0, make(chan struct{}), make(chan struct{})
-			go func() {
-				defer close(done)
-				pub := client(t, near, "pub")
-				for {
-					select {
-					case <-stopped:
-						return
-					default:
-						pub.Publish(fmt.Sprint("t/", n%7), fmt.Sprint(n), 1+byte(n/7%2), false)
-						n++
-					}
-				}
-			}()
+			published := publishing(t, near)
 			for round := range rounds {
 				var leader int
 				brokertest.WaitFor(t, "a leader", func() bool {
@@ -138,8 +149,7 @@ func TestUplinkNATSCluster(t *testing.T) {
 				brokertest.WaitFor(t, "messages that pass without it", func() bool { return near.Uplinks()[0].Acked > acked+100 })
 				c.revive(t, leader)
 			}
-			close(stopped)
-			<-done
+			n := published()
 			relayed(t, near)
 			st := near.Uplinks()[0]
 			t.Logf("%d messages, %d sent again, %d connects", n, st.Retried, st.Connects)

@@ -79,15 +79,12 @@ func (c BridgeConfig) proxyFindings(item string) []finding {
 	named := c.Proxy != "" && c.Proxy != NoProxy
 	if named {
 		u, err := url.Parse(c.Proxy)
+		_, unfit := dial.NewProxy(c.Proxy, nil)
 		switch {
 		case err == nil && u.User != nil:
 			out = append(out, finding{path: item + ".proxy", what: "names and passwords have no place here, where they are shown with the config", mend: "use proxy_username and proxy_password"})
-		case err != nil || u.Host == "" || strings.Trim(u.Path, "/") != "":
+		case err != nil || unfit != nil || strings.Trim(u.Path, "/") != "":
 			out = append(out, finding{path: item + ".proxy", what: quoteShort(c.Proxy) + " is not the address of a proxy", mend: "write http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT, or none"})
-		default:
-			if _, err := dial.NewProxy(c.Proxy, nil); err != nil {
-				out = append(out, finding{path: item + ".proxy", what: quoteShort(c.Proxy) + " is not the address of a proxy", mend: "write http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT, or none"})
-			}
 		}
 	}
 	switch {

@@ -119,7 +119,7 @@ func (f *fleet) remember(fresh map[fleetKey]statsd.FleetGateway) []statsd.FleetG
 	}
 	if len(list) > fleetMost {
 		slices.SortFunc(list, func(a, b statsd.FleetGateway) int {
-			return cmp.Or(-cmpBool(a.Here, b.Here), -cmpBool(a.Answers, b.Answers), b.LastSeen.Compare(a.LastSeen))
+			return cmp.Or(distance(&a)-distance(&b), b.LastSeen.Compare(a.LastSeen))
 		})
 		for _, g := range list[fleetMost:] {
 			delete(f.seen, fleetKey{g.Name, g.ClientID})
@@ -132,14 +132,15 @@ func (f *fleet) remember(fresh map[fleetKey]statsd.FleetGateway) []statsd.FleetG
 	return list
 }
 
-func cmpBool(a, b bool) int {
+// distance is by what those are forgotten first that are too many.
+func distance(g *statsd.FleetGateway) int {
 	switch {
-	case a == b:
+	case g.Here:
 		return 0
-	case a:
+	case g.Answers:
 		return 1
 	}
-	return -1
+	return 2
 }
 
 // readGateway reads what another gateway says of itself, which may be anything.

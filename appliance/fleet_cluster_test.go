@@ -49,20 +49,7 @@ func TestFleetCluster(t *testing.T) {
 	screen.Subscribe(1, "t/#")
 	screen.Disconnect()
 
-	n, stopped, done := 0, make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		pub := client(t, from, "pub")
-		for {
-			select {
-			case <-stopped:
-				return
-			default:
-				pub.Publish(fmt.Sprint("t/", n%7), fmt.Sprint(n), 1+byte(n/7%2), false)
-				n++
-			}
-		}
-	}()
+	published := publishing(t, from)
 	passed := func(what string, more uint64) {
 		t.Helper()
 		acked, received := from.Uplinks()[0].Acked, to.Uplinks()[0].Received
@@ -77,8 +64,7 @@ func TestFleetCluster(t *testing.T) {
 		passed("messages that pass without one server", 100)
 		c.revive(t, victim)
 	}
-	close(stopped)
-	<-done
+	n := published()
 	relayed(t, from)
 	stream, err := currentStream(t, c.servers[0])
 	if err != nil {

@@ -110,7 +110,7 @@ func (b *Broker) Publish(ctx context.Context, m Message) error {
 	if err != nil {
 		return fmt.Errorf("publish to %q: %w", m.Topic, err)
 	}
-	done := make(stored, 1)
+	done := make(relay.Outcome, 1)
 	if err := b.relay.Publish(relay.Outgoing{Topic: m.Topic, Payload: m.Payload, QoS: m.QoS, Retain: m.Retain,
 		Expiry: expiry}, done); err != nil {
 		return err
@@ -135,9 +135,3 @@ func expirySeconds(d time.Duration) (uint32, error) {
 	}
 	return uint32(min(seconds, math.MaxUint32)), nil
 }
-
-// stored is told once that a message is stored, or why not.
-type stored chan error
-
-// Committed implements relay.Done.
-func (s stored) Committed(err error) { s <- err }

@@ -83,15 +83,20 @@ func (c *conn) header() error {
 				return errPlain
 			}
 			if wire.Type(head[0]>>4) == wire.PINGRESP {
-				select {
-				case c.pongs <- struct{}{}:
-				default:
-				}
+				c.ponged()
 			}
 			c.left = size
 			c.frames++
 			return nil
 		}
+	}
+}
+
+// ponged notes that PINGRESP has come.
+func (c *conn) ponged() {
+	select {
+	case c.pongs <- struct{}{}:
+	default:
 	}
 }
 

@@ -51,7 +51,7 @@ func (d *dead) open() error {
 		return err
 	}
 	defer port.End(relay.End{})
-	done := make(stored, 1)
+	done := make(relay.Outcome, 1)
 	_, granted := port.Subscribe([]relay.Subscription{{Filter: d.root + "#", QoS: 1, RetainAsPublished: true, RetainHandling: 2}}, done)
 	if err := <-done; err != nil {
 		return fmt.Errorf("store the subscription: %w", err)
@@ -243,7 +243,7 @@ func (u *Uplink) Discard() (int, error) {
 func (u *Uplink) Replay() (int, error) {
 	u.suspect.pardon()
 	return u.dead.each(u.dead.count(), func(m *relay.Message) (bool, error) {
-		done := make(stored, 1)
+		done := make(relay.Outcome, 1)
 		topic := u.dead.again + strings.TrimPrefix(m.Topic, u.dead.root)
 		if err := u.near.relay.Publish(relay.Outgoing{Topic: topic, Payload: m.Payload, QoS: 1, Props: withoutDeath(m.Props)}, done); err != nil {
 			return false, err

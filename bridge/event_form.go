@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -180,17 +181,8 @@ func eventMessage(h nats.Header, body []byte) (nats.Header, []byte, error) {
 	} else {
 		payload = cut(body, h.Get(headerAdded))
 	}
-	out[headerUser] = withSource(h[headerUser], firstOf(source, client, "nats"))
+	out[headerUser] = withSource(h[headerUser], cmp.Or(source, client, "nats"))
 	return out, payload, nil
-}
-
-func firstOf(list ...string) string {
-	for _, s := range list {
-		if s != "" {
-			return s
-		}
-	}
-	return ""
 }
 
 // ownPayload is the payload that the data of a message event has: text, or a

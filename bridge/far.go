@@ -19,6 +19,32 @@ type far interface {
 	unanswered() time.Duration
 }
 
+// again makes one connection after the other until ctx ends. session is one, from
+// the attempt to its end, and says whether it was let in, and what has ended it if
+// ctx has not; wording is how people are told.
+func (u *Uplink) again(ctx context.Context, session func() (connected bool, err error), wording func(error) string) {
+	was := Connecting
+	timer := time.NewTimer(u.pacer.next())
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		connected, err := session()
+		u.pacer.down()
+		if ctx.Err() != nil {
+			return
+		}
+		if connected {
+			was = Down
+		}
+		u.become(was, wording(err))
+		timer.Reset(u.pacer.next())
+	}
+}
+
 // newFar is the far side that cfg describes.
 func (u *Uplink) newFar() far {
 	if u.cfg.NATS != nil {

@@ -63,34 +63,20 @@ type natsFar struct {
 func (f *natsFar) unanswered() time.Duration { return f.shown.oldest() }
 
 func (f *natsFar) run(ctx context.Context) {
-	u, was := f.up, Connecting
+	u := f.up
 	if u.saysWhoComes() {
 		f.control.begin()
 		defer f.control.end()
 	}
-	timer := time.NewTimer(u.pacer.next())
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-		}
+	u.again(ctx, func() (connected bool, err error) {
 		u.counts.attempts.Add(1)
-		connected, err := f.session(ctx)
-		u.pacer.down()
-		if ctx.Err() != nil {
-			return
-		}
-		if connected {
-			was = Down
-		}
+		return f.session(ctx)
+	}, func(err error) string {
 		if errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) {
 			u.turnedDown(wire.NotAuthorized)
 		}
-		u.become(was, natsWording(err))
-		timer.Reset(u.pacer.next())
-	}
+		return natsWording(err)
+	})
 }
 
 // session is one connection, from the attempt to its end.

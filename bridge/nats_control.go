@@ -151,11 +151,7 @@ func (c *control) hear(s *natsSession, m *nats.Msg) {
 	}
 	c.up.heard()
 	c.mu.Lock()
-	c.pace.fill(c.up.now())
-	fast := c.pace.missing() > 0
-	if !fast {
-		c.pace.tokens--
-	}
+	fast := !c.pace.take(c.up.now())
 	c.mu.Unlock()
 	if fast {
 		c.lost.Add(1)

@@ -54,11 +54,7 @@ func (f *fleet) answer(s *natsSession, m *nats.Msg) {
 		return
 	}
 	f.mu.Lock()
-	f.pace.fill(f.up.now())
-	fast := f.pace.missing() > 0
-	if !fast {
-		f.pace.tokens--
-	}
+	fast := !f.pace.take(f.up.now())
 	f.mu.Unlock()
 	if fast {
 		return

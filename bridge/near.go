@@ -66,12 +66,6 @@ func openAll(r *relay.Relay, list []*near) error {
 	return nil
 }
 
-// stored is a relay.Done to wait for.
-type stored chan error
-
-// Committed implements relay.Done.
-func (s stored) Committed(err error) { s <- err }
-
 // limits are what the far side takes.
 type limits struct {
 	receiveMaximum uint16 // 0: any number

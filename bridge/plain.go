@@ -22,27 +22,10 @@ type plainFar struct{ mqttFar }
 const plainWindow = 100
 
 func (f plainFar) run(ctx context.Context) {
-	u, was := f.Uplink, Connecting
-	timer := time.NewTimer(u.pacer.next())
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-		}
-		connected, err := f.session(ctx)
-		u.pacer.down()
-		err = cmp.Or(u.lineWhy(), err, errLost)
-		if ctx.Err() != nil {
-			return
-		}
-		if connected {
-			was = Down
-		}
-		u.become(was, err.Error())
-		timer.Reset(u.pacer.next())
-	}
+	f.again(ctx, func() (connected bool, err error) {
+		connected, err = f.session(ctx)
+		return connected, cmp.Or(f.lineWhy(), err, errLost)
+	}, error.Error)
 }
 
 // session is one connection, from the attempt to its end.
@@ -199,10 +182,7 @@ func (l *plainLine) take(f wire.Frame) error {
 	case wire.SUBACK:
 		return l.granted(f)
 	case wire.PINGRESP:
-		select {
-		case l.c.pongs <- struct{}{}:
-		default:
-		}
+		l.c.ponged()
 		return nil
 	default:
 		return fmt.Errorf("%v is not for a client", f.Type)

@@ -13,12 +13,12 @@ import (
 type Share struct {
 	turn sync.Mutex // held while the lanes have their turns; before the locks of sessions
 
-	mu              sync.Mutex // guards what follows; nothing is locked under it
-	messages, bytes bucket
-	now             func() int64
-	seats           []*seat     // by rank
-	serving         *seat       // whose turn it is; nil: nobody's
-	timer           *time.Timer // will begin the next turns; nil: nobody waits for them
+	mu      sync.Mutex // guards what follows; nothing is locked under it
+	rates   rates
+	now     func() int64
+	seats   []*seat     // by rank
+	serving *seat       // whose turn it is; nil: nobody's
+	timer   *time.Timer // will begin the next turns; nil: nobody waits for them
 }
 
 // seat is a lane that is connected.
@@ -32,7 +32,7 @@ type seat struct {
 // number.
 func NewShare(messages, bytes int) *Share {
 	began := time.Now()
-	return &Share{messages: bucket{rate: float64(messages)}, bytes: bucket{rate: float64(bytes)}, now: func() int64 { return int64(time.Since(began)) }}
+	return &Share{rates: ratesOf(messages, bytes, 0), now: func() int64 { return int64(time.Since(began)) }}
 }
 
 // join has a lane take part until it leaves. wake is called without locks when it
@@ -62,22 +62,14 @@ func (t *seat) spend(bytes int) {
 	s := t.share
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.fillLocked()
-	s.messages.tokens--
-	s.bytes.tokens -= float64(bytes)
-}
-
-func (s *Share) fillLocked() {
-	now := s.now()
-	s.messages.fill(now)
-	s.bytes.fill(now)
+	s.rates.spend(s.now(), bytes)
 }
 
 // over reports whether the lane may send nothing now; then wake will be called
 // when it may.
 func (t *seat) over() bool {
 	s := t.share
-	if s.messages.rate == 0 && s.bytes.rate == 0 { // which do not change
+	if s.rates.unbounded() { // which does not change
 		return false
 	}
 	s.mu.Lock()
@@ -85,8 +77,7 @@ func (t *seat) over() bool {
 	if s.timer != nil || s.serving != nil && t.rank > s.serving.rank {
 		return true // its turn comes, after those of others
 	}
-	s.fillLocked()
-	wait := max(s.messages.missing(), s.bytes.missing())
+	wait := s.rates.missing(s.now())
 	if wait == 0 {
 		return false
 	}

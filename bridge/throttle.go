@@ -5,17 +5,43 @@ import (
 	"time"
 )
 
-// throttle keeps an uplink to a number of messages and bytes per second. One
-// message, or byte, and a tenth of a second's worth may go at once. Whoever has it guards it.
+// throttle keeps an uplink to a number of messages and bytes per second. Whoever
+// has it guards it.
 type throttle struct {
-	messages, bytes bucket
-	now             func() int64 // nanoseconds
-	wake            func()       // called on its own goroutine when more may go
-	timer           *time.Timer  // will do that; nil: none is due
-	seat            *seat        // what it shares with others; nil: nothing
+	rates
+	now   func() int64 // nanoseconds
+	wake  func()       // called on its own goroutine when more may go
+	timer *time.Timer  // will do that; nil: none is due
+	seat  *seat        // what it shares with others; nil: nothing
 }
 
-// bucket is a token bucket; the zero one has no bound.
+// rates are how many messages and bytes may go per second; of no rate, any
+// number.
+type rates struct{ messages, bytes bucket }
+
+func ratesOf(messages, bytes int, now int64) rates {
+	return rates{bucket{rate: float64(messages), at: now}, bucket{rate: float64(bytes), at: now}}
+}
+
+func (r *rates) unbounded() bool { return r.messages.rate == 0 && r.bytes.rate == 0 }
+
+// spend notes a message of so many bytes.
+func (r *rates) spend(now int64, bytes int) {
+	r.messages.fill(now)
+	r.bytes.fill(now)
+	r.messages.tokens--
+	r.bytes.tokens -= float64(bytes)
+}
+
+// missing is how long it takes until a message may go; 0: it may now.
+func (r *rates) missing(now int64) time.Duration {
+	r.messages.fill(now)
+	r.bytes.fill(now)
+	return max(r.messages.missing(), r.bytes.missing())
+}
+
+// bucket is a token bucket; the zero one has no bound. One token and a tenth of a
+// second's worth may go at once.
 type bucket struct {
 	rate   float64 // per second; 0: any
 	tokens float64
@@ -36,13 +62,19 @@ func (b *bucket) missing() time.Duration {
 	return time.Duration(math.Ceil((1 - b.tokens) / b.rate * 1e9))
 }
 
+// take takes a token if there is one.
+func (b *bucket) take(now int64) bool {
+	b.fill(now)
+	if b.missing() > 0 {
+		return false
+	}
+	b.tokens--
+	return true
+}
+
 // spend notes a message of so many bytes.
 func (t *throttle) spend(bytes int) {
-	now := t.now()
-	t.messages.fill(now)
-	t.bytes.fill(now)
-	t.messages.tokens--
-	t.bytes.tokens -= float64(bytes)
+	t.rates.spend(t.now(), bytes)
 	if t.seat != nil {
 		t.seat.spend(bytes)
 	}
@@ -54,13 +86,10 @@ func (t *throttle) over() bool {
 }
 
 func (t *throttle) overOwn() bool {
-	if t.messages.rate == 0 && t.bytes.rate == 0 {
+	if t.unbounded() {
 		return false
 	}
-	now := t.now()
-	t.messages.fill(now)
-	t.bytes.fill(now)
-	wait := max(t.messages.missing(), t.bytes.missing())
+	wait := t.missing(t.now())
 	if wait == 0 {
 		return false
 	}

@@ -102,7 +102,7 @@ func (u *Uplink) out(topic string) (remote string, r *Rule) {
 // throttle is what SendRate and SendBytes say; wake is called when more may go.
 func (u *Uplink) throttle(wake func()) throttle {
 	now := u.now()
-	t := throttle{messages: bucket{rate: float64(u.cfg.SendRate), at: now}, bytes: bucket{rate: float64(u.cfg.SendBytes), at: now}, now: u.now, wake: wake}
+	t := throttle{rates: ratesOf(u.cfg.SendRate, u.cfg.SendBytes, now), now: u.now, wake: wake}
 	if u.cfg.Share != nil {
 		t.seat = u.cfg.Share.join(u.cfg.Rank, u.near.writable)
 	}

@@ -127,10 +127,7 @@ func (s *Session) dropOldestLocked(d *delivery) bool {
 	case s.queue.len() == 0 || d.qos == 0 && s.queue.front().qos > 0:
 		return false
 	}
-	old := s.popLocked()
-	if old.qos == 0 {
-		s.queued0.Add(-1)
-	}
+	old := s.takeOldestLocked()
 	why := DropQueueFull
 	if s.overLocked(&old) {
 		why = DropSuperseded
@@ -186,6 +183,16 @@ const fairShare = 128
 func (s *Session) popLocked() delivery {
 	d := s.queue.pop()
 	s.relay.queuedBytes.Add(-d.msg.size())
+	return d
+}
+
+// takeOldestLocked takes the front of the queue, for something else than to send
+// it.
+func (s *Session) takeOldestLocked() delivery {
+	d := s.popLocked()
+	if d.qos == 0 {
+		s.queued0.Add(-1)
+	}
 	return d
 }
 

@@ -84,10 +84,7 @@ func (s *Session) expireLocked() {
 		}
 		switch {
 		case s.queue.len() > 0 && s.queue.front().late(now):
-			old := s.popLocked()
-			if old.qos == 0 {
-				s.queued0.Add(-1)
-			}
+			old := s.takeOldestLocked()
 			s.leftLocked(&old)
 			s.dropLocked(DropExpired, old.msg.origin(old.qos), 1)
 			s.settledLocked(&old)

@@ -1,6 +1,9 @@
 package relay
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // Bounds of what a session remembers of topics on which only the newest message
 // is to be sent. On topics beyond them all are.
@@ -35,17 +38,10 @@ func (n *newest) counts() bool {
 
 // noteLatestLocked notes d, which has been put at the end of what waits.
 func (s *Session) noteLatestLocked(d *delivery) {
-	if s.latest == nil {
-		s.latest = &latest{topics: make(map[string]newest)}
-	}
-	l := s.latest
-	topic := d.msg.Topic
+	l, topic := s.learnLocked(), d.msg.Topic
 	old, known := l.topics[topic]
-	if !known {
-		if len(l.topics) >= latestTopics || l.bytes+len(topic) > latestBytes {
-			return
-		}
-		l.bytes += len(topic)
+	if !known && !l.admit(topic) {
+		return
 	}
 	n := newest{seq: d.seq, gate: d.msg.gate, before: old.before}
 	if known && old.counts() {
@@ -81,17 +77,9 @@ func (s *Session) supersedeLocked(seq uint64) {
 
 // find is which chunk has seq, -1 if none has.
 func (sp *spilled) find(seq uint64) int {
-	lo, hi := 0, len(sp.chunks)
-	for lo < hi {
-		mid := (lo + hi) / 2
-		if sp.chunks[mid].Last < seq {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	if lo < len(sp.chunks) && sp.chunks[lo].First <= seq {
-		return lo
+	at, _ := slices.BinarySearchFunc(sp.chunks, seq, func(c *chunk, seq uint64) int { return cmp.Compare(c.Last, seq) })
+	if at < len(sp.chunks) && sp.chunks[at].First <= seq {
+		return at
 	}
 	return -1
 }
@@ -128,6 +116,23 @@ func (s *Session) leftLocked(d *delivery) {
 		n.before = 0
 		l.topics[d.msg.Topic] = n
 	}
+}
+
+// learnLocked is what the session knows, which may be nothing yet.
+func (s *Session) learnLocked() *latest {
+	if s.latest == nil {
+		s.latest = &latest{topics: make(map[string]newest)}
+	}
+	return s.latest
+}
+
+// admit reports whether there is room for another topic, and takes it.
+func (l *latest) admit(topic string) bool {
+	if len(l.topics) >= latestTopics || l.bytes+len(topic) > latestBytes {
+		return false
+	}
+	l.bytes += len(topic)
+	return true
 }
 
 func (l *latest) forget(topic string) {
@@ -201,20 +206,14 @@ func (s *Session) relearnLocked() {
 	}
 	for _, c := range s.spill.chunks {
 		if c.Latest {
-			if s.latest == nil {
-				s.latest = &latest{topics: make(map[string]newest)}
-			}
-			s.latest.unknown = true
+			s.learnLocked().unknown = true
 		}
 	}
 }
 
 // relearnedLocked notes a message of an earlier process that waits.
 func (s *Session) relearnedLocked(topic string, seq uint64) {
-	if s.latest == nil {
-		s.latest = &latest{topics: make(map[string]newest)}
-	}
-	l := s.latest
+	l := s.learnLocked()
 	n, known := l.topics[topic]
 	switch {
 	case known && seq > n.seq:
@@ -227,10 +226,8 @@ func (s *Session) relearnedLocked(topic string, seq uint64) {
 		n.before = seq
 		l.topics[topic] = n
 		return
-	case len(l.topics) >= latestTopics || l.bytes+len(topic) > latestBytes:
+	case !l.admit(topic):
 		return
-	default:
-		l.bytes += len(topic)
 	}
 	l.topics[topic] = newest{seq: seq}
 }

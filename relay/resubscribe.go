@@ -43,19 +43,13 @@ func (r *Relay) Resubscribe(list []Wanted) ([][]Granted, error) {
 	if r.store == nil {
 		return granted, nil
 	}
-	done := make(outcome, 1)
+	done := make(Outcome, 1)
 	r.store.Commit(r.store.Level(""), done)
 	if err := <-done; err != nil {
 		return nil, fmt.Errorf("store the subscriptions: %w", err)
 	}
 	return granted, nil
 }
-
-// outcome is a Done to wait for.
-type outcome chan error
-
-// Committed implements Done.
-func (o outcome) Committed(err error) { o <- err }
 
 func (r *Relay) resubscribe(list []Wanted) ([][]Granted, [][]*subscription, error) {
 	granted, over := make([][]Granted, len(list)), make([][]*subscription, len(list))

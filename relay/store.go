@@ -222,3 +222,9 @@ type SessionState struct {
 type Done interface {
 	Committed(err error)
 }
+
+// Outcome is a Done to wait for, by receiving from it. It must have room for one.
+type Outcome chan error
+
+// Committed implements Done.
+func (o Outcome) Committed(err error) { o <- err }

@@ -42,8 +42,6 @@ func Through(ctx context.Context, dialer Dialer, address string, wait time.Durat
 	switch scheme {
 	case "tcp", "mqtt":
 		return dialer.DialContext(ctx, "tcp", where)
-	}
-	switch scheme {
 	case "mqtts":
 		return dialTLS(ctx, dialer, where, config)
 	case "ws", "wss":
