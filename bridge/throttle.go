@@ -12,7 +12,7 @@ type throttle struct {
 	now             func() int64 // nanoseconds
 	wake            func()       // called on its own goroutine when more may go
 	timer           *time.Timer  // will do that; nil: none is due
-	seat            *seat        // what it shares with others; nil: nothing
+	seats           []*seat      // what it shares with others, the narrower first
 }
 
 // bucket is a token bucket; the zero one has no bound.
@@ -43,14 +43,22 @@ func (t *throttle) spend(bytes int) {
 	t.bytes.fill(now)
 	t.messages.tokens--
 	t.bytes.tokens -= float64(bytes)
-	if t.seat != nil {
-		t.seat.spend(bytes)
+	for _, s := range t.seats {
+		s.spend(bytes)
 	}
 }
 
 // over reports whether nothing may go now; then wake will be called when it may.
 func (t *throttle) over() bool {
-	return t.overOwn() || t.seat != nil && t.seat.over()
+	if t.overOwn() {
+		return true
+	}
+	for _, s := range t.seats {
+		if s.over() {
+			return true
+		}
+	}
+	return false
 }
 
 func (t *throttle) overOwn() bool {
@@ -80,7 +88,7 @@ func (t *throttle) stop() {
 	if t.timer != nil {
 		t.timer.Stop()
 	}
-	if t.seat != nil {
-		t.seat.leave()
+	for _, s := range t.seats {
+		s.leave()
 	}
 }

@@ -62,6 +62,9 @@ func New(cfgs []Config, r *relay.Relay, bus *events.Bus, log *slog.Logger) ([]*U
 			}
 		}
 	}
+	if err := pairUp(list); err != nil {
+		return nil, err
+	}
 	if err := openAll(r, nears); err != nil {
 		return nil, fmt.Errorf("uplink %q: %w", cfgs[0].Name, err)
 	}
@@ -71,6 +74,9 @@ func New(cfgs []Config, r *relay.Relay, bus *events.Bus, log *slog.Logger) ([]*U
 func newUplink(cfg Config, r *relay.Relay, bus *events.Bus, log *slog.Logger) *Uplink {
 	u := &Uplink{cfg: cfg, log: log, bus: bus, started: time.Now(), pacer: pacer{Backoff: cfg.Backoff}, calm: pacer{Backoff: cfg.Backoff}}
 	u.near = near{relay: r, id: SessionPrefix + cfg.Name, rules: cfg.Rules}
+	if cfg.Live != nil {
+		u.near.rules = nil // it gets nothing by itself
+	}
 	u.canary.local = u.near.id + canarySuffix
 	u.exchange = exchange{up: u, asked: make(map[uint16]chan<- packets.ControlPacket)}
 	u.far = u.newFar()
@@ -103,8 +109,10 @@ func (u *Uplink) out(topic string) (remote string, r *Rule) {
 func (u *Uplink) throttle(wake func()) throttle {
 	now := u.now()
 	t := throttle{messages: bucket{rate: float64(u.cfg.SendRate), at: now}, bytes: bucket{rate: float64(u.cfg.SendBytes), at: now}, now: u.now, wake: wake}
-	if u.cfg.Share != nil {
-		t.seat = u.cfg.Share.join(u.cfg.Rank, u.near.writable)
+	for _, s := range []*Share{u.cfg.Own, u.cfg.Share} {
+		if s != nil {
+			t.seats = append(t.seats, s.join(u.cfg.Rank, u.near.writable))
+		}
 	}
 	return t
 }
