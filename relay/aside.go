@@ -12,7 +12,7 @@ import (
 //
 // Retained messages that are passed on as such do not go aside, lest an old one
 // be the last that arrives, and neither does what the program says to itself, on
-// topics below StandingPrefix.
+// topics below StandingPrefix. Drain.Latest knows of one of the two sessions only.
 type Aside struct {
 	Port     *Port // of the other session
 	Messages int   // that may wait there; beyond them it takes nothing until none does
