@@ -1,8 +1,11 @@
 package bridge
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -150,4 +153,99 @@ func stopLive(r *rig, live *Uplink) {
 	live.Stop()
 	r.stop()
 	r.relay.Close()
+}
+
+// Who is hurried while an attempt is under way makes one at once if that fails, and
+// not if it has got through.
+func TestHurry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pacer{Backoff: Backoff{Min: time.Minute, Max: time.Minute, Stable: time.Second}}
+		wait := func(least, most time.Duration) {
+			t.Helper()
+			began := time.Now()
+			if p.wait(t.Context()) {
+				t.Error("it is over")
+			}
+			if took := time.Since(began); took < least || took > most {
+				t.Errorf("it waited for %v", took)
+			}
+		}
+		wait(0, 0)
+		wait(45*time.Second, time.Minute)
+		p.hurry()
+		wait(0, 0)
+		wait(45*time.Second, time.Minute)
+		p.hurry()
+		p.up()
+		p.hurry()
+		p.down()
+		wait(45*time.Second, time.Minute)
+		time.AfterFunc(time.Second, p.hurry)
+		wait(time.Second, time.Second)
+		ctx, stop := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, stop)
+		if !p.wait(ctx) {
+			t.Error("it is not over")
+		}
+	})
+}
+
+// When the line is back, and one of two connections is there, the other one does
+// not wait for the end of its pause; when the far side lets both in and hangs up
+// at once, neither makes the other one call more often than it would.
+func TestLiveConnects(t *testing.T) {
+	for _, v := range []wire.Version{wire.V5, wire.V311} {
+		synctest.Test(t, func(t *testing.T) {
+			r, live := liveRig(t, nil, 10)
+			r.up.cfg.Version, live.cfg.Version, r.v = v, v, v
+			r.up.far, live.far = r.up.newFar(), live.newFar()
+			away, silent, dial := true, false, r.up.cfg.Dial
+			let := func(ctx context.Context) (net.Conn, error) {
+				gone, mute := false, false
+				r.locked(func() { gone, mute = away, silent })
+				if gone && mute {
+					<-ctx.Done()
+				}
+				if gone {
+					return nil, errors.New("no route")
+				}
+				<-time.After(5 * time.Millisecond)
+				return dial(ctx)
+			}
+			r.up.cfg.Dial, live.cfg.Dial = let, let
+			r.up.Start()
+			r.after(700 * time.Millisecond)
+			live.Start()
+			for i := range 40 {
+				r.locked(func() { away, silent = true, i%2 == 1 })
+				for _, u := range []*Uplink{r.up, live} {
+					u.fault("the line is gone")
+				}
+				r.after(time.Hour)
+				r.locked(func() { away = false })
+				for i := 0; r.up.Status().State != Up && live.Status().State != Up; i++ {
+					if r.after(100 * time.Millisecond); i > 1300 {
+						t.Fatal("neither has come back")
+					}
+				}
+				if r.after(100 * time.Millisecond); i%2 == 1 { // an attempt may have begun before the line was back
+					r.after(connectTimeout)
+				}
+				if one, two := r.up.Status(), live.Status(); one.State != Up || two.State != Up {
+					t.Errorf("after an outage of an hour one is %s, the other one %s", one.State, two.State)
+				}
+				r.after(time.Minute)
+			}
+			r.locked(func() { r.life = func() time.Duration { return time.Millisecond } })
+			for _, u := range []*Uplink{r.up, live} {
+				u.fault("the line is gone")
+			}
+			before := r.up.Status().Attempts + live.Status().Attempts
+			r.after(time.Hour)
+			if n := r.up.Status().Attempts + live.Status().Attempts - before; n > 2*(8+41) { // up to 2 minutes, and then one in 90 to 120 s
+				t.Errorf("a far side that hangs up was called %d times in an hour", n)
+			}
+			stopLive(r, live)
+		})
+	}
 }

@@ -68,13 +68,9 @@ func (f *natsFar) run(ctx context.Context) {
 		f.control.begin()
 		defer f.control.end()
 	}
-	timer := time.NewTimer(u.pacer.next())
-	defer timer.Stop()
 	for {
-		select {
-		case <-ctx.Done():
+		if u.pacer.wait(ctx) {
 			return
-		case <-timer.C:
 		}
 		u.counts.attempts.Add(1)
 		connected, err := f.session(ctx)
@@ -89,7 +85,6 @@ func (f *natsFar) run(ctx context.Context) {
 			u.turnedDown(wire.NotAuthorized)
 		}
 		u.become(was, natsWording(err))
-		timer.Reset(u.pacer.next())
 	}
 }
 
@@ -103,9 +98,7 @@ func (f *natsFar) session(ctx context.Context) (connected bool, err error) {
 	if err := s.prepare(ctx); err != nil {
 		return false, err
 	}
-	f.up.counts.connects.Add(1)
-	f.up.pacer.up()
-	f.up.heard()
+	f.up.connected()
 	defer s.close()
 	if err := s.begin(); err != nil {
 		return true, err

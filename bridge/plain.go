@@ -23,13 +23,9 @@ const plainWindow = 100
 
 func (f plainFar) run(ctx context.Context) {
 	u, was := f.Uplink, Connecting
-	timer := time.NewTimer(u.pacer.next())
-	defer timer.Stop()
 	for {
-		select {
-		case <-ctx.Done():
+		if u.pacer.wait(ctx) {
 			return
-		case <-timer.C:
 		}
 		connected, err := f.session(ctx)
 		u.pacer.down()
@@ -41,7 +37,6 @@ func (f plainFar) run(ctx context.Context) {
 			was = Down
 		}
 		u.become(was, err.Error())
-		timer.Reset(u.pacer.next())
 	}
 }
 
@@ -68,9 +63,7 @@ func (f plainFar) session(ctx context.Context) (connected bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	u.counts.connects.Add(1)
-	u.pacer.up()
-	u.heard()
+	u.connected()
 	a := accepts{version: wire.V311, maxQoS: 2, retain: true}
 	if err := u.exchange.begin(c, a, limits{anew: !ack.SessionPresent, receiveMaximum: plainWindow}); err != nil {
 		return true, err

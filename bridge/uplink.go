@@ -24,9 +24,10 @@ type Uplink struct {
 	near     near
 	far      far
 	exchange exchange
-	dead     *dead // what the far side has not taken
-	pacer    pacer // of attempts to connect
-	calm     pacer // of attempts to send what was refused
+	dead     *dead     // what the far side has not taken
+	pacer    pacer     // of attempts to connect
+	lanes    []*Uplink // of the same New, this one included
+	calm     pacer     // of attempts to send what was refused
 	counts   counts
 	trips    trips
 	canary   canary
@@ -61,6 +62,9 @@ func New(cfgs []Config, r *relay.Relay, bus *events.Bus, log *slog.Logger) ([]*U
 				return nil, fmt.Errorf("uplink %q: %w", cfg.Name, err)
 			}
 		}
+	}
+	for _, u := range list {
+		u.lanes = list
 	}
 	if err := pairUp(list); err != nil {
 		return nil, err
