@@ -93,6 +93,30 @@ func TestAsideBounds(t *testing.T) {
 	b.empty()
 }
 
+// While the store is full nothing goes aside, so that it is the oldest in the
+// other session that gives way, and not what has just come.
+func TestAsideFullStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, s := filling(t, relay.DropOldest, nil)
+		b.aside(true, 10)
+		pub := b.connect("pub")
+		pub.pub(1, "t=1", "t=2", "t=3", "t=4")
+		live := b.connect("$bridge/up/live", kept, program)
+		s.setRoom(relay.Full)
+		pub.pub(1, "t=5")
+		s.setRoom(relay.Ample)
+		pub.pub(1, "t=6")
+		if got := payloads(live.settle()); got != "6" {
+			t.Errorf("aside came %q", got)
+		}
+		up := b.connect("$bridge/up", kept, program)
+		if got := payloads(up.settle()); got != "3 4 5" {
+			t.Errorf("got %q", got)
+		}
+		b.empty()
+	})
+}
+
 // An Aside that leads nowhere, or on, changes nothing.
 func TestAsideInvalid(t *testing.T) {
 	b := newBroker(t, nil)
