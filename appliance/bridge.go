@@ -134,6 +134,9 @@ func (b *Broker) changeUplinks(before []*uplink, c Config, connect bool) (next [
 		next = append(next, made...)
 		for _, u := range made {
 			i := slices.IndexFunc(old, func(o *uplink) bool { return o.lane == u.lane })
+			if i < 0 { // live messages are as the lane that they are of
+				i = slices.IndexFunc(old, func(o *uplink) bool { return o.lane == u.of })
+			}
 			if i < 0 && len(old) > 0 {
 				i = 0 // a new lane is as its uplink
 			}
@@ -164,8 +167,17 @@ func (b *Broker) makeUplink(want BridgeConfig, c Config) ([]*uplink, error) {
 	if len(lines) > 1 {
 		share = bridge.NewShare(want.SendRate, int(min(want.SendBytes, math.MaxInt32)))
 	}
+	own := make(map[string]*bridge.Share) // of lanes and their live messages
+	for _, l := range lines {
+		if rates := l.settled(); l.live && rates.SendRate+int(rates.SendBytes) > 0 {
+			own[l.of] = bridge.NewShare(rates.SendRate, int(min(rates.SendBytes, math.MaxInt32)))
+		}
+	}
 	for _, l := range lines {
 		s := l.settings(c.Sys.NodeName(), b.epoch(), c.Limits.MaxPacketSize)
+		if s.Own = own[l.of]; s.Own != nil {
+			s.SendRate, s.SendBytes = 0, 0
+		}
 		if s.Share, s.Rank = share, l.rank; share != nil && l.lane == "" {
 			s.SendRate, s.SendBytes = 0, 0
 		}
@@ -238,11 +250,12 @@ func (b *Broker) bridgeStats() []statsd.Bridge {
 	return out
 }
 
-// linked are the uplink of that name and its lanes, or the lane UPLINK/LANE.
+// linked are the uplink of that name and its lanes, or the lane UPLINK/LANE, each
+// with its live messages.
 func (b *Broker) linked(name string) ([]*uplink, error) {
 	var list []*uplink
 	for _, u := range b.links() {
-		if u.title() == name || u.BridgeConfig.Name == name {
+		if u.title() == name || strings.HasPrefix(u.title(), name+"/") {
 			list = append(list, u)
 		}
 	}

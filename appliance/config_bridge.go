@@ -49,6 +49,7 @@ type BridgeConfig struct {
 	SendBytes ByteSize `yaml:"send_bytes"` // per second; 0: any number
 
 	Lanes []BridgeLane `yaml:"lanes"` // the first goes first
+	Order BridgeOrder  `yaml:"order"` // empty: OldestFirst
 
 	MaxQueuedMessages int      `yaml:"max_queued_messages"`
 	MaxQueuedBytes    ByteSize `yaml:"max_queued_bytes"`
@@ -192,7 +193,8 @@ func (c BridgeConfig) findings(item string) []finding {
 	}
 	out = append(append(append(out, c.canaryFindings(item)...), c.proxyFindings(item)...), append(c.tokenFindings(item), c.versionFindings(item)...)...)
 	out = append(out, c.natsFindings(item)...)
-	return append(append(out, c.laneFindings(item)...), c.topicFindings(item)...)
+	out = append(append(out, c.laneFindings(item)...), c.orderFindings(item)...)
+	return append(out, c.topicFindings(item)...)
 }
 
 func (c BridgeConfig) encrypted() bool {

@@ -19,6 +19,8 @@ type BridgeLane struct {
 	MaxQueuedMessages int      `yaml:"max_queued_messages"`
 	MaxQueuedBytes    ByteSize `yaml:"max_queued_bytes"`
 	WhenFull          WhenFull `yaml:"when_full"`
+
+	Order BridgeOrder `yaml:"order"`
 }
 
 // BridgeKeep is which of the messages on a topic wait.
@@ -110,7 +112,7 @@ func (c BridgeConfig) laneFindings(item string) (out []finding) {
 	if len(c.Lanes) > 0 && c.NATS.OnlyWriter {
 		out = append(out, finding{path: item + ".nats.only_writer", what: "the stream has several writers with", other: item + ".lanes", mend: "remove this, or the lanes"})
 	}
-	if len(c.Lanes) > 0 && c.LoopGuard != nil && !*c.LoopGuard && slices.ContainsFunc(c.Topics, func(t BridgeTopic) bool { return t.Direction == BridgeIn || t.Direction == BridgeBoth }) {
+	if len(c.Lanes) > 0 && c.guardless() {
 		out = append(out, finding{path: item + ".loop_guard", what: "what goes out by a lane could come in again; it must be on with", other: item + ".lanes", mend: "remove it, or take in by another uplink"})
 	}
 	return out

@@ -46,9 +46,8 @@ func (c Config) queueRules() (relay.QueueRules, func(clientID, username string) 
 	}
 	uplinks := make(map[string]*relay.QueueRules)
 	for _, b := range c.Bridges {
-		uplinks[bridge.SessionPrefix+b.Name] = b.queue()
-		for _, l := range b.Lanes {
-			uplinks[bridge.SessionPrefix+b.Name+"/"+l.Name] = b.queueOf(l).queue()
+		for _, l := range b.lines(nil) {
+			uplinks[bridge.SessionPrefix+l.title()] = b.queueOf(l.settled()).queue()
 		}
 		uplinks[bridge.SessionPrefix+b.Name+bridge.DeadSuffix] = &relay.QueueRules{MaxQueued: deadLetters, MaxQueuedBytes: int64(deadBytes), WhenFull: relay.DropOldest}
 	}

@@ -23,6 +23,10 @@ type pacer struct {
 	mu    sync.Mutex
 	fails int
 	upAt  time.Time // zero while not connected
+
+	met     bool          // the last attempt has got through
+	hurried bool          // somebody else has got through meanwhile
+	soon    chan struct{} // closed when the next attempt is due at once; nil: nobody waits who may be hurried
 }
 
 // next is how long to wait before the next attempt, which it counts.
@@ -58,7 +62,7 @@ func (p *pacer) ease() {
 func (p *pacer) up() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.upAt = time.Now()
+	p.upAt, p.met = time.Now(), true
 }
 
 // down ends a connection, which makes the next attempt soon if it was stable.

@@ -33,7 +33,9 @@ type Config struct {
 	Of      string // empty: it is no lane
 	Gateway string // empty: ClientID
 	Share   *Share // what lanes have in common; nil: nothing
+	Own     *Share // what it has in common with its way for live messages, besides; nil: nothing
 	Rank    int    // among them
+	Live    *Live  // it is the way for live messages of another; nil: it is not
 
 	MaxPacket     int // bytes of the largest packet that the far side may send; 0: as large as packets are
 	KeepAlive     time.Duration

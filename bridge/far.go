@@ -24,14 +24,7 @@ type far interface {
 // ctx has not; wording is how people are told.
 func (u *Uplink) again(ctx context.Context, session func() (connected bool, err error), wording func(error) string) {
 	was := Connecting
-	timer := time.NewTimer(u.pacer.next())
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-		}
+	for !u.pacer.wait(ctx) {
 		connected, err := session()
 		u.pacer.down()
 		if ctx.Err() != nil {
@@ -41,7 +34,6 @@ func (u *Uplink) again(ctx context.Context, session func() (connected bool, err 
 			was = Down
 		}
 		u.become(was, wording(err))
-		timer.Reset(u.pacer.next())
 	}
 }
 

@@ -26,15 +26,18 @@ func (u *Uplink) run(ctx context.Context) {
 		KeepAlive:             uint16(min(u.cfg.KeepAlive/time.Second, 65535)),
 		SessionExpiryInterval: uint32(min(u.cfg.SessionExpiry/time.Second, forever)),
 		ConnectTimeout:        connectTimeout,
-		ReconnectBackoff:      func(int) time.Duration { return u.pacer.next() },
-		AttemptConnection:     u.dial,
-		ConnectPacketBuilder:  u.connectPacket,
-		OnConnectError:        func(err error) { u.become(was, u.wording(err)) },
+		ReconnectBackoff: func(int) time.Duration {
+			if u.pacer.wait(ctx) {
+				return time.Hour // autopaho looks at ctx as well
+			}
+			return 0
+		},
+		AttemptConnection:    u.dial,
+		ConnectPacketBuilder: u.connectPacket,
+		OnConnectError:       func(err error) { u.become(was, u.wording(err)) },
 		OnConnectionUp: func(m *autopaho.ConnectionManager, _ *paho.Connack) {
 			was = Down
-			u.counts.connects.Add(1)
-			u.pacer.up()
-			u.heard()
+			u.connected()
 			u.mu.Lock()
 			line := u.line
 			u.mu.Unlock()

@@ -89,9 +89,7 @@ func (f *natsFar) session(ctx context.Context) (connected bool, err error) {
 	if err := s.prepare(ctx); err != nil {
 		return false, err
 	}
-	f.up.counts.connects.Add(1)
-	f.up.pacer.up()
-	f.up.heard()
+	f.up.connected()
 	defer s.close()
 	if err := s.begin(); err != nil {
 		return true, err

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/synthetism/edgebroker/relay"
@@ -24,6 +25,8 @@ type near struct {
 	id     string
 	rules  Rules
 	replay string // what topics begin with that are sent again; empty: none are, here
+	live   *near  // by which live messages go; nil: by this one
+	bounds Live   // of live
 
 	mu   sync.Mutex // one after the other, as Port asks for
 	port *relay.Port
@@ -49,6 +52,12 @@ func openAll(r *relay.Relay, list []*near) error {
 			subs = append(subs, relay.Subscription{Filter: n.replay + "#", QoS: 1, RetainHandling: 2})
 		}
 		want = append(want, relay.Wanted{Port: port, Subs: subs})
+	}
+	for i, n := range list {
+		if n.live != nil {
+			to := want[slices.Index(list, n.live)].Port
+			want[i].Aside = &relay.Aside{Port: to, Messages: n.bounds.Messages, Bytes: n.bounds.Bytes}
+		}
 	}
 	granted, err := r.Resubscribe(want)
 	if err != nil {

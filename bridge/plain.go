@@ -51,9 +51,7 @@ func (f plainFar) session(ctx context.Context) (connected bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	u.counts.connects.Add(1)
-	u.pacer.up()
-	u.heard()
+	u.connected()
 	a := accepts{version: wire.V311, maxQoS: 2, retain: true}
 	if err := u.exchange.begin(c, a, limits{anew: !ack.SessionPresent, receiveMaximum: plainWindow}); err != nil {
 		return true, err

@@ -12,7 +12,7 @@ type throttle struct {
 	now   func() int64 // nanoseconds
 	wake  func()       // called on its own goroutine when more may go
 	timer *time.Timer  // will do that; nil: none is due
-	seat  *seat        // what it shares with others; nil: nothing
+	seats []*seat      // what it shares with others, the narrower first
 }
 
 // rates are how many messages and bytes may go per second; of no rate, any
@@ -75,14 +75,22 @@ func (b *bucket) take(now int64) bool {
 // spend notes a message of so many bytes.
 func (t *throttle) spend(bytes int) {
 	t.rates.spend(t.now(), bytes)
-	if t.seat != nil {
-		t.seat.spend(bytes)
+	for _, s := range t.seats {
+		s.spend(bytes)
 	}
 }
 
 // over reports whether nothing may go now; then wake will be called when it may.
 func (t *throttle) over() bool {
-	return t.overOwn() || t.seat != nil && t.seat.over()
+	if t.overOwn() {
+		return true
+	}
+	for _, s := range t.seats {
+		if s.over() {
+			return true
+		}
+	}
+	return false
 }
 
 func (t *throttle) overOwn() bool {
@@ -109,7 +117,7 @@ func (t *throttle) stop() {
 	if t.timer != nil {
 		t.timer.Stop()
 	}
-	if t.seat != nil {
-		t.seat.leave()
+	for _, s := range t.seats {
+		s.leave()
 	}
 }

@@ -24,9 +24,10 @@ type Uplink struct {
 	near     near
 	far      far
 	exchange exchange
-	dead     *dead // what the far side has not taken
-	pacer    pacer // of attempts to connect
-	calm     pacer // of attempts to send what was refused
+	dead     *dead     // what the far side has not taken
+	pacer    pacer     // of attempts to connect
+	lanes    []*Uplink // of the same New, this one included
+	calm     pacer     // of attempts to send what was refused
 	counts   counts
 	trips    trips
 	canary   canary
@@ -62,6 +63,12 @@ func New(cfgs []Config, r *relay.Relay, bus *events.Bus, log *slog.Logger) ([]*U
 			}
 		}
 	}
+	for _, u := range list {
+		u.lanes = list
+	}
+	if err := pairUp(list); err != nil {
+		return nil, err
+	}
 	if err := openAll(r, nears); err != nil {
 		return nil, fmt.Errorf("uplink %q: %w", cfgs[0].Name, err)
 	}
@@ -71,6 +78,9 @@ func New(cfgs []Config, r *relay.Relay, bus *events.Bus, log *slog.Logger) ([]*U
 func newUplink(cfg Config, r *relay.Relay, bus *events.Bus, log *slog.Logger) *Uplink {
 	u := &Uplink{cfg: cfg, log: log, bus: bus, started: time.Now(), pacer: pacer{Backoff: cfg.Backoff}, calm: pacer{Backoff: cfg.Backoff}}
 	u.near = near{relay: r, id: SessionPrefix + cfg.Name, rules: cfg.Rules}
+	if cfg.Live != nil {
+		u.near.rules = nil // it gets nothing by itself
+	}
 	u.canary.local = u.near.id + canarySuffix
 	u.exchange = exchange{up: u, asked: make(map[uint16]chan<- packets.ControlPacket)}
 	u.far = u.newFar()
@@ -103,8 +113,10 @@ func (u *Uplink) out(topic string) (remote string, r *Rule) {
 func (u *Uplink) throttle(wake func()) throttle {
 	now := u.now()
 	t := throttle{rates: ratesOf(u.cfg.SendRate, u.cfg.SendBytes, now), now: u.now, wake: wake}
-	if u.cfg.Share != nil {
-		t.seat = u.cfg.Share.join(u.cfg.Rank, u.near.writable)
+	for _, s := range []*Share{u.cfg.Own, u.cfg.Share} {
+		if s != nil {
+			t.seats = append(t.seats, s.join(u.cfg.Rank, u.near.writable))
+		}
 	}
 	return t
 }

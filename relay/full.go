@@ -24,7 +24,7 @@ func (p *Port) cannotKeep(pub *wire.Publish, rt *route) bool {
 	}
 	for i := range rt.targets {
 		t := &rt.targets[i]
-		if t.qos > 0 && t.session.cannotKeep(room) {
+		if t.qos > 0 && t.session.cannotKeep(room) && (room != Ample || !t.session.goesAside(rt.topic, pub.Retain && t.retain)) {
 			return true
 		}
 	}

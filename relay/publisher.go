@@ -352,10 +352,22 @@ func (p *publisher) deliver(t *target, msgs []*Message) {
 		p.batch = append(p.batch, d)
 		made[classOf(d.qos)]++
 	}
-	taken := p.hand(own.session, p.batch)
 	for c, n := range made {
 		p.tally.made[c] += n
-		if !taken && n > 0 {
+	}
+	rest := p.batch
+	if a := own.session.aside.Load(); a != nil {
+		rest = p.pass(a, rest)
+		made = [classes]uint64{}
+		for i := range rest {
+			made[classOf(rest[i].qos)]++
+		}
+	}
+	if len(rest) == 0 || p.hand(own.session, rest) {
+		return
+	}
+	for c, n := range made {
+		if n > 0 {
 			p.tally.seldom().late[c] += n
 		}
 	}

@@ -9,16 +9,21 @@ import (
 // Wanted is what the session of a Port is to have subscribed to, and nothing
 // else.
 type Wanted struct {
-	Port *Port
-	Subs []Subscription
+	Port  *Port
+	Subs  []Subscription
+	Aside *Aside // nil: the session has what it gets itself
 }
 
 // Resubscribe makes the subscriptions of several sessions other ones at once: no
 // message finds some of them as they were and others as they are to be. They are
-// sessions of parts of the program, and none of them is shared. It waits until
-// that is stored. For each, SendRetained must follow with what is returned.
+// sessions of parts of the program, and none of them is shared. An Aside leads to
+// one of them that has none; it lasts until the next Resubscribe of that session
+// or this, and is not stored. It waits until the rest is. For each, SendRetained must follow with what is returned.
 func (r *Relay) Resubscribe(list []Wanted) ([][]Granted, error) {
 	for _, w := range list {
+		if !validAside(w, list) {
+			return nil, fmt.Errorf("session %q: what goes aside must go to another of these, and no further", w.Port.id)
+		}
 		for _, sub := range w.Subs {
 			if err := wire.ValidFilter(sub.Filter); err != nil {
 				return nil, fmt.Errorf("subscribe to %q: %w", sub.Filter, err)
@@ -62,6 +67,7 @@ func (r *Relay) resubscribe(list []Wanted) ([][]Granted, [][]*subscription, erro
 			return nil, nil, fmt.Errorf("session %q has gone to another", s.id)
 		}
 	}
+	asides(list)
 	t := &r.subs
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -30,6 +30,7 @@ type Session struct {
 	expiry   atomic.Uint32            // seconds the session is kept without a connection [MQTT-3.1.2-23]
 	rules    atomic.Pointer[QueueRules]
 	access   atomic.Pointer[access]
+	aside    atomic.Pointer[aside] // nil unless there is another way for what it gets
 
 	mu        sync.Mutex // guards everything that follows
 	port      *Port      // the current owner, attached or about to be
@@ -55,6 +56,7 @@ type Session struct {
 	detached  time.Duration      // when its last connection ended
 	expiring  *time.Timer        // ends the session
 	ended     atomic.Bool        // changes only under mu
+	takes     *aside             // it is the other way for another session by that; nil for most
 
 	will       *wire.Will // waits for its delay
 	willAccess access     // what its client may publish
