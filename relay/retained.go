@@ -72,13 +72,10 @@ func (r *retained) bound(count int, bytes int64) {
 
 // getLocked returns the retained message of topic, nil if it has none.
 func (r *retained) getLocked(topic string) *Message {
-	n := &r.root
-	for level := range strings.SplitSeq(topic, "/") {
-		if n = n.children[level]; n == nil {
-			return nil
-		}
+	if n := r.nodeLocked(topic); n != nil {
+		return n.msg
 	}
-	return n.msg
+	return nil
 }
 
 func (r *retained) replaceLocked(n *kept, m *Message) {
