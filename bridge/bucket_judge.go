@@ -1,0 +1,76 @@
+package bridge
+
+import "time"
+
+// A gateway and a bucket agree on a topic in steps, each of which looks at what
+// both have now, and decides what is to be done. No step relies on the one
+// before, and the bucket takes a change only in place of what was looked at.
+
+// step is what is to be done about one topic.
+type step byte
+
+const (
+	rest  step = iota // both agree, or nothing may be done
+	put               // the bucket is to have what is here, or a mark of deletion
+	bring             // this broker is to have what the bucket has
+)
+
+// judgement is what a step is decided by.
+type judgement struct {
+	here    bucketLocal
+	there   bucketEntry
+	mayPut  bool // a rule lets it go out
+	mayTake bool // a rule lets it come in
+
+	// changed says that clients have changed it here, the last time at since, by
+	// the clock of the NATS system.
+	changed bool
+	since   time.Time
+	// after says that what the bucket has was here already before what is here was
+	// published, or what was here was removed.
+	after bool
+}
+
+// step decides. What this gateway has put into the bucket is older than what
+// clients have made of it here; what another has put there counts by the time
+// at which it was published.
+func (j *judgement) step() step {
+	if j.agree() {
+		return rest
+	}
+	foreign := j.here.has && !(j.here.in && j.mayTake) // not a copy of what the bucket had
+	stamp := j.here.stamp
+	switch {
+	case foreign && stamp.IsZero() && j.changed, !j.here.has && j.changed:
+		stamp = j.since
+	case !foreign:
+		return j.taken() // nothing is newer here
+	}
+	if j.there.rev == 0 || j.there.own || j.after || stamp.After(j.there.stamp) {
+		if j.mayPut {
+			return put
+		}
+		return rest
+	}
+	return j.taken()
+}
+
+func (j *judgement) taken() step {
+	if j.mayTake {
+		return bring
+	}
+	return rest
+}
+
+// agree reports whether both have the same. Where clients have published the
+// same once more, the bucket is to know when.
+func (j *judgement) agree() bool {
+	if !j.here.has || j.there.gone || j.there.rev == 0 {
+		return !j.here.has && (j.there.gone || j.there.rev == 0)
+	}
+	if j.here.digest != j.there.digest || j.here.expires.IsZero() != j.there.expires.IsZero() ||
+		j.here.expires.Sub(j.there.expires).Abs() > sameExpiry {
+		return false
+	}
+	return !j.changed || !j.mayPut || j.here.in || j.here.stamp.IsZero() || j.here.stamp.Sub(j.there.stamp) <= sameExpiry
+}
