@@ -62,11 +62,12 @@ func (n *names) id() string { return n.key + " " + n.local }
 // affair is a topic that something is to be done about.
 type affair struct {
 	names
-	waits  []parcel // what clients have published, to be answered
-	since  time.Time
-	news   *bucketEntry // the newest that has come
-	look   bool         // both are to be compared
-	places int          // of comes that it holds
+	waits  []parcel       // what clients have published, to be answered
+	last   relay.Delivery // the last of these that was published; of no message if there is none
+	since  time.Time      // when, by the clock of the NATS system, or later
+	news   *bucketEntry   // the newest that has come
+	look   bool           // both are to be compared
+	places int            // of comes that it holds
 	works  bool
 	stuck  bool // the bucket does not take it for now
 }
@@ -215,18 +216,16 @@ func (b *mirror) take(p *parcel, rule *Rule) {
 	u := b.s.up
 	var since time.Time
 	if p.Delivery.Retain {
-		since = b.clock().Add(-time.Since(u.started)) // or earlier
-		if age, known := u.near.relay.Age(p.Message); known {
-			since = b.clock()
-			if age > time.Second {
-				since = since.Add(time.Second - age) // to a second, and rather later than earlier
-			}
+		age, known := u.near.relay.RetainedAge(p.Message)
+		if !known {
+			age = time.Since(u.started) // or longer
 		}
+		since = b.clock().Add(-age)
 	}
 	b.touch(b.here(strings.TrimPrefix(p.Message.Topic, u.dead.again), p.topic, rule), func(a *affair) {
 		a.waits = append(a.waits, *p)
-		if since.After(a.since) {
-			a.since = since
+		if !since.IsZero() {
+			a.last, a.since = p.Delivery, since
 		}
 	})
 }
@@ -295,7 +294,7 @@ func (b *mirror) work(a *affair) {
 			return
 		}
 		do := *a
-		a.waits, a.since, a.news, a.look, a.places = nil, time.Time{}, nil, false, 0
+		a.waits, a.last, a.since, a.news, a.look, a.places = nil, relay.Delivery{}, time.Time{}, nil, false, 0
 		b.mu.Unlock()
 
 		done := b.settle(&do)

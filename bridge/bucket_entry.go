@@ -141,28 +141,50 @@ func (b *mirror) get(key string) (bucketEntry, error) {
 // bucketLocal is what this broker has on a topic.
 type bucketLocal struct {
 	has     bool
-	in      bool      // it has come from the bucket
-	stamp   time.Time // when it was published, by the clock of the NATS system; zero: that is not known
+	made    bool      // clients have made it so; else it is a copy of what the bucket had, or nothing
+	stamp   time.Time // when it was made so, by the clock of the NATS system; zero: that is not known
 	expires time.Time // by that clock; zero: never
 	digest  uint64
 	known   relay.Known
 }
 
-// local is what this broker has; now is by the clock of the NATS system.
-func (b *mirror) local(topic string, now time.Time) (l bucketLocal, bad bool) {
-	k, ok := b.s.up.near.relay.Known(topic)
+// local is what this broker has on the topic of a; now is by the clock of the
+// NATS system.
+func (b *mirror) local(a *affair, now time.Time) (l bucketLocal, err error) {
+	k, ok := b.s.up.near.relay.Known(a.local)
 	if !ok {
-		return l, false
+		return l, nil
 	}
-	l = bucketLocal{has: true, in: k.Publisher == b.s.up.near.id, known: k}
+	l, err = b.localOf(k, now)
+	l.made = a.in == nil || k.Publisher != b.s.up.near.id
 	if k.Age >= 0 {
 		l.stamp = now.Add(-k.Age)
+	} else if l.made {
+		l.stamp = a.since // or zero
 	}
+	return l, err
+}
+
+func (b *mirror) localOf(k relay.Known, now time.Time) (l bucketLocal, err error) {
+	l = bucketLocal{has: len(k.Payload) > 0, known: k}
 	if k.Expiry > 0 {
 		l.expires = now.Add(time.Duration(k.Expiry) * time.Second)
 	}
-	l.digest, bad = b.digest(k.Payload, k.Props)
-	return l, bad
+	var bad bool
+	if l.digest, bad = b.digest(k.Payload, k.Props); bad {
+		err = errUnfit
+	}
+	return l, err
+}
+
+// latest is what clients have made of the topic of a the last time, where this
+// broker has a copy of what the bucket had, or nothing: that has come between, or
+// it was removed.
+func (b *mirror) latest(a *affair, now time.Time) (l bucketLocal, err error) {
+	d := &a.last
+	l, err = b.localOf(relay.Known{Topic: a.local, Payload: d.Message.Payload, Props: d.Message.Props, Publisher: d.Message.Publisher, QoS: d.Message.QoS, Expiry: d.Expiry}, now)
+	l.made, l.stamp = true, a.since
+	return l, err
 }
 
 // message is k as if it were to be delivered at qos or less.

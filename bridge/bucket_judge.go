@@ -1,7 +1,5 @@
 package bridge
 
-import "time"
-
 // A gateway and a bucket agree on a topic in steps, each of which looks at what
 // both have now, and decides what is to be done. No step relies on the one
 // before, and the bucket takes a change only in place of what was looked at.
@@ -21,13 +19,11 @@ type judgement struct {
 	there   bucketEntry
 	mayPut  bool // a rule lets it go out
 	mayTake bool // a rule lets it come in
-
-	// changed says that clients have changed it here, the last time at since, by
-	// the clock of the NATS system.
+	// changed says that what is here is to be told to the bucket, though it may have
+	// the same from earlier.
 	changed bool
-	since   time.Time
-	// after says that what the bucket has was here already before what is here was
-	// published, or what was here was removed.
+	// after says that what the bucket has was here already before clients made of it
+	// what is here.
 	after bool
 }
 
@@ -35,24 +31,17 @@ type judgement struct {
 // clients have made of it here; what another has put there counts by the time
 // at which it was published.
 func (j *judgement) step() step {
-	if j.agree() {
-		return rest
-	}
-	foreign := j.here.has && !(j.here.in && j.mayTake) // not a copy of what the bucket had
-	stamp := j.here.stamp
 	switch {
-	case foreign && stamp.IsZero() && j.changed, !j.here.has && j.changed:
-		stamp = j.since
-	case !foreign:
-		return j.taken() // nothing is newer here
-	}
-	if j.there.rev == 0 || j.there.own || j.after || stamp.After(j.there.stamp) {
-		if j.mayPut {
-			return put
-		}
+	case j.agree():
 		return rest
+	case !j.here.made:
+		return j.taken()
+	case j.there.rev > 0 && !j.there.own && !j.after && !j.here.stamp.After(j.there.stamp):
+		return j.taken()
+	case j.mayPut:
+		return put
 	}
-	return j.taken()
+	return rest
 }
 
 func (j *judgement) taken() step {
@@ -72,5 +61,5 @@ func (j *judgement) agree() bool {
 		j.here.expires.Sub(j.there.expires).Abs() > sameExpiry {
 		return false
 	}
-	return !j.changed || !j.mayPut || j.here.in || j.here.stamp.IsZero() || j.here.stamp.Sub(j.there.stamp) <= sameExpiry
+	return !j.changed || !j.mayPut || !j.here.made || j.here.stamp.IsZero() || j.here.stamp.Sub(j.there.stamp) <= sameExpiry
 }

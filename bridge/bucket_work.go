@@ -33,13 +33,16 @@ func (b *mirror) settle(a *affair) (done bool) {
 	e, known := b.remembered(a)
 	for b.s.ctx.Err() == nil {
 		now := b.clock()
-		l, bad := b.local(a.local, now)
-		if bad {
-			b.refuse(a.names, a.waits, l.known.Payload, errUnfit.Error())
+		has, err := b.local(a, now)
+		l := has
+		if !has.made && a.last.Message != nil {
+			l, err = b.latest(a, now)
+		}
+		if err != nil {
+			b.refuse(a.names, a.waits, l.known.Payload, err.Error())
 			return true
 		}
 		if !known {
-			var err error
 			if e, err = b.get(a.key); err != nil {
 				b.s.fail(err)
 				return false
@@ -47,9 +50,9 @@ func (b *mirror) settle(a *affair) (done bool) {
 			known = true
 			continue // what is here may have changed meanwhile
 		}
-		j := judgement{here: l, there: e, changed: !a.since.IsZero(), since: a.since, after: b.after(a, &e, &l)}
+		j := judgement{here: l, there: e, changed: a.last.Message != nil, after: b.after(a, &e, &l)}
 		j.mayTake = a.in != nil && (!e.own || a.out != nil)
-		j.mayPut = a.out != nil && (l.in || !u.cfg.seen(l.known.Props)) // or it has gone round in a circle
+		j.mayPut = a.out != nil && (!l.made || !u.cfg.seen(l.known.Props)) // or it has gone round in a circle
 		switch j.step() {
 		case rest:
 			if !e.whole && len(a.waits) > 0 { // that was some time ago
@@ -65,6 +68,11 @@ func (b *mirror) settle(a *affair) (done bool) {
 			if !e.whole && e.rev > 0 {
 				known = false
 				continue
+			}
+			if as := (judgement{here: has, there: e}); as.agree() {
+				b.saw(a, e)
+				b.acknowledged(a.waits)
+				return true
 			}
 			if !e.own && u.cfg.seen(publication(e.header, nil, 0).Props) {
 				u.counts.loops.Add(1)
@@ -95,9 +103,6 @@ func (b *mirror) settle(a *affair) (done bool) {
 // that is not known.
 func (j *judgement) published(before time.Time) time.Time {
 	stamp := j.here.stamp
-	if !j.here.has || stamp.IsZero() {
-		stamp = j.since
-	}
 	if stamp.IsZero() {
 		stamp = before
 	}
@@ -126,10 +131,7 @@ func (b *mirror) after(a *affair, e *bucketEntry, l *bucketLocal) bool {
 	if !have || e.rev > s.rev {
 		return false
 	}
-	if l.has {
-		return l.stamp.After(b.base.Add(s.at.Sub(b.began)))
-	}
-	return true
+	return l.stamp.After(b.base.Add(s.at.Sub(b.began)))
 }
 
 // saw notes what the bucket has, and that this broker has the same.
@@ -293,13 +295,10 @@ func (b *mirror) bring(a *affair, e bucketEntry) bool {
 			return false
 		}
 	}
-	l, bad := b.local(a.local, b.clock())
+	l, unfit := b.local(a, b.clock())
 	j := judgement{here: l, there: e}
-	switch {
-	case err == nil && reason < wire.UnspecifiedError && !bad && j.agree():
-		b.saw(a, e)
-		return true
-	case err == nil && reason < wire.UnspecifiedError && l.has && !l.in: // it has changed here once more, which will be looked at
+	switch taken := err == nil && reason < wire.UnspecifiedError; {
+	case taken && (unfit == nil && j.agree() || l.made): // or it has changed here once more, which will be looked at
 		b.saw(a, e)
 		return true
 	case err == nil:

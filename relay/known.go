@@ -28,6 +28,15 @@ func (r *Relay) Known(topic string) (k Known, ok bool) {
 	return n.known(now)
 }
 
+// RetainedAge is how long ago m was retained, or with an empty payload removed
+// what was. It is not known of what the store has brought.
+func (r *Relay) RetainedAge(m *Message) (age time.Duration, known bool) {
+	if m.since == 0 {
+		return 0, false
+	}
+	return max(0, r.now()-m.since), true
+}
+
 // KnownTopics are the topics with retained messages that filter matches, in no
 // order.
 func (r *Relay) KnownTopics(filter string) (list []string) {

@@ -40,6 +40,9 @@ type kept struct {
 func (r *retained) set(m *Message, record func(m, old *Message)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if !m.recovered {
+		m.since = max(1, r.now())
+	}
 	if record != nil {
 		record(m, r.getLocked(m.Topic))
 	}
@@ -90,7 +93,7 @@ func (r *retained) replaceLocked(n *kept, m *Message) {
 	if m != nil {
 		n.since = -1
 		if !m.recovered {
-			n.since = r.now()
+			n.since = m.since
 		}
 		r.count++
 		r.bytes += m.size()
