@@ -36,7 +36,7 @@ func (c BridgeConfig) retainedFindings(item string) (out []finding) {
 		out = append(out, finding{path: at, what: "components that speak events would not get retained messages, with", other: item + ".events", mend: "remove this, or use another uplink"})
 	}
 	if !slices.ContainsFunc(c.Topics, BridgeTopic.retained) {
-		out = append(out, finding{path: at, what: fmt.Sprintf("no entry of topics passes retained messages, so that bucket %s stays empty", quoteShort(n.Retained)), mend: "remove it, or retain: false of one of them"})
+		out = append(out, finding{path: at, what: fmt.Sprintf("no entry of topics passes retained messages, so that bucket %s stays empty", quoteShort(n.Retained)), mend: "remove it, or the retain: false of one of them"})
 	}
 	return out
 }

@@ -98,7 +98,10 @@ const (
 	bucketSubjects = "$KV."
 )
 
-var errMirror = errors.New("it is a copy of another bucket, and takes nothing; name that one")
+var (
+	errNoBucket = errors.New("bucket not found")
+	errMirror   = errors.New("it is a copy of another bucket, and takes nothing; name that one")
+)
 
 // openMirror finds the bucket.
 func openMirror(ctx context.Context, s *natsSession, memory *mirrorMemory) (*mirror, error) {
@@ -123,7 +126,7 @@ func openMirror(ctx context.Context, s *natsSession, memory *mirrorMemory) (*mir
 	asked := time.Now()
 	if b.stream, err = b.js.Stream(ctx, b.name); err != nil {
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
-			err = jetstream.ErrBucketNotFound
+			err = errNoBucket
 		}
 		return nil, fmt.Errorf("bucket %q: %w", c.Retained, err)
 	}

@@ -253,7 +253,7 @@ func natsWording(err error) string {
 		return "no server can be reached"
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return text + "; make the stream there, or correct its name"
-	case errors.Is(err, jetstream.ErrBucketNotFound):
+	case errors.Is(err, errNoBucket):
 		return text + "; make it there, as docs/NATS.md says, or correct its name"
 	case errors.Is(err, nats.ErrNoResponders):
 		return text + ": JetStream is not there; enable it, wait for it to come up, or leave out stream"
