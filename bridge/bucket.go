@@ -90,6 +90,7 @@ type mirrorMemory struct {
 	mu      sync.Mutex
 	created time.Time // of the stream; zero: nothing is known
 	done    uint64    // all revisions up to this one are done with
+	lost    uint64    // messages, by the queue of the session
 }
 
 // JetStream's name for the stream of a bucket, and for what is in it.

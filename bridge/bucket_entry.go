@@ -42,6 +42,10 @@ type bucketEntry struct {
 // that a message says of when it expires.
 const sameExpiry = 2 * time.Second
 
+// sameMoment is how much later than what the bucket has something may seem to
+// have been published that is the same.
+const sameMoment = 10 * time.Millisecond
+
 // entry makes a bucketEntry of what the bucket has; now is by the clock of the
 // NATS system.
 func (b *mirror) entry(rev uint64, at time.Time, h nats.Header, data []byte, now time.Time) bucketEntry {

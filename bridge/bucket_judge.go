@@ -51,15 +51,16 @@ func (j *judgement) taken() step {
 	return rest
 }
 
-// agree reports whether both have the same. Where clients have published the
-// same once more, the bucket is to know when.
+// agree reports whether both have the same. Where clients have published that once
+// more, the bucket is to know when.
 func (j *judgement) agree() bool {
-	if !j.here.has || j.there.gone || j.there.rev == 0 {
-		return !j.here.has && (j.there.gone || j.there.rev == 0)
-	}
-	if j.here.digest != j.there.digest || j.here.expires.IsZero() != j.there.expires.IsZero() ||
-		j.here.expires.Sub(j.there.expires).Abs() > sameExpiry {
+	has := j.there.rev > 0 && !j.there.gone
+	switch {
+	case j.here.has != has:
+		return false
+	case has && (j.here.digest != j.there.digest || j.here.expires.IsZero() != j.there.expires.IsZero() ||
+		j.here.expires.Sub(j.there.expires).Abs() > sameExpiry):
 		return false
 	}
-	return !j.changed || !j.mayPut || !j.here.made || j.here.stamp.IsZero() || j.here.stamp.Sub(j.there.stamp) <= sameExpiry
+	return !j.changed || !j.mayPut || !j.here.made || j.here.stamp.IsZero() || j.here.stamp.Sub(j.there.stamp) <= sameMoment
 }

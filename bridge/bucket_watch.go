@@ -25,7 +25,7 @@ func (b *mirror) begin() {
 		if !b.overtake() {
 			return
 		}
-		if err := errors.Join(b.watch(), b.missing()); err != nil && b.s.ctx.Err() == nil {
+		if err := errors.Join(b.watch(), b.missing(b.lost())); err != nil && b.s.ctx.Err() == nil {
 			b.s.fail(err)
 			return
 		}
@@ -168,9 +168,20 @@ func (b *mirror) came(m jetstream.Msg, meta *jetstream.MsgMetadata) {
 	b.compare(n, &e)
 }
 
+// lost reports whether the queue of the session has lost something since this was
+// last asked. That may have been a change that the bucket does not have.
+func (b *mirror) lost() bool {
+	info, _, _ := b.s.up.near.relay.Session(b.s.up.near.id)
+	b.memory.mu.Lock()
+	defer b.memory.mu.Unlock()
+	yes := info.Lost != b.memory.lost
+	b.memory.lost = info.Lost
+	return yes
+}
+
 // missing looks at what is retained here and of which the bucket has nothing,
-// not even a mark of deletion.
-func (b *mirror) missing() error {
+// not even a mark of deletion; or at all that is retained and may go out.
+func (b *mirror) missing(all bool) error {
 	rules := b.s.up.rules()
 	var keys []string
 	for i := range rules {
@@ -197,7 +208,7 @@ func (b *mirror) missing() error {
 		}
 		for _, topic := range b.s.up.near.relay.KnownTopics(r.local()) {
 			n, ok := b.ofTopic(topic)
-			if ok && !have[b.stored+n.key] && !b.compare(n, nil) {
+			if ok && (all && n.out != nil || !have[b.stored+n.key]) && !b.compare(n, nil) {
 				return nil
 			}
 		}
@@ -225,9 +236,16 @@ func (b *mirror) ofTopic(topic string) (n names, ok bool) {
 	return n, false
 }
 
-// retry has this broker take what it has refused, later each time.
+// retry has this broker take what it has refused, later each time, and makes up
+// for what its queue has dropped.
 func (b *mirror) retry() {
 	for wait := refusedFor; b.pause(wait); {
+		if b.lost() {
+			if err := b.missing(true); err != nil {
+				b.s.fail(err)
+				return
+			}
+		}
 		b.mu.Lock()
 		list := make([]names, 0, len(b.refused))
 		for _, n := range b.refused {
