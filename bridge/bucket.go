@@ -28,7 +28,6 @@ type mirror struct {
 	stored string // what subjects in the stream begin with, before the key
 	target string // what subjects to publish on begin with
 	api    string // what those of JetStream's questions begin with
-	seed   maphash.Seed
 	memory *mirrorMemory
 	ended  chan struct{} // of the message that tells what waited before this connection has come; see overtake
 	slots  chan struct{} // for goroutines that are at work
@@ -41,7 +40,6 @@ type mirror struct {
 	over    bool
 	ttl     bool // the server removes what has expired
 	affairs map[string]*affair
-	seen    map[string]sighting
 	refused map[string]names  // what this broker has not taken
 	open    map[string]uint64 // the first revision that has come and is not done with, by key
 	last    uint64            // the last revision that has come
@@ -87,7 +85,10 @@ const maxBucketSubject = 3072
 
 // mirrorMemory is what a bucket of one connection leaves to that of the next.
 type mirrorMemory struct {
-	mu      sync.Mutex
+	seed maphash.Seed // of digests; valid once the first connection has begun
+
+	mu      sync.Mutex // guards what follows
+	seen    map[string]sighting
 	created time.Time // of the stream; zero: nothing is known
 	done    uint64    // all revisions up to this one are done with
 	lost    uint64    // messages, by the queue of the session
@@ -107,9 +108,9 @@ var (
 // openMirror finds the bucket.
 func openMirror(ctx context.Context, s *natsSession, memory *mirrorMemory) (*mirror, error) {
 	c := s.cfg
-	b := &mirror{s: s, name: bucketStream + c.Retained, stored: bucketSubjects + c.Retained + ".", api: "$JS.API", seed: maphash.MakeSeed(), memory: memory,
+	b := &mirror{s: s, name: bucketStream + c.Retained, stored: bucketSubjects + c.Retained + ".", api: "$JS.API", memory: memory,
 		slots: make(chan struct{}, c.window()), comes: make(chan struct{}, c.window()), ended: make(chan struct{}),
-		affairs: make(map[string]*affair), seen: make(map[string]sighting), refused: make(map[string]names), open: make(map[string]uint64)}
+		affairs: make(map[string]*affair), refused: make(map[string]names), open: make(map[string]uint64)}
 	b.target = b.stored
 	var err error
 	if c.Domain == "" {
@@ -153,8 +154,11 @@ func expiresValues(c jetstream.StreamConfig) bool { return c.AllowMsgTTL && c.Ma
 func (m *mirrorMemory) resume(info *jetstream.StreamInfo) uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if !info.Created.Equal(m.created) || m.done > info.State.LastSeq {
-		m.created, m.done = info.Created, 0
+	if m.seen == nil {
+		m.seed = maphash.MakeSeed()
+	}
+	if m.seen == nil || !info.Created.Equal(m.created) || m.done > info.State.LastSeq {
+		m.created, m.done, m.seen = info.Created, 0, make(map[string]sighting)
 	}
 	return m.done
 }

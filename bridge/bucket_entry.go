@@ -93,7 +93,7 @@ func (b *mirror) digest(payload, props []byte) (sum uint64, bad bool) {
 		return 0, true
 	}
 	var d maphash.Hash
-	d.SetSeed(b.seed)
+	d.SetSeed(b.memory.seed)
 	for _, key := range []string{headerFormat, headerContentType, headerResponse, headerCorrelation, headerUser} {
 		for _, v := range h[key] {
 			_, _ = fmt.Fprintf(&d, "%s %d:%s", key, len(v), v)

@@ -25,6 +25,8 @@ type judgement struct {
 	// after says that what the bucket has was here already before clients made of it
 	// what is here.
 	after bool
+	// before says that the bucket had what is here already before it had what it has.
+	before bool
 }
 
 // step decides. What this gateway has put into the bucket is older than what
@@ -36,7 +38,7 @@ func (j *judgement) step() step {
 		return rest
 	case !j.here.made:
 		return j.taken()
-	case j.there.rev > 0 && !j.there.own && !j.after && !j.here.stamp.After(j.there.stamp):
+	case j.there.rev > 0 && !j.there.own && !j.after && (j.before || !j.here.stamp.After(j.there.stamp)):
 		return j.taken()
 	case j.mayPut:
 		return put

@@ -35,6 +35,7 @@ func TestJudgement(t *testing.T) {
 		{"older here", judgement{here: made(1, 4), there: value(2, 5)}, bring},
 		{"at the same time", judgement{here: made(1, 4), there: value(2, 4)}, bring},
 		{"older here by the clock, but it was seen before", judgement{here: made(1, 4), there: value(2, 5), after: true}, put},
+		{"newer here by the clock, but the bucket had it before", judgement{here: made(1, 5), there: value(2, 4), before: true}, bring},
 		{"own, and newer by the clock", judgement{here: made(1, 4), there: own(value(2, 5))}, put},
 		{"of unknown age", judgement{here: old, there: value(2, 5)}, bring},
 		{"of unknown age, and own", judgement{here: old, there: own(value(2, 5))}, put},

@@ -50,7 +50,8 @@ func (b *mirror) settle(a *affair) (done bool) {
 			known = true
 			continue // what is here may have changed meanwhile
 		}
-		j := judgement{here: l, there: e, changed: a.last.Message != nil, after: b.after(a, &e, &l)}
+		j := judgement{here: l, there: e, changed: a.last.Message != nil}
+		j.after, j.before = b.order(a, &e, &l)
 		j.mayTake = a.in != nil && (!e.own || a.out != nil)
 		j.mayPut = a.out != nil && (!l.made || !u.cfg.seen(l.known.Props)) // or it has gone round in a circle
 		switch j.step() {
@@ -106,44 +107,57 @@ func (j *judgement) published(before time.Time) time.Time {
 	if stamp.IsZero() {
 		stamp = before
 	}
-	if stamp.Before(j.there.stamp) { // which it takes the place of
-		stamp = j.there.stamp
+	if !stamp.After(j.there.stamp) { // which it takes the place of
+		stamp = j.there.stamp.Add(time.Microsecond)
 	}
 	return stamp
 }
 
 // remembered is what is known of the bucket at the key of a, without asking it.
 func (b *mirror) remembered(a *affair) (e bucketEntry, known bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	s, have := b.seen[a.id()]
+	if a.look && a.news == nil { // nothing has come that would say that it has changed
+		return e, false
+	}
+	s, have := b.memory.sighting(a)
 	if a.news != nil && (!have || a.news.rev > s.rev || a.news.rev == s.rev && !s.whole) {
 		return *a.news, true
 	}
 	return s.bucketEntry, have
 }
 
-// after reports whether e was here before what is here now was published.
-func (b *mirror) after(a *affair, e *bucketEntry, l *bucketLocal) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	s, have := b.seen[a.id()]
-	if !have || e.rev > s.rev {
-		return false
+// order says what is known of the order of e and what is here. after: e was here
+// before that was published. before: the bucket had what is here before it had e,
+// so that whoever has put e there has known it.
+func (b *mirror) order(a *affair, e *bucketEntry, l *bucketLocal) (after, before bool) {
+	s, have := b.memory.sighting(a)
+	if !have || l.stamp.IsZero() {
+		return false, false
 	}
-	return l.stamp.After(b.base.Add(s.at.Sub(b.began)))
+	later := l.stamp.After(b.base.Add(s.at.Sub(b.began)))
+	return later && e.rev <= s.rev, !later && e.rev > s.rev
+}
+
+// sighting is when the bucket and this broker had the same the last time.
+func (m *mirrorMemory) sighting(a *affair) (s sighting, have bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s, have = m.seen[a.id()]
+	return s, have
 }
 
 // saw notes what the bucket has, and that this broker has the same.
 func (b *mirror) saw(a *affair, e bucketEntry) {
 	e.whole, e.header, e.data = false, nil, nil
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.seen) >= maxSightings {
-		clear(b.seen)
-	}
 	delete(b.refused, a.id())
-	b.seen[a.id()] = sighting{e, time.Now()}
+	b.mu.Unlock()
+	m := b.memory
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.seen) >= maxSightings {
+		clear(m.seen)
+	}
+	m.seen[a.id()] = sighting{e, time.Now()}
 }
 
 // put has the bucket take what is here in place of revision rev.
