@@ -162,7 +162,7 @@ func (b *mirror) local(a *affair, now time.Time) (l bucketLocal, err error) {
 	l, err = b.localOf(k, now)
 	l.made = a.in == nil || k.Publisher != b.s.up.near.id
 	if k.Age >= 0 {
-		l.stamp = now.Add(-k.Age)
+		l.stamp = b.clock().Add(-k.Age) // rather later than earlier
 	} else if l.made {
 		l.stamp = a.since // or zero
 	}

@@ -61,7 +61,7 @@ func (b *mirror) settle(a *affair) (done bool) {
 				continue
 			}
 			if j.agree() {
-				b.saw(a, e)
+				b.saw(a, e, now)
 			}
 			b.acknowledged(a.waits)
 			return true
@@ -71,7 +71,7 @@ func (b *mirror) settle(a *affair) (done bool) {
 				continue
 			}
 			if as := (judgement{here: has, there: e}); as.agree() {
-				b.saw(a, e)
+				b.saw(a, e, now)
 				b.acknowledged(a.waits)
 				return true
 			}
@@ -88,7 +88,7 @@ func (b *mirror) settle(a *affair) (done bool) {
 			rev, err := b.put(a, &l, e.rev, published)
 			switch {
 			case err == nil:
-				b.saw(a, bucketEntry{rev: rev, own: true, gone: !l.has, stamp: published, expires: l.expires, digest: l.digest})
+				b.saw(a, bucketEntry{rev: rev, own: true, gone: !l.has, stamp: published, expires: l.expires, digest: l.digest}, now)
 				b.acknowledged(a.waits)
 				return true
 			case !b.failed(a, &l, err):
@@ -145,8 +145,9 @@ func (m *mirrorMemory) sighting(a *affair) (s sighting, have bool) {
 	return s, have
 }
 
-// saw notes what the bucket has, and that this broker has the same.
-func (b *mirror) saw(a *affair, e bucketEntry) {
+// saw notes what the bucket has, and that this broker had the same when it was
+// looked at, by the clock of the NATS system.
+func (b *mirror) saw(a *affair, e bucketEntry, looked time.Time) {
 	e.whole, e.header, e.data = false, nil, nil
 	b.mu.Lock()
 	delete(b.refused, a.id())
@@ -157,7 +158,7 @@ func (b *mirror) saw(a *affair, e bucketEntry) {
 	if len(m.seen) >= maxSightings {
 		clear(m.seen)
 	}
-	m.seen[a.id()] = sighting{e, time.Now()}
+	m.seen[a.id()] = sighting{e, b.began.Add(looked.Sub(b.base))}
 }
 
 // put has the bucket take what is here in place of revision rev.
@@ -309,11 +310,12 @@ func (b *mirror) bring(a *affair, e bucketEntry) bool {
 			return false
 		}
 	}
-	l, unfit := b.local(a, b.clock())
+	now := b.clock()
+	l, unfit := b.local(a, now)
 	j := judgement{here: l, there: e}
 	switch taken := err == nil && reason < wire.UnspecifiedError; {
 	case taken && (unfit == nil && j.agree() || l.made): // or it has changed here once more, which will be looked at
-		b.saw(a, e)
+		b.saw(a, e, now)
 		return true
 	case err == nil:
 		err = errors.New(reason.String())
