@@ -65,7 +65,7 @@ func (b *mirror) entry(rev uint64, at time.Time, h nats.Header, data []byte, now
 	}
 	if !e.gone {
 		out := publication(e.header, data, 2)
-		e.digest, e.gone = b.digest(out.Payload, out.Props)
+		e.digest, _ = b.digest(out.Payload, out.Props) // which publication has made
 	}
 	return e
 }
@@ -160,7 +160,7 @@ func (b *mirror) local(a *affair, now time.Time) (l bucketLocal, err error) {
 		return l, nil
 	}
 	l, err = b.localOf(k, now)
-	l.made = a.in == nil || k.Publisher != b.s.up.near.id
+	l.made = k.Publisher != SessionPrefix+b.s.up.cfg.upper() // by which all comes in
 	if k.Age >= 0 {
 		l.stamp = b.clock().Add(-k.Age) // rather later than earlier
 	} else if l.made {

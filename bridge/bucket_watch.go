@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -101,6 +102,7 @@ func (b *mirror) watch() error {
 		return b.wrong(err)
 	}
 	next := uint64(1)
+	var busy atomic.Bool // with what has come, so that nothing else is looked at
 	consume, err := consumer.Consume(func(m jetstream.Msg) {
 		meta, err := m.Metadata()
 		if err != nil || meta.Sequence.Consumer != next {
@@ -109,8 +111,14 @@ func (b *mirror) watch() error {
 			return
 		}
 		next++
+		busy.Store(true)
+		defer busy.Store(false)
 		b.came(m, meta)
-	}, jetstream.PullMaxMessages(b.s.cfg.window()), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { b.s.fail(b.wrong(err)) }))
+	}, jetstream.PullMaxMessages(b.s.cfg.window()), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
+		if !errors.Is(err, jetstream.ErrNoHeartbeat) || !busy.Load() {
+			b.s.fail(b.wrong(err))
+		}
+	}))
 	if err != nil {
 		return b.wrong(err)
 	}
@@ -185,7 +193,7 @@ func (b *mirror) missing(all bool) error {
 	rules := b.s.up.rules()
 	var keys []string
 	for i := range rules {
-		if rules[i].Retain && !rules[i].Elsewhere {
+		if rules[i].mirrored() {
 			keys = append(keys, filterKeys(rules[i].remote())...)
 		}
 	}
@@ -203,7 +211,7 @@ func (b *mirror) missing(all bool) error {
 	}
 	for i := range rules {
 		r := &rules[i]
-		if !r.Retain || r.Elsewhere {
+		if !r.mirrored() {
 			continue
 		}
 		for _, topic := range b.s.up.near.relay.KnownTopics(r.local()) {
@@ -215,6 +223,10 @@ func (b *mirror) missing(all bool) error {
 	}
 	return nil
 }
+
+// mirrored reports whether what the bucket has by r is looked at by this
+// connection, and not by that of a lane.
+func (r *Rule) mirrored() bool { return r.Retain && (!r.Elsewhere || r.Direction&In != 0) }
 
 // ofTopic names what is on topic here.
 func (b *mirror) ofTopic(topic string) (n names, ok bool) {
