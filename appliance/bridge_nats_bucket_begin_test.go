@@ -21,6 +21,7 @@ func TestBucketDoesNotUndo(t *testing.T) {
 	cfg := config(t)
 	cfg.Storage.Directory = filepath.Join(shortDir(t), "gw")
 	cfg.Bridges = []appliance.BridgeConfig{keeping(o, "gw")}
+	cfg.Bridges[0].SendRate = 200 // so that what the bucket has could come long before
 	near := launch(t, cfg)
 	is(t, near, bridge.Up)
 	for _, key := range []string{"t.removed", "t.changed"} {
@@ -33,7 +34,7 @@ func TestBucketDoesNotUndo(t *testing.T) {
 	nc.Close()
 	halt(s)
 	pub := client(t, near, "pub")
-	for n := range 300 { // more than fit on the way at once
+	for n := range 300 {
 		pub.Publish("t/other", "x", byte(n%2), true)
 	}
 	pub.Publish("t/removed", "", 0, true)
