@@ -20,6 +20,7 @@ import (
 // Headers of what is in a bucket, besides those of messages.
 const (
 	headerPublished = "Edgebroker-Published" // when it was published, by the clock of the NATS system, RFC 3339
+	headerExpires   = "Edgebroker-Expires"   // when it expires, by that clock; counts before headerExpiry, which is of when it was stored
 	headerOperation = "KV-Operation"         // DEL or PURGE; or not there: a value
 	headerTTL       = jetstream.MsgTTLHeader // after which the server removes it
 	headerAfterSeq  = jetstream.ExpectedLastSubjSeqHeader
@@ -58,6 +59,9 @@ func (b *mirror) entry(rev uint64, at time.Time, h nats.Header, data []byte, now
 	e.gone = op == "DEL" || op == "PURGE" || h.Get(jetstream.MarkerReasonHeader) != "" || len(data) == 0
 	if n, err := strconv.ParseUint(h.Get(headerExpiry), 10, 32); err == nil && n > 0 {
 		e.expires = at.Add(time.Duration(n) * time.Second)
+		if t, err := time.Parse(time.RFC3339Nano, h.Get(headerExpires)); err == nil {
+			e.expires = t
+		}
 		e.gone = e.gone || !now.Before(e.expires)
 	}
 	if e.own && u.cfg.Origin != "" {

@@ -180,6 +180,9 @@ func (b *mirror) put(a *affair, l *bucketLocal, rev uint64, published time.Time)
 	h[headerPublished] = []string{published.UTC().Format(time.RFC3339Nano)}
 	h[headerStream] = []string{b.name}
 	h[headerAfterSeq] = []string{strconv.FormatUint(rev, 10)}
+	if d.Expiry > 0 { // however long it takes until it is stored
+		h[headerExpires] = []string{l.expires.UTC().Format(time.RFC3339Nano)}
+	}
 	b.mu.Lock()
 	ttl := b.ttl && d.Expiry > 0
 	b.mu.Unlock()
@@ -194,11 +197,11 @@ func (b *mirror) put(a *affair, l *bucketLocal, rev uint64, published time.Time)
 	defer cancel()
 	begun := u.now()
 	ack, err := b.js.PublishMsg(ctx, &nats.Msg{Subject: b.target + a.key, Header: h, Data: d.Message.Payload}, jetstream.WithRetryAttempts(0))
-	u.counts.sent.Add(1)
-	u.counts.sentBytes.Add(uint64(len(d.Message.Payload)))
 	if err != nil {
 		return 0, err
 	}
+	u.counts.sent.Add(1)
+	u.counts.sentBytes.Add(uint64(len(d.Message.Payload)))
 	u.heard()
 	u.tripped(begun)
 	return ack.Sequence, nil
