@@ -89,12 +89,16 @@ func withoutMark(h nats.Header, origin string) nats.Header {
 	return without
 }
 
-// digest is a sum of what a message says, whatever the order of its properties;
-// bad reports that they cannot be read.
+// digest is a sum of what a message says to whoever gets it by a bucket, whatever
+// the order of its properties; bad reports that they cannot be read.
 func (b *mirror) digest(payload, props []byte) (sum uint64, bad bool) {
-	h, err := headers("", relay.Delivery{Message: &relay.Message{}}, false, props, time.Time{})
-	if err != nil {
-		return 0, true
+	var h nats.Header
+	for range 2 { // the second time without what headers cannot say
+		var err error
+		if h, err = headers("", relay.Delivery{Message: &relay.Message{}}, false, props, time.Time{}); err != nil {
+			return 0, true
+		}
+		props = publication(h, payload, 0).Props
 	}
 	var d maphash.Hash
 	d.SetSeed(b.memory.seed)

@@ -2,10 +2,15 @@ package bridge
 
 import (
 	"hash/maphash"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/eclipse/paho.golang/packets"
 	"github.com/nats-io/nats.go"
+	"pgregory.net/rapid"
+
+	"github.com/synthetism/edgebroker/relay"
 )
 
 // What a bucket has is read as whoever has put it there meant it, and nothing that
@@ -70,4 +75,53 @@ func TestBucketEntry(t *testing.T) {
 			t.Errorf("another %s counts as the same", name)
 		}
 	}
+}
+
+// Whatever properties a client makes up, what the bucket has of its message counts
+// as the same: else it would be put there again and again.
+func TestBucketDigest(t *testing.T) {
+	b := &mirror{s: &natsSession{up: &Uplink{cfg: Config{ClientID: "gw", Origin: "node"}}}, memory: &mirrorMemory{seed: maphash.MakeSeed()}}
+	text := rapid.SampledFrom([]string{"", "a", " a ", "a\nb\r", "é%41", "x/+/#", "\x7f", ":", "edgebroker-via", "node", "=&", strings.Repeat("l", 70000)})
+	rapid.Check(t, func(t *rapid.T) {
+		var p packets.Properties
+		if rapid.Bool().Draw(t, "format") {
+			one := byte(1)
+			p.PayloadFormat = &one
+		}
+		short := func(name string) string { s := text.Draw(t, name); return s[:min(len(s), 65535)] }
+		p.ContentType, p.ResponseTopic = short("type"), short("response")
+		if rapid.Bool().Draw(t, "correlation") {
+			p.CorrelationData = rapid.SliceOfN(rapid.Byte(), 0, 4).Draw(t, "data")
+		}
+		for range rapid.IntRange(0, 3).Draw(t, "users") {
+			p.User = append(p.User, packets.User{Key: short("key"), Value: short("value")})
+		}
+		payload, props := rapid.SliceOfN(rapid.Byte(), 1, 4).Draw(t, "payload"), p.Pack(packets.PUBLISH)
+		want, bad := b.digest(payload, props)
+		if bad {
+			t.Fatal("it cannot be read")
+		}
+		d := relay.Delivery{Message: &relay.Message{Topic: "t", Payload: payload, Props: props, Publisher: short("client")}}
+		h, err := headers("gw", d, true, b.s.up.cfg.mark(props), time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw := "NATS/1.0\r\n"
+		for key, values := range h {
+			for _, v := range values {
+				raw += key + ": " + v + "\r\n"
+			}
+		}
+		if h, err = nats.DecodeHeadersMsg([]byte(raw + "\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		e := b.entry(1, time.Now(), h, payload, time.Now())
+		if !e.own || e.gone || e.digest != want {
+			t.Fatalf("it is %+v there", e)
+		}
+		out := e.publish("t", &Rule{QoS: 1}, time.Now())
+		if again, bad := b.digest(out.Payload, out.Props); bad || again != want {
+			t.Fatalf("it came back as %q", out.Props)
+		}
+	})
 }
