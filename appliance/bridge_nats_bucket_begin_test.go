@@ -4,6 +4,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/synthetism/edgebroker/appliance"
 	"github.com/synthetism/edgebroker/bridge"
 	"github.com/synthetism/edgebroker/internal/brokertest"
@@ -95,5 +97,62 @@ func TestBucketRestores(t *testing.T) {
 	}
 	if e.Revision() != 1 {
 		t.Errorf("it was written again: revision %d", e.Revision())
+	}
+}
+
+// What got into the bucket, though that was not heard before the gateway was
+// started anew, does not take the place of what has got there since.
+func TestBucketAnswerLost(t *testing.T) {
+	brokertest.NoLeaks(t)
+	o := natsOptions(t)
+	s := natsServer(t, o)
+	_, js := natsClient(t, s)
+	kv := makeBucket(t, js, nil)
+	cut := newLine(t, s.Addr().String())
+	cfg := config(t)
+	cfg.Storage.Directory = filepath.Join(shortDir(t), "gw")
+	cfg.Bridges = []appliance.BridgeConfig{keeping(o, "gw")}
+	cfg.Bridges[0].Address = "nats://" + cut.Addr().String()
+	near := launch(t, cfg)
+	is(t, near, bridge.Up)
+	pub := client(t, near, "pub")
+	for _, topic := range []string{"t/changed", "t/deleted", "t/removed"} {
+		pub.Publish(topic, "first", 1, true)
+	}
+	relayed(t, near)
+	for _, topic := range []string{"t/changed", "t/deleted", "t/removed"} { // so that the bucket need not be asked
+		pub.Publish(topic, "second", 1, true)
+	}
+	relayed(t, near)
+	cut.mute.Store(true)
+	pub.Publish("t/changed", "old", 1, true)
+	pub.Publish("t/deleted", "old", 1, true)
+	pub.Publish("t/removed", "", 1, true)
+	hasValue(t, kv, "t.changed", "old")
+	hasValue(t, kv, "t.deleted", "old")
+	hasValue(t, kv, "t.removed", "")
+	stop(t, near)
+	cut.cut()
+	cut.mute.Store(false)
+	if err := kv.Delete(t.Context(), "t.deleted"); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"t.changed", "t.removed"} {
+		if _, err := kv.PutString(t.Context(), key, "new"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	near = launch(t, cfg)
+	relayed(t, near)
+	for topic, want := range map[string]string{"t/changed": "new", "t/deleted": "", "t/removed": "new"} {
+		retains(t, near, topic, want)
+		hasValue(t, kv, bridge.TopicKey(topic), want)
+	}
+	status, err := kv.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := status.(*jetstream.KeyValueBucketStatus).StreamInfo().State.LastSeq; n != 12 {
+		t.Errorf("the bucket has had %d changes; want 12", n)
 	}
 }

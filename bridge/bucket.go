@@ -62,7 +62,7 @@ type affair struct {
 	names
 	waits  []parcel       // what clients have published, to be answered
 	last   relay.Delivery // the last of these that was published; of no message if there is none
-	since  time.Time      // when, by the clock of the NATS system, or later
+	since  time.Time      // when, by the clock of the NATS system, or later; zero: that is not known
 	news   *bucketEntry   // the newest that has come
 	look   bool           // both are to be compared
 	places int            // of comes that it holds
@@ -223,16 +223,16 @@ var errLongTopic = errors.New("its topic is too long here")
 func (b *mirror) take(p *parcel, rule *Rule) {
 	u := b.s.up
 	var since time.Time
-	if p.Delivery.Retain {
-		age, known := u.near.relay.RetainedAge(p.Message)
-		if !known {
-			age = time.Since(u.started) // or longer
-		}
+	age, known := u.near.relay.RetainedAge(p.Message)
+	if !known {
+		age = time.Since(u.started) // or longer
+	}
+	if known || !p.Dup { // else it may have been in the bucket long ago, and something else since
 		since = b.clock().Add(-age)
 	}
 	b.touch(b.here(strings.TrimPrefix(p.Message.Topic, u.dead.again), p.topic, rule), func(a *affair) {
 		a.waits = append(a.waits, *p)
-		if !since.IsZero() {
+		if p.Delivery.Retain { // else it is a dead letter, which is sent again
 			a.last, a.since = p.Delivery, since
 		}
 	})
