@@ -62,7 +62,7 @@ func (c BridgeConfig) settings(node, epoch string, most ByteSize) bridge.Config 
 	}
 	for _, t := range c.Topics {
 		s.Rules = append(s.Rules, bridge.Rule{Direction: directions[t.Direction], Filter: t.Filter, QoS: byte(t.QoS),
-			LocalPrefix: t.LocalPrefix, RemotePrefix: t.RemotePrefix, Retain: t.Retain == nil || *t.Retain, TTL: t.TTL, Latest: t.Keep == KeepLatest, Group: t.Group})
+			LocalPrefix: t.LocalPrefix, RemotePrefix: t.RemotePrefix, Retain: t.Retain == nil || *t.Retain, TTL: t.TTL, Latest: t.Keep == KeepLatest, Group: t.Group, Kept: c.keepsRetained(t)})
 	}
 	return s
 }

@@ -75,6 +75,9 @@ func (l line) settings(node, epoch string, most ByteSize) bridge.Config {
 	s.SendRate, s.SendBytes = own.SendRate, int(min(own.SendBytes, math.MaxInt32))
 	if l.live {
 		s.Live = l.BridgeConfig.live(line{BridgeConfig: l.BridgeConfig, lane: l.of}.title(), own)
+		if s.NATS != nil {
+			s.NATS.Retained = "" // nothing retained goes this way
+		}
 	}
 	return s
 }

@@ -30,7 +30,7 @@ func (c BridgeConfig) far(epoch string) *bridge.NATS {
 		return nil
 	}
 	n := &bridge.NATS{InboxPrefix: c.NATS.InboxPrefix, Epoch: epoch, Stream: c.NATS.Stream, Domain: c.NATS.Domain,
-		Durable: c.NATS.Durable, OnlyWriter: c.NATS.OnlyWriter, Window: c.NATS.Window, Events: bridge.EventNames(c.NATS.Events),
+		Durable: c.NATS.Durable, Retained: c.NATS.Retained, OnlyWriter: c.NATS.OnlyWriter, Window: c.NATS.Window, Events: bridge.EventNames(c.NATS.Events),
 		Dial: c.dialTCP, Proxied: c.proxied}
 	for _, s := range append([]string{c.Address}, c.NATS.Servers...) {
 		if rest, secure := strings.CutPrefix(s, "natss://"); secure {

@@ -13,6 +13,7 @@ type BridgeNATS struct {
 	Stream      string       `yaml:"stream"`  // empty: no JetStream
 	Durable     string       `yaml:"durable"` // empty: made of the client identifier
 	OnlyWriter  bool         `yaml:"only_writer"`
+	Retained    string       `yaml:"retained"` // the key-value bucket for retained messages; empty: none
 	Window      int          `yaml:"window"`
 	Events      BridgeEvents `yaml:"events"` // empty: no event mode
 	Fleet       bool         `yaml:"fleet"`  // docs/FLEET.md
@@ -56,9 +57,10 @@ func (c BridgeConfig) natsFindings(item string) []finding {
 			out = append(out, finding{path: item + "." + name.key, what: quoteShort(name.value) + " is no name in JetStream", mend: "use letters, digits, _ and -"})
 		}
 	}
-	if n.Stream == "" && (n.Durable != "" || n.OnlyWriter || n.Domain != "") {
+	if n.Stream == "" && (n.Durable != "" || n.OnlyWriter || n.Domain != "" && n.Retained == "") {
 		out = append(out, finding{path: item, what: "durable, only_writer and domain are about JetStream", mend: "remove them, or set stream"})
 	}
+	out = append(out, c.retainedFindings(item)...)
 	if strings.ContainsAny(n.InboxPrefix, " *>\t\r\n") || strings.HasSuffix(n.InboxPrefix, ".") {
 		out = append(out, finding{path: item + ".inbox_prefix", what: quoteShort(n.InboxPrefix) + " is no subject", mend: "write one without wildcards, such as _INBOX_gateway17"})
 	}

@@ -29,3 +29,12 @@ func (c Config) Fit(budget MemoryBudget) (Config, ByteSize) {
 		ByteSize(b.input+b.outbound+b.connects+b.filters) + ByteSize(b.routes)*routeMemory
 	return b.Config, sum
 }
+
+// Retained is what is retained on topic; ok is false if that is nothing.
+func (b *Broker) Retained(topic string) (payload string, ok bool) {
+	k, ok := b.relay.Known(topic)
+	return string(k.Payload), ok
+}
+
+// RetainedTopics are the topics with something retained that filter matches.
+func (b *Broker) RetainedTopics(filter string) []string { return b.relay.KnownTopics(filter) }

@@ -31,6 +31,7 @@ type NATS struct {
 	Stream     string // empty: no JetStream
 	Domain     string // of JetStream; empty: that of the server
 	Durable    string // the consumer for what comes in; empty: made of Config.ClientID
+	Retained   string // the key-value bucket that has what is retained; empty: retained messages pass as others do
 	OnlyWriter bool   // nobody else writes to Stream, so that messages need not wait for each other
 	Window     int    // messages that may be on their way at once; 0: 256
 	Events     EventNames
@@ -58,6 +59,7 @@ type natsFar struct {
 	shown   outAge
 	control control // in event mode
 	fleet   fleet
+	kept    mirrorMemory
 }
 
 func (f *natsFar) unanswered() time.Duration { return f.shown.oldest() }
@@ -81,7 +83,7 @@ func (f *natsFar) run(ctx context.Context) {
 
 // session is one connection, from the attempt to its end.
 func (f *natsFar) session(ctx context.Context) (connected bool, err error) {
-	s := &natsSession{up: f.up, cfg: f.cfg, control: &f.control, fleet: &f.fleet, failed: make(chan error, 1)}
+	s := &natsSession{up: f.up, cfg: f.cfg, control: &f.control, fleet: &f.fleet, kept: &f.kept, failed: make(chan error, 1)}
 	if err := f.connect(ctx, s); err != nil {
 		return false, err
 	}
@@ -235,6 +237,8 @@ func natsWording(err error) string {
 		return "no server can be reached"
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return text + "; make the stream there, or correct its name"
+	case errors.Is(err, errNoBucket):
+		return text + "; make it there, as docs/NATS.md says, or correct its name"
 	case errors.Is(err, nats.ErrNoResponders):
 		return text + ": JetStream is not there; enable it, wait for it to come up, or leave out stream"
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):

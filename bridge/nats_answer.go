@@ -85,9 +85,7 @@ func (o *natsOut) arrivedLocked(p *parcel) {
 	o.departedLocked(p)
 	if l.stuck {
 		l.stuck = false
-		if o.stuck--; o.stuck == 0 {
-			o.jobs = append(o.jobs, func() { o.s.up.become(Up, "") })
-		}
+		o.movesLocked()
 	}
 	o.readyLocked(l)
 }
@@ -114,9 +112,20 @@ func (o *natsOut) failedLocked(p *parcel, why string) {
 	}
 	if !l.stuck {
 		l.stuck = true
-		if o.stuck++; o.stuck == 1 {
-			o.jobs = append(o.jobs, func() { o.s.up.become(Stalled, "the far side does not take a message for now: "+why) })
-		}
+		o.stalledLocked("the far side does not take a message for now: " + why)
+	}
+}
+
+// stalledLocked notes that something does not get on, until movesLocked.
+func (o *natsOut) stalledLocked(why string) {
+	if o.stuck++; o.stuck == 1 {
+		o.jobs = append(o.jobs, func() { o.s.up.become(Stalled, why) })
+	}
+}
+
+func (o *natsOut) movesLocked() {
+	if o.stuck--; o.stuck == 0 {
+		o.jobs = append(o.jobs, func() { o.s.up.become(Up, "") })
 	}
 }
 

@@ -292,7 +292,7 @@ func (n *natsIn) take(group, subject string, h nats.Header, data []byte, answer 
 		answer(wire.Success)
 		return
 	}
-	out.Topic, out.Retain = []byte(topic), out.Retain && rule.Retain
+	out.Topic, out.Retain = []byte(topic), out.Retain && rule.Retain && n.s.bucket == nil // which has what is retained
 	var id uint16
 	if out.QoS > 0 {
 		if id = n.opened(answer); id == 0 {

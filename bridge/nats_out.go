@@ -104,6 +104,10 @@ func (o *natsOut) Take(d relay.Delivery) {
 	switch {
 	case o.over:
 		return
+	case o.s.bucket != nil && d.Message.Topic == u.canary.local:
+		o.settleLocked(d, wire.Success)
+		o.s.bucket.overtaken(d.Message.Payload)
+		return
 	case rule == nil && u.rules().beside(d.Message.Topic):
 		o.settleLocked(d, wire.Success)
 		return
@@ -113,6 +117,12 @@ func (o *natsOut) Take(d relay.Delivery) {
 	case u.cfg.seen(d.Message.Props):
 		u.counts.loops.Add(1)
 		o.settleLocked(d, wire.Success)
+		return
+	}
+	if o.s.forBucket(d, rule) {
+		o.unsent += len(d.Message.Payload)
+		o.pace.spend(len(topic) + len(d.Message.Payload) + len(d.Message.Props))
+		o.s.bucket.take(&parcel{Delivery: d, topic: topic}, rule)
 		return
 	}
 	p := &parcel{Delivery: d, topic: topic, subject: o.s.cfg.Events.subject(topic), retain: d.Retain && rule.Retain}

@@ -25,6 +25,8 @@ type natsSession struct {
 	in      *natsIn
 	control *control
 	fleet   *fleet
+	kept    *mirrorMemory
+	bucket  *mirror // nil without one
 	failed  chan error
 	ctx     context.Context // ends with it
 	end     context.CancelFunc
@@ -74,6 +76,12 @@ func (s *natsSession) prepare(ctx context.Context) error {
 			return s.wrong(fmt.Errorf("stream %q: %w", s.cfg.Stream, err))
 		}
 	}
+	if s.cfg.Retained != "" {
+		var err error
+		if s.bucket, err = openMirror(ctx, s, s.kept); err != nil {
+			return s.wrong(err)
+		}
+	}
 	s.ctx, s.end = context.WithCancel(context.Background())
 	s.out, s.in = newNatsOut(s), newNatsIn(s)
 	if err := s.in.prepare(ctx); err != nil {
@@ -114,6 +122,7 @@ func (s *natsSession) begin() error {
 	if err := errors.Join(s.fleet.listen(s), s.in.begin()); err != nil {
 		return err
 	}
+	s.bucket.begin()
 	return s.nc.FlushTimeout(apiTimeout) // who sees it up finds it listening
 }
 
@@ -135,6 +144,7 @@ func (s *natsSession) close() {
 	s.fleet.over(s)
 	s.in.stop()
 	s.out.end()
+	s.bucket.end()
 	s.up.near.detach()
 	s.nc.Close()
 	s.tasks.Wait()

@@ -39,6 +39,9 @@ func (p *probe) nats(ctx context.Context) {
 	if s.cfg.Stream != "" {
 		p.stream(bounded, s)
 	}
+	if s.cfg.Retained != "" {
+		p.bucket(bounded, s)
+	}
 }
 
 // account says who the server takes this client for, and what it may do.
@@ -69,6 +72,9 @@ func (p *probe) account(nc *nats.Conn) {
 	p.note("account", begun, Fine, fmt.Sprintf("account %s, user %s", cmp.Or(d.Account, "unknown"), cmp.Or(d.User, "unknown")), "")
 	may := func(s *subjects, subject string) bool {
 		return s == nil || (len(s.Allow) == 0 || covers(s.Allow, subject)) && !covers(s.Deny, subject)
+	}
+	if p.cfg.NATS.Retained != "" {
+		p.bucketRight(func(subject string) bool { return may(d.Permissions.Publish, subject) })
 	}
 	for i := range p.cfg.Rules {
 		r := &p.cfg.Rules[i]

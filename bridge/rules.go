@@ -32,6 +32,7 @@ type Rule struct {
 	Elsewhere bool
 	Latest    bool          // of the messages on one topic that wait, at QoS 1 and 2, only the newest goes
 	TTL       time.Duration // how long a message waits for the far side, to a second; 0: for ever
+	Kept      bool          // retained messages that go out are all of interest, at QoS 0 as well
 	Group     string        // of gateways, of which one gets each message that comes in from NATS; empty: each does
 }
 

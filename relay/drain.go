@@ -18,6 +18,10 @@ type Drain struct {
 	// Never keeps messages from the session, whatever subscriptions of a higher
 	// Rank say.
 	Never bool
+	// Kept lets retained messages of QoS 0 wait as those of QoS 1 do, so that none is
+	// missed, if the subscription has RetainAsPublished. It is not stored: until the
+	// next Resubscribe after a restart it is off.
+	Kept bool
 }
 
 // drainBy makes t obey the Drain of s as well.
@@ -45,6 +49,9 @@ func (s *Session) drainLocked(topic string) *Drain {
 func (p *Drain) apply(d *delivery, now time.Duration) {
 	if p.TTL > 0 {
 		d.until = untilOf(now + p.TTL)
+	}
+	if p.Kept && d.retain && d.qos == 0 {
+		d.qos = 1
 	}
 	if p.Latest && d.qos > 0 {
 		d.marks |= markLatest

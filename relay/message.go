@@ -25,6 +25,8 @@ type Message struct {
 	expires time.Duration
 	taken   time.Duration // when it was taken on, as expires; 0 if that is not measured
 
+	since time.Duration // when it was retained, or removed what was, as expires; 0 if it was not, or by an earlier process
+
 	recovered bool   // from the store
 	came      uint32 // by Relay.coarse; 0: that is not known
 

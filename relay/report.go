@@ -43,6 +43,9 @@ func (m *Message) origin(qos byte) origin { return origin{m.Publisher, m.Topic, 
 // drop counts n messages that do not reach the session, and reports them.
 func (s *Session) drop(reason DropReason, o origin, n int) {
 	s.dropped.Add(uint64(n))
+	if o.qos > 0 && reason != DropSuperseded {
+		s.lost.Add(uint64(n))
+	}
 	s.lose(reason, o.topic, n)
 	s.relay.countDrop(s.id, reason, o, n)
 }

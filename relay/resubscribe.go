@@ -18,7 +18,8 @@ type Wanted struct {
 // message finds some of them as they were and others as they are to be. They are
 // sessions of parts of the program, and none of them is shared. An Aside leads to
 // one of them that has none; it lasts until the next Resubscribe of that session
-// or this, and is not stored. It waits until the rest is. For each, SendRetained must follow with what is returned.
+// or this, and is not stored. It waits until the rest is. For each, SendRetained
+// must follow with what is returned.
 func (r *Relay) Resubscribe(list []Wanted) ([][]Granted, error) {
 	for _, w := range list {
 		if !validAside(w, list) {

@@ -40,6 +40,9 @@ type kept struct {
 func (r *retained) set(m *Message, record func(m, old *Message)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if !m.recovered {
+		m.since = max(1, r.now())
+	}
 	if record != nil {
 		record(m, r.getLocked(m.Topic))
 	}
@@ -72,13 +75,10 @@ func (r *retained) bound(count int, bytes int64) {
 
 // getLocked returns the retained message of topic, nil if it has none.
 func (r *retained) getLocked(topic string) *Message {
-	n := &r.root
-	for level := range strings.SplitSeq(topic, "/") {
-		if n = n.children[level]; n == nil {
-			return nil
-		}
+	if n := r.nodeLocked(topic); n != nil {
+		return n.msg
 	}
-	return n.msg
+	return nil
 }
 
 func (r *retained) replaceLocked(n *kept, m *Message) {
@@ -93,7 +93,7 @@ func (r *retained) replaceLocked(n *kept, m *Message) {
 	if m != nil {
 		n.since = -1
 		if !m.recovered {
-			n.since = r.now()
+			n.since = m.since
 		}
 		r.count++
 		r.bytes += m.size()

@@ -26,6 +26,7 @@ type Session struct {
 	received traffic // publishes from the client
 	sent     traffic // publishes to it
 	dropped  atomic.Uint64
+	lost     atomic.Uint64            // of dropped, those that had a promise: at QoS 1 and 2, and nothing newer took their place
 	loses    atomic.Pointer[lossLine] // that it has counted on last
 	expiry   atomic.Uint32            // seconds the session is kept without a connection [MQTT-3.1.2-23]
 	rules    atomic.Pointer[QueueRules]
@@ -270,13 +271,14 @@ type SessionInfo struct {
 	QueuedBytes   int64 // their size, unacknowledged ones included
 	Inflight      int
 	Dropped       uint64
+	Lost          uint64        // of Dropped, at QoS 1 and 2, and not because something newer on the topic waits
 	Pending       int           // bytes sent that the network has not taken
 	Oldest        time.Duration // how long the oldest message of Queued has waited, to a second
 	OldestAtLeast bool          // it may be longer: the store has brought messages
 }
 
 func (s *Session) info() SessionInfo {
-	i := SessionInfo{ClientID: s.id, Dropped: s.dropped.Load()}
+	i := SessionInfo{ClientID: s.id, Dropped: s.dropped.Load(), Lost: s.lost.Load()}
 	i.Received.accumulate(&s.received)
 	i.Sent.accumulate(&s.sent)
 	if l := s.live.Load(); l != nil {
