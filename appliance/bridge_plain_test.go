@@ -40,6 +40,7 @@ func TestPlainUplink(t *testing.T) {
 		t.Fatal(got)
 	}
 	above.Subscribe(2, "gw1/plant/#")
+	retains(t, near, "from/cloud/set/old", "of yesterday") // or it could come both as retained and as it comes in
 	below := client(t, near, "below")
 	below.Subscribe(2, "from/#", "cmd/#")
 	below.ExpectMessage("from/cloud/set/old", "of yesterday")
