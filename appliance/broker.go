@@ -85,6 +85,8 @@ type Broker struct {
 	reread func() (Config, error) // reads the configuration again; nil: only what it names is read
 	level  *slog.LevelVar         // of log, nil if it cannot be changed
 
+	recovering   func(done, total int64)      // nil: nobody wants to know
+	reloadBegins func() (end func(err error)) // nil: nobody wants to know
 	ownsProcess  bool
 	machine      fs.FS  // nil: that of the process
 	bounds       bounds // of the configuration that it was started with, made to fit the budget

@@ -67,7 +67,7 @@ const (
 
 // reload puts in force what read returns or, if read is nil, what the files say
 // now that the configuration in force names.
-func (b *Broker) reload(read func() (Config, error), how scope) (ReloadReport, error) {
+func (b *Broker) reload(read func() (Config, error), how scope) (_ ReloadReport, err error) {
 	try := how == attempt
 	b.reloading.Lock()
 	defer b.reloading.Unlock()
@@ -76,6 +76,10 @@ func (b *Broker) reload(read func() (Config, error), how scope) (ReloadReport, e
 	}
 	if how == everything {
 		b.reopenSinks()
+		if b.reloadBegins != nil {
+			end := b.reloadBegins()
+			defer func() { end(err) }()
+		}
 	}
 	c, err := b.planReload(read, how)
 	switch {

@@ -38,7 +38,7 @@ func Open(o Options, replay func(Record) error) (_ *Log, _ *Recovery, err error)
 		return nil, nil, err
 	}
 	r := &Recovery{New: v.fresh}
-	if err := v.replay(r, replay); err != nil {
+	if err := v.replay(r, o.OnReplay, replay); err != nil {
 		return nil, nil, err
 	}
 	v.setAside(o, r)

@@ -47,6 +47,10 @@ type Options struct {
 	MaxRecord int
 	// Log gets what the log copes with by itself; nil for none.
 	Log *slog.Logger
+	// OnReplay, if not nil, is called by Open before each segment that it replays
+	// and after the last, with the bytes of segments that it has gone through and
+	// of all it will: as often as it is called, recovery moves.
+	OnReplay func(done, total int64)
 	// OnState is called at each change of State, with the reason for Full and
 	// Failed, without locks, in order, on a goroutine of its own. It must not
 	// wait for Close, which waits for it.

@@ -42,14 +42,25 @@ var errEnough = errors.New("no need to read on")
 
 func trimBad(name string) string { return strings.TrimSuffix(name, badSuffix) }
 
-// replay hands the records from the root on to visit.
-func (v *survey) replay(r *Recovery, visit func(Record) error) error {
+// replay hands the records from the root on to visit, and tells progress, if it is
+// not nil, how far it is.
+func (v *survey) replay(r *Recovery, progress func(done, total int64), visit func(Record) error) error {
+	if progress == nil {
+		progress = func(_, _ int64) {}
+	}
+	var done, total int64
 	for _, s := range v.chain {
+		total += s.size
+	}
+	for _, s := range v.chain {
+		progress(done, total)
 		r.Segments++
 		if err := v.replaySegment(s, r, visit); err != nil {
 			return err
 		}
+		done += s.size
 	}
+	progress(done, total)
 	r.Torn = v.torn
 	for _, s := range v.files {
 		r.Damage = append(r.Damage, s.faults...)

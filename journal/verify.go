@@ -123,7 +123,7 @@ func inspect(disk Disk, visit func(Record) error, report func(Finding)) (sum Sum
 			return sum, recycling, err
 		}
 	}
-	if err := v.replay(r, visit); err != nil {
+	if err := v.replay(r, nil, visit); err != nil {
 		return sum, recycling, err
 	}
 	if n := len(v.chain); n > 0 {

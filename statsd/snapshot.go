@@ -123,6 +123,10 @@ type Dropped struct {
 	ByReason map[string]uint64 `json:"byReason"`
 }
 
+// Missed is how many of them somebody has missed: what nobody had subscribed to is
+// lost to nobody.
+func (d Dropped) Missed() uint64 { return d.Total - d.ByReason["no_subscribers"] }
+
 // Queued counts messages that wait for a client.
 type Queued struct {
 	Messages int64 `json:"messages"`

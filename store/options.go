@@ -22,6 +22,11 @@ type Options struct {
 	DailyBudget   uint64        // bytes that may be written in a day of the store's clock; 0: no limit
 	Log           *slog.Logger
 
+	// OnRecovery, if not nil, is called again and again while Open reads what is
+	// stored, with how many bytes it has gone through of how many: as often as it is
+	// called, recovery moves. It must not block.
+	OnRecovery func(done, total int64)
+
 	// OnState is told when the store begins or ceases to take messages, and
 	// why. It must not block.
 	OnState func(state journal.State, err error)

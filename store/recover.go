@@ -13,14 +13,18 @@ import (
 // in memory, each of them once however many sessions hold it.
 type reading struct {
 	store   *Store
+	moves   func() // called once in a while
 	bodies  map[relay.Ref]*relay.Message
 	damaged int
 }
 
+// signOfLife is after how many messages read recovery shows that it moves.
+const signOfLife = 1024
+
 // recovered returns the state that r has led to, and how many messages of it
-// could not be read.
-func (s *Store) recovered(r *replay) (relay.Recovered, int) {
-	in := reading{store: s, bodies: make(map[relay.Ref]*relay.Message)}
+// could not be read. It calls moves again and again.
+func (s *Store) recovered(r *replay, moves func()) (relay.Recovered, int) {
+	in := reading{store: s, moves: moves, bodies: make(map[relay.Ref]*relay.Message)}
 	rec := relay.Recovered{Drops: r.drops, LastSession: r.last}
 	for _, topic := range slices.Sorted(maps.Keys(r.retained)) {
 		if m := in.message(r.place(r.retained[topic])); m != nil {
@@ -71,6 +75,9 @@ func (in *reading) message(ref relay.Ref) *relay.Message {
 			in.damaged++
 		}
 		return m
+	}
+	if len(in.bodies)%signOfLife == 0 {
+		in.moves()
 	}
 	m, err := in.store.message(ref)
 	if err != nil {

@@ -59,14 +59,18 @@ func Open(opts Options) (*Store, relay.Recovered, *Report, error) {
 	r := newReplay()
 	log, found, err := journal.Open(journal.Options{
 		Disk: opts.Disk, SegmentSize: opts.SegmentSize, MaxBytes: opts.MaxBytes, MaxDelay: opts.MaxDelay,
-		FlushInterval: opts.FlushInterval, Format: Format, Log: opts.Log, OnState: s.changed,
+		FlushInterval: opts.FlushInterval, Format: Format, Log: opts.Log, OnReplay: opts.OnRecovery, OnState: s.changed,
 	}, r.record)
 	if err != nil {
 		return nil, relay.Recovered{}, nil, fmt.Errorf("open store: %w", err)
 	}
 	s.journal = log
 	s.meter.begin(&s.opts, r.wear)
-	rec, unread := s.recovered(r)
+	rec, unread := s.recovered(r, func() {
+		if opts.OnRecovery != nil {
+			opts.OnRecovery(found.Bytes, found.Bytes)
+		}
+	})
 	report := &Report{Recovery: *found, Records: r.records, Sessions: len(rec.Sessions), Retained: len(rec.Retained),
 		Unread: unread, Took: time.Since(began)}
 	return s, rec, report, nil

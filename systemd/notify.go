@@ -35,9 +35,12 @@ func Notify(state string) error {
 	return notify(addr, state, notifyTimeout)
 }
 
+// Managed reports whether there is a service manager to tell things.
+func Managed() bool { return os.Getenv("NOTIFY_SOCKET") != "" }
+
 // Ready reports that start-up is complete: every listener is bound and a
 // client that connects now is served. Units of Type=notify count as started
-// from here on.
+// from here on. It also ends what Reloading has begun.
 func Ready() error { return Notify("READY=1") }
 
 // Stopping reports that shutdown has begun, so that the manager shows the unit

@@ -61,6 +61,8 @@ func TestNotify(t *testing.T) {
 				{"raw", func() error { return Notify("READY=1\nSTATUS=up") }, "READY=1\nSTATUS=up"},
 				{"ready", Ready, "READY=1"},
 				{"stopping", Stopping, "STOPPING=1"},
+				{"reloading", func() error { return Reloading(90*time.Second + 1500*time.Nanosecond) }, "RELOADING=1\nMONOTONIC_USEC=90000001"},
+				{"more time", func() error { return ExtendTimeout(90 * time.Second) }, "EXTEND_TIMEOUT_USEC=90000000"},
 				{"status", func() error { return Status("3 clients") }, "STATUS=3 clients"},
 				{"status with line breaks", func() error { return Status("a\nMAINPID=1\r\nb") }, "STATUS=a MAINPID=1  b"},
 			} {
@@ -79,7 +81,10 @@ func TestNotify(t *testing.T) {
 
 func TestNotifyWithoutManager(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", "")
-	for _, err := range []error{Notify("READY=1"), Ready(), Stopping(), Status("idle")} {
+	if Managed() {
+		t.Error("outside systemd there is a manager")
+	}
+	for _, err := range []error{Notify("READY=1"), Ready(), Stopping(), Status("idle"), Reloading(0), ExtendTimeout(1)} {
 		if err != nil {
 			t.Errorf("outside systemd: %v", err)
 		}

@@ -57,9 +57,10 @@ func runServe(e *env, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	b, err := appliance.New(cfg, appliance.WithLogger(log), appliance.WithVersion(readBuildInfo().Version), appliance.WithSockets(sockets),
-		appliance.WithLogLevel(level), appliance.WithConfigSource(func() (appliance.Config, error) { return serveConfig(c) }),
-		appliance.WithProcessMemory())
+	service := &manager{log: log}
+	b, err := appliance.New(cfg, append(service.options(), appliance.WithLogger(log), appliance.WithVersion(readBuildInfo().Version),
+		appliance.WithSockets(sockets), appliance.WithLogLevel(level), appliance.WithProcessMemory(),
+		appliance.WithConfigSource(func() (appliance.Config, error) { return serveConfig(c) }))...)
 	if err != nil {
 		return configFailure(err)
 	}
@@ -70,8 +71,8 @@ func runServe(e *env, c *cli.Context) error {
 		return fmt.Errorf("start broker: %w", err)
 	}
 	announce(log, cfg, b.Addr, b.HTTPAddr())
-	tell(log, systemd.Ready())
-	stopWatchdog := feedWatchdog(log, func() { b.Stats() })
+	service.tell(systemd.Ready())
+	unwatch := service.watch(b)
 
 	go func() { // not waited for: if a reload hangs, so must not the stop
 		for range hangups {
@@ -80,9 +81,9 @@ func runServe(e *env, c *cli.Context) error {
 	}()
 	<-c.Context.Done()
 	log.Info("stopping")
-	tell(log, systemd.Stopping())
+	service.tell(systemd.Stopping())
 	err = stopWithin(stopWait, b.Stop)
-	stopWatchdog()
+	unwatch()
 	if err != nil {
 		return fmt.Errorf("stop broker: %w", err)
 	}
@@ -168,41 +169,6 @@ func hearHangups() (hangups <-chan os.Signal, deaf func()) {
 		signal.Stop(heard)
 		close(heard)
 	}
-}
-
-// tell logs that the service manager could not be told something, if so.
-func tell(log *slog.Logger, err error) {
-	if err != nil {
-		log.Warn("service manager was not told", "error", err)
-	}
-}
-
-// feedWatchdog tells the service manager, at half the interval it asks for,
-// that the broker works, each time after alive has returned: a broker that
-// hangs is restarted. It does nothing without a watchdog. stop ends it.
-func feedWatchdog(log *slog.Logger, alive func()) (stop func()) {
-	interval, err := systemd.WatchdogInterval()
-	tell(log, err)
-	if interval <= 0 || err != nil {
-		return func() {}
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	go func() { // not waited for: if alive hangs, so must not the stop
-		tick := time.NewTicker(interval / 2)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-				if alive(); ctx.Err() != nil {
-					return
-				}
-				tell(log, systemd.Notify("WATCHDOG=1"))
-			}
-		}
-	}()
-	return cancel
 }
 
 // stopWithin calls stop with a context of length wait. If it has not returned

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -50,17 +51,27 @@ func TestServeTellsTheServiceManager(t *testing.T) {
 	if got := next(); got != "READY=1" {
 		t.Errorf("first told %q", got)
 	}
+	// told waits for what begins with prefix, and returns what came before it.
+	told := func(prefix string) (before []string) {
+		for got := next(); !strings.HasPrefix(got, prefix); got = next() {
+			before = append(before, got)
+		}
+		return before
+	}
+	told("STATUS=0 clients, 0 msg/s, state in memory")
 	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil { // as a manager may that has been told so
 		t.Error(err)
 	}
+	told("RELOADING=1\nMONOTONIC_USEC=")
+	if between := told("READY=1"); slices.Contains(between, "STOPPING=1") {
+		t.Errorf("in a reload: %q", between)
+	}
 	for range 2 {
-		if got := next(); got != "WATCHDOG=1" {
-			t.Errorf("then told %q", got)
-		}
+		told("WATCHDOG=1")
 	}
 	wantCode(t, edgebroker(t, "health", "--socket", filepath.Join(dir, "c.sock")), exitOK)
 	cancel()
-	for got := next(); got != "STOPPING=1"; got = next() {
+	for _, got := range told("STOPPING=1") {
 		if got != "WATCHDOG=1" {
 			t.Errorf("before the end told %q", got)
 		}
