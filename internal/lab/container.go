@@ -134,7 +134,7 @@ func (c *Container) Command(ctx context.Context, args ...string) *exec.Cmd {
 
 // Try runs a program inside and returns what it has written, both ways.
 func (c *Container) Try(args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(c.t.Context(), bootTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.t.Context()), bootTime)
 	defer cancel()
 	var out bytes.Buffer
 	cmd := c.Command(ctx, args...)

@@ -95,31 +95,23 @@ func mirror(t testing.TB) string {
 }
 
 // overlay is a folder that looks like root and can be changed, until the end of the
-// test. Changes lie in memory: nothing is left of them.
+// test. Changes lie in dir.
 func overlay(t testing.TB, root, dir string) string {
 	t.Helper()
-	changes, merged := filepath.Join(dir, "changes"), filepath.Join(dir, "root")
-	for _, d := range []string{changes, merged} {
-		if err := os.Mkdir(d, 0o755); err != nil {
+	merged := filepath.Join(dir, "root")
+	for _, d := range []string{"upper", "work", "root"} {
+		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	mount := func(kind, where, options string) {
-		if err := syscall.Mount(kind, where, kind, 0, options); err != nil {
-			t.Fatalf("mount %s: %v", kind, err)
-		}
-		t.Cleanup(func() {
-			if err := syscall.Unmount(where, 0); err != nil {
-				t.Errorf("unmount %s: %v", where, err)
-			}
-		})
+	options := fmt.Sprintf("lowerdir=%s,upperdir=%s/upper,workdir=%s/work", root, dir, dir)
+	if err := syscall.Mount("overlay", merged, "overlay", 0, options); err != nil {
+		t.Fatalf("mount an overlay: %v; TMPDIR must lie on a disk", err)
 	}
-	mount("tmpfs", changes, "size=512m")
-	for _, d := range []string{"upper", "work"} {
-		if err := os.Mkdir(filepath.Join(changes, d), 0o755); err != nil {
-			t.Fatal(err)
+	t.Cleanup(func() {
+		if err := syscall.Unmount(merged, 0); err != nil {
+			t.Errorf("unmount %s: %v", merged, err)
 		}
-	}
-	mount("overlay", merged, fmt.Sprintf("lowerdir=%s,upperdir=%s/upper,workdir=%s/work", root, changes, changes))
+	})
 	return merged
 }
