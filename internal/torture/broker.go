@@ -93,15 +93,15 @@ func (b *broker) start() error {
 		return fmt.Errorf("start the broker: %w", err)
 	}
 	go func() {
-		buf := make([]byte, 512)
+		buf, ready := make([]byte, 512), false
 		for {
 			n, err := manager.Read(buf)
 			if err != nil {
 				return
 			}
-			if bytes.HasPrefix(buf[:n], []byte("READY=1")) {
+			if !ready && bytes.HasPrefix(buf[:n], []byte("READY=1")) {
 				close(c.ready)
-				return
+				ready = true // and read on, or the broker would have to wait
 			}
 		}
 	}()
