@@ -11,6 +11,9 @@
 #                                             5 seconds: cut, half open, or away; default 10m
 #   scripts/outage.sh --loss [DURATION]       the same with a fifth of all packets lost besides, in
 #                                             a network namespace; needs root and nft
+#   scripts/outage.sh --netem [DURATION]      the same, but the kernel makes the line bad: tc's netem loses
+#                                             a fifth of all packets and takes 300 ms for the way there
+#                                             and back, in an emulated machine; needs root
 #   scripts/outage.sh --send-rate RATE [MESSAGES]  instead, a backlog that drains at RATE messages per
 #                                             second, and alarms that go before it; see that it is RATE
 #
@@ -39,8 +42,8 @@ case ${1-} in
 	what=(-send-rate "$2")
 	shift 2
 	;;
---line | --loss)
-	[ "$1" = --line ] || { [ "$(id -u)" = 0 ] && command -v nft >/dev/null; } || die "$1 needs root and nft"
+--line | --loss | --netem)
+	[ "$1" != --loss ] || { [ "$(id -u)" = 0 ] && command -v nft >/dev/null; } || die "$1 needs root and nft"
 	mode=$1
 	shift
 	[[ ${1:-10m} =~ ^[1-9][0-9]*[smh]$ ]] || die "\"$1\" is no duration such as 10m"
@@ -49,14 +52,53 @@ case ${1-} in
 	;;
 esac
 [[ ${1:-200000} =~ ^[0-9]{3,8}$ && $# -le 1 ]] || die "\"$*\" is not a number of messages"
-tmp=$(mktemp -d)
+tmp=$(mktemp -d -p "${TMPDIR:-/var/tmp}")
 trap 'rm -rf "$tmp"' EXIT
 if [ -z "${EDGEBROKER-}" ]; then
-	go build -trimpath -o "$tmp/edgebroker" ./cmd/edgebroker
+	CGO_ENABLED=0 go build -trimpath -o "$tmp/edgebroker" ./cmd/edgebroker
 	EDGEBROKER=$tmp/edgebroker
 fi
-go build -o "$tmp/outage" ./internal/outage
+CGO_ENABLED=0 go build -o "$tmp/outage" ./internal/outage
 run=("$tmp/outage" -edgebroker "$EDGEBROKER" "${what[@]}" -messages "${1:-200000}" -dir "$(mktemp -d -p "$tmp")")
+if [ "${mode-}" = --netem ]; then
+	# shellcheck source=scripts/fetch.bash
+	. scripts/fetch.bash
+	# shellcheck source=scripts/machine.bash
+	. scripts/machine.bash
+	machine_need amd64
+	machine_base amd64
+	# Each message crosses the loopback twice, to the line and from there on, and so
+	# does its answer.
+	# shellcheck disable=SC2317 # called by machine_disk
+	bad_line() {
+		local root=$1 line=${what[1]}
+		cp "$EDGEBROKER" "$root/root/edgebroker"
+		cp "$tmp/outage" "$root/root/outage"
+		cat >"$root/etc/systemd/system/outage.service" <<-UNIT
+			[Unit]
+			Description=An uplink over a bad line
+			After=basic.target
+			[Service]
+			Type=oneshot
+			StandardOutput=file:/dev/$(machine_console amd64)
+			StandardError=inherit
+			ExecStart=/bin/sh -c 'tc qdisc add dev lo root netem delay 75ms loss 20%% && tc qdisc show dev lo && /root/outage -edgebroker /root/edgebroker -line $line -delay 0 -dir /var/tmp; echo "outage ended with status \$\$?"'
+			[Install]
+			WantedBy=multi-user.target
+		UNIT
+		ln -s ../outage.service "$root/etc/systemd/system/multi-user.target.wants/outage.service"
+	}
+	machine_boot_files amd64 "$tmp"
+	machine_disk amd64 "$tmp" bad_line
+	mapfile -t words < <(machine_command amd64 "$tmp" "$(machine_port)" 1024)
+	: >"$tmp/console"
+	"${words[@]}" &
+	qemu=$!
+	trap 'kill $qemu 2>/dev/null || true; rm -rf "$tmp"' EXIT
+	status=$(tail -n +1 --pid=$qemu -f "$tmp/console" | tee /dev/stderr | sed -un 's/^outage ended with status \([0-9]*\).*/\1/p;T;q')
+	[ "$status" = 0 ] || die "the machine's console has ended, or what ran there with status ${status:-unknown}"
+	exit
+fi
 if [ "${mode-}" != --loss ]; then
 	"${run[@]}"
 	exit

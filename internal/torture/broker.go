@@ -23,6 +23,8 @@ type broker struct {
 	dir    string // its folder: config, sockets, log
 	files  int    // limit of open files, 0: what this process has
 
+	machine string // where it is reached on a machine of its own; empty: it is here
+
 	starts int
 	mu     sync.Mutex
 	tcp    string // address of the TCP listener, empty while there is none
@@ -57,6 +59,9 @@ func (b *broker) unix() string { return filepath.Join(b.dir, "mqtt.sock") }
 // where is the address for a client: half of them come over TCP, half over the
 // unix socket. It is no address while the broker is down.
 func (b *broker) where(client int) string {
+	if b.machine != "" {
+		return b.machine
+	}
 	if client%2 == 0 {
 		return "unix:" + b.unix()
 	}
@@ -67,6 +72,9 @@ func (b *broker) where(client int) string {
 
 // start runs the broker and does not wait for it.
 func (b *broker) start() error {
+	if b.machine != "" {
+		return b.startMachine()
+	}
 	b.starts++
 	socket := filepath.Join(b.dir, fmt.Sprintf("n%d", b.starts)) // a dead broker's READY=1 must not count for the next
 	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})

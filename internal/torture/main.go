@@ -39,7 +39,8 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.SetOutput(stderr)
 	flags.StringVar(&o.binary, "broker", "", "`FILE`, the edgebroker to run")
 	flags.StringVar(&o.dir, "dir", "", "`DIR` for data and sockets, on the disk to be tested; default: a temporary one")
-	flags.StringVar(&o.mode, "mode", "kill", "kill, stop, full, fds, or memory: a broker without a store is left alone")
+	flags.StringVar(&o.mode, "mode", "kill", "kill, stop, full, fds, power, or memory: a broker without a store is left alone")
+	flags.StringVar(&o.at, "address", "", "`HOST:PORT`, in mode power, where the broker of the machine is that --broker boots")
 	flags.IntVar(&o.rounds, "kills", 500, "how often; in mode memory seconds")
 	flags.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "of all random choices")
 	flags.DurationVar(&o.ready, "ready", 2*time.Second, "within which the broker must be ready again")
@@ -51,7 +52,7 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "torture: error:", err)
 		return 2
 	}
-	if _, ok := modes()[o.mode]; !ok || flags.NArg() > 0 || o.binary == "" || o.rounds < 0 || !(o.rate > 0) {
+	if _, ok := modes()[o.mode]; !ok || flags.NArg() > 0 || o.binary == "" || o.rounds < 0 || !(o.rate > 0) || (o.mode == "power") != (o.at != "") {
 		return fail(errUsage)
 	}
 	if o.dir == "" {

@@ -21,6 +21,7 @@ type options struct {
 	seed   uint64
 	ready  time.Duration // within which a broker must be ready again
 	rate   float64       // messages per second
+	at     string        // where the broker is, in mode power
 	out    io.Writer     // the table
 	log    io.Writer     // progress
 }
@@ -33,6 +34,7 @@ func modes() map[string]func(*run, context.Context) error {
 		"stop":   (*run).stopMode,
 		"full":   (*run).fullMode,
 		"fds":    (*run).filesMode,
+		"power":  (*run).powerMode,
 		"memory": (*run).memoryMode,
 	}
 }
@@ -56,7 +58,7 @@ const (
 // error is about the run itself. What it has found is on o.out in either case.
 func torture(ctx context.Context, o options) (kept bool, err error) {
 	r := &run{options: o, begin: time.Now(), kinds: map[string]int{}, times: map[string][]time.Duration{}}
-	r.broker = &broker{binary: o.binary, dir: o.dir}
+	r.broker = &broker{binary: o.binary, dir: o.dir, machine: o.at}
 	r.fleet = newFleet(o.seed, r.broker.where)
 	r.fleet.rate, r.fleet.maxBehind = o.rate, int64(10*o.rate)
 	data := ""
@@ -100,7 +102,11 @@ func (r *run) up(ctx context.Context, after string) error {
 }
 
 func (r *run) awaitReady(ctx context.Context, after string) error {
-	took, err := r.broker.awaitReady(ctx, readyLimit)
+	limit := readyLimit
+	if r.broker.machine != "" {
+		limit = bootLimit
+	}
+	took, err := r.broker.awaitReady(ctx, limit)
 	if err != nil {
 		return err
 	}
@@ -137,7 +143,11 @@ func (r *run) kill(kind string) error {
 
 // settle waits until all that is due has arrived, and leaves the fleet at rest.
 func (r *run) settle(ctx context.Context) error {
-	if err := r.fleet.settle(ctx, settleWait); err != nil {
+	quiet := settleWait
+	if r.broker.machine != "" {
+		quiet = powerQuiet
+	}
+	if err := r.fleet.settle(ctx, quiet); err != nil {
 		return err
 	}
 	fmt.Fprintf(r.log, "torture: after %4.0f s: %s; nothing is owed\n", time.Since(r.begin).Seconds(), r.fleet.books.summary())
