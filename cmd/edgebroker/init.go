@@ -62,7 +62,8 @@ func initBroker(e *env, c *cli.Context) error {
 		}
 	}
 	h := home{dir}
-	if err := h.untouched(); err != nil {
+	packaged := data == "" && h.isPackaged()
+	if err := h.untouched(packaged); err != nil {
 		return err
 	}
 	hosts, err := certs.LocalHosts()
@@ -83,7 +84,12 @@ func initBroker(e *env, c *cli.Context) error {
 	if err := writeNew(h.rules(), initRules); err != nil {
 		return err
 	}
-	if err := writeNew(h.config(), h.configText(data)); err != nil {
+	if !packaged {
+		if err := writeNew(h.config(), h.configText(data)); err != nil {
+			return err
+		}
+	}
+	if err := h.letBrokerRead(); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(e.stdout, initSaid, h.config(), h.rules(), h.users(), h.pki(), strings.Join(hosts, " "),
@@ -100,10 +106,12 @@ func distinct(list []string) (out []string) {
 	return out
 }
 
-// untouched is an error if anything is there already that init would make.
-func (h home) untouched() error {
+// untouched is an error if anything is there already that init would make, other
+// than the config of a package.
+func (h home) untouched(packaged bool) error {
 	for _, path := range []string{h.config(), h.users(), h.rules(), h.pki()} {
 		switch _, err := os.Lstat(path); {
+		case err == nil && path == h.config() && packaged:
 		case err == nil:
 			return &failure{code: exitError, err: fmt.Errorf("%s is there already; nothing was changed", path),
 				hint: "name another folder with --dir, or move what is there out of the way"}
@@ -112,6 +120,13 @@ func (h home) untouched() error {
 		}
 	}
 	return nil
+}
+
+// isPackaged reports whether the config is the one that a package brings, word
+// for word what init would write, which needs the rest to be made.
+func (h home) isPackaged() bool {
+	text, err := os.ReadFile(h.config())
+	return err == nil && string(text) == h.configText("")
 }
 
 func (h home) makeCertificates(hosts []string) error {
