@@ -63,6 +63,7 @@ func arrows() map[string][]string {
 		"internal/manpage":     {},
 		"internal/peer":        {},
 		"internal/post":        {},
+		"internal/sbom":        {}, // reads the modules in a binary, and their licences
 		"internal/screen":      {},
 		"internal/unixsocket":  {},
 		"internal/brokertest":  {"appliance", "statsd", "wire", "events", "internal/dial"},
