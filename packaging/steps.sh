@@ -67,6 +67,8 @@ first_config() {
 		say "made certificates and rules in /etc/edgebroker; TLS on port 8883, plain MQTT for this machine on 1883"
 		say "give the administrator a password:  edgebroker users passwd admin"
 		say "let a device in:                    edgebroker device add pump-7"
+	elif [ "${said#*is there already}" != "$said" ]; then
+		say "kept the configuration that is there"
 	else
 		say "could not make a first configuration: ${said#edgebroker: error: }" >&2
 		say "mend that, and run: edgebroker init" >&2

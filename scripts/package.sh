@@ -110,7 +110,7 @@ documents=(ACL ANSWERS API BRIDGES DASHBOARD DURABILITY EVENTS FLEET INSTALL MEM
 stage() {
 	local src=$1 dir=$2 doc d
 	doc=$dir/documents/usr/share/doc/edgebroker
-	mkdir -p "$doc/docs" "$doc/examples" "$dir/documents/usr/share"/{man,bash-completion/completions,fish/vendor_completions.d} "$dir/scripts"
+	mkdir -p "$doc"/{docs,examples,systemd} "$dir/documents/usr/share"/{man,bash-completion/completions,fish/vendor_completions.d} "$dir/scripts"
 	(cd "$src" && CGO_ENABLED=0 GOFLAGS=-mod=readonly GOWORK=off go build -trimpath -buildvcs=false -ldflags "-X main.version=$VERSION" \
 		-o "$tmp/here" ./cmd/edgebroker && CGO_ENABLED=0 GOFLAGS=-mod=readonly go build -trimpath -buildvcs=false -o "$tmp/sbom" ./internal/sbom)
 	"$tmp/here" man "$dir/documents/usr/share/man"
@@ -119,13 +119,12 @@ stage() {
 	"$tmp/here" completion fish >"$dir/documents/usr/share/fish/vendor_completions.d/edgebroker.fish"
 	"$tmp/here" completion zsh >"$dir/_edgebroker"
 	"$tmp/here" config example >"$doc/examples/edgebroker.yml"
-	for d in "${documents[@]}"; do cp "$src/docs/$d.md" "$doc/docs/"; done
-	cp "$src/README.md" "$doc/"
+	for d in "${documents[@]}"; do cp "$src/docs/$d".md "$doc/docs/"; done
+	cp "$src/README".md "$doc/"
 	cp -r "$src/docs/prometheus" "$src/docs/grafana" "$doc/examples/"
-	cp "$src/systemd/README.md" "$doc/docs/SYSTEMD.md"
-	cp "$src/systemd/edgebroker.socket" "$doc/examples/"
-	gzip -9n <"$src/CHANGELOG.md" >"$doc/CHANGELOG.md.gz"
-	printf 'edgebroker (%s) unstable; urgency=medium\n\n  * See CHANGELOG.md.gz.\n\n -- edgebroker maintainers <edgebroker@users.noreply.github.com>  %s\n' \
+	cp "$src/systemd/README".md "$src/systemd/edgebroker.socket" "$doc/systemd/"
+	gzip -9n <"$src/CHANGELOG".md >"$doc/CHANGELOG".md.gz
+	printf 'edgebroker (%s) unstable; urgency=medium\n\n  * See CHANGELOG.md beside this file.\n\n -- edgebroker maintainers <edgebroker@users.noreply.github.com>  %s\n' \
 		"$version" "$(date -uR -d "@$SOURCE_DATE_EPOCH")" | gzip -9n >"$doc/changelog.gz"
 	local script
 	for script in "$src"/packaging/{deb,rpm,apk,ipk}/*; do
@@ -147,7 +146,7 @@ dated() {
 
 # package SRC BINARIES OUT: the packages of the tree at SRC, in OUT.
 package() {
-	local src=$1 binaries=$2 out=$3 stage="$tmp/stage" name goarch deb rpm apk ipk format arch v file
+	local src=$1 binaries=$2 out=$3 stage="$tmp/stage" name goarch deb rpm apk ipk format arch v release file
 	rm -rf "$stage"
 	stage "$src" "$stage"
 	mkdir -p "$out"
@@ -161,11 +160,11 @@ package() {
 		cp "$stage/sbom"/{sbom.cdx.json,copyright,licences.txt} "$stage/documents/usr/share/doc/edgebroker/"
 		dated "$stage"
 		for format in "${formats[@]}"; do
-			v=$version
+			v=$version release=
 			case $format in
 			deb) arch=$deb file=edgebroker_${version}_$deb.deb ;;
-			rpm) arch=$rpm file=edgebroker-$version-1.$rpm.rpm ;;
-			apk) arch=$apk v=$(apk_version "$version") file=edgebroker-$v-r0.$apk.apk ;;
+			rpm) arch=$rpm release=1 file=edgebroker-$version-1.$rpm.rpm ;;
+			apk) arch=$apk release=0 v=$(apk_version "$version") file=edgebroker-$v-r0.$apk.apk ;;
 			ipk) arch=$ipk file=edgebroker_${version}_$ipk.ipk ;;
 			tar) arch=$name file=edgebroker-$version-linux-$name.tar.gz ;;
 			esac
@@ -175,9 +174,13 @@ package() {
 				tarball "$src" "$stage" "$out/$file"
 				continue
 			fi
-			sed -e "s|@STAGE@|$stage|g; s|@SCRIPTS@|$stage/scripts|g; s|@VERSION@|$v|g; s|@GOARCH@|$goarch|g" \
+			sed -e "s|@STAGE@|$stage|g; s|@SCRIPTS@|$stage/scripts|g; s|@VERSION@|$v|g; s|@RELEASE@|$release|g; s|@GOARCH@|$goarch|g" \
 				-e "s|@MTIME@|$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)|g" \
 				-e "s|@DEB@|$deb|g; s|@RPM@|$rpm|g; s|@APK@|$apk|g; s|@IPK@|$ipk|g" "$src/packaging/nfpm.yaml" >"$tmp/nfpm.yaml"
+			if [ "$format" = apk ]; then # its descriptions have one line
+				awk '/^description:/ { print; getline; print; skip = 1; next } /^$/ { skip = 0 } !skip' "$tmp/nfpm.yaml" >"$tmp/apk.yaml"
+				mv "$tmp/apk.yaml" "$tmp/nfpm.yaml"
+			fi
 			(cd "$src" && "$nfpm" package --config "$tmp/nfpm.yaml" --packager "$format" --target "$out/$file" >"$tmp/nfpm.log" 2>&1) || {
 				cat "$tmp/nfpm.log" >&2
 				die "nfpm could not make $file"
@@ -193,9 +196,9 @@ tarball() {
 	mkdir -p "$dir/scripts" "$dir/systemd" "$dir/packaging"
 	cp "$2/edgebroker" "$dir/edgebroker"
 	cp "$1/scripts/install.sh" "$dir/scripts/"
-	cp "$1/systemd/edgebroker.service" "$1/systemd/edgebroker.socket" "$1/systemd/README.md" "$dir/systemd/"
+	cp "$1/systemd/edgebroker.service" "$1/systemd/edgebroker.socket" "$1/systemd/README".md "$dir/systemd/"
 	cp -r "$1/packaging/steps.sh" "$1/packaging/openrc" "$1/packaging/procd" "$1/packaging/edgebroker.sysusers" "$dir/packaging/"
-	cp "$1/docs/INSTALL.md" "$1/LICENSE" "$2/sbom"/{sbom.cdx.json,copyright,licences.txt} "$dir/"
+	cp "$1/docs/INSTALL".md "$1/LICENSE" "$2/sbom"/{sbom.cdx.json,copyright,licences.txt} "$dir/"
 	dated "$dir"
 	tar --sort=name --owner=0 --group=0 --numeric-owner --format=gnu -C "$tmp" -cf - "edgebroker-$version" | gzip -9n >"$3"
 }

@@ -96,6 +96,31 @@ func TestNothingLinkedIsMissing(t *testing.T) {
 			}
 		}
 	}
+	// What packages say of themselves.
+	config, err := os.ReadFile("packaging/nfpm.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, said, _ := strings.Cut(string(config), "\nlicense: ")
+	said, _, _ = strings.Cut(said, "\n")
+	linked := map[string]bool{}
+	for _, c := range append(b.Components, b.Metadata.Component) {
+		for id := range strings.SplitSeq(c.Licences[0].Expression, " AND ") {
+			if id == "EPL-2.0 OR BSD-3-Clause" {
+				id = "BSD-3-Clause" // of the two, the one that is chosen here
+			}
+			linked[id] = true
+		}
+	}
+	for id := range strings.SplitSeq(said, " AND ") {
+		if !linked[id] {
+			t.Errorf("packaging/nfpm.yaml names %s, under which nothing is linked", id)
+		}
+		delete(linked, id)
+	}
+	if len(linked) > 0 {
+		t.Errorf("packaging/nfpm.yaml does not name %v", linked)
+	}
 	if !strings.Contains(words, "Leon Sorokin") {
 		t.Error("what is embedded in the page is not in the copyright file")
 	}
