@@ -179,7 +179,7 @@ step_package() {
 	}
 	tail -n 1 "$out"
 	if have lintian; then
-		lintian --allow-root --fail-on error,warning "$(ls -t dist/*_armhf.deb | head -n 1)"
+		lintian --allow-root --fail-on error,warning "dist/$(sed -n 's/.*  \(.*_armhf\.deb\)$/\1/p' dist/SHA256SUMS)"
 	else
 		skip "lintian: not installed"
 	fi
