@@ -93,7 +93,7 @@ version=$(package_version "$VERSION")
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 
-nfpm=${XDG_CACHE_HOME:-$HOME/.cache}/edgebroker/nfpm-$nfpm_version/nfpm
+nfpm=${XDG_CACHE_HOME:-${HOME:-$tmp}/.cache}/edgebroker/nfpm-$nfpm_version/nfpm
 if [ ! -x "$nfpm" ]; then
 	echo "fetching nfpm $nfpm_version" >&2
 	env -u GOFLAGS -u GOOS -u GOARCH -u GOARM GOBIN="$(dirname "$nfpm")" timeout 600 go install "github.com/goreleaser/nfpm/v2/cmd/nfpm@$nfpm_version" \
@@ -122,7 +122,7 @@ stage() {
 	for d in "${documents[@]}"; do cp "$src/docs/$d".md "$doc/docs/"; done
 	cp "$src/README".md "$doc/"
 	cp -r "$src/docs/prometheus" "$src/docs/grafana" "$doc/examples/"
-	cp "$src/systemd/README".md "$src/systemd/edgebroker.socket" "$doc/systemd/"
+	cp "$src/systemd/README".md "$src/systemd/edgebroker.socket" "$src/systemd/edgebroker-init.service" "$doc/systemd/"
 	gzip -9n <"$src/CHANGELOG".md >"$doc/CHANGELOG".md.gz
 	printf 'edgebroker (%s) unstable; urgency=medium\n\n  * See CHANGELOG.md beside this file.\n\n -- edgebroker maintainers <edgebroker@users.noreply.github.com>  %s\n' \
 		"$version" "$(date -uR -d "@$SOURCE_DATE_EPOCH")" | gzip -9n >"$doc/changelog.gz"

@@ -37,7 +37,9 @@ func initCommand(e *env) *cli.Command {
 		UsageText: `edgebroker init
 edgebroker init --host broker.plant.example --data /var/lib/edgebroker`,
 		Description: `Makes a folder with all that a broker for a network needs, and says what it made.
-Nothing that is there already is touched: then it does nothing at all.`,
+Nothing that is there already is touched: then it does nothing at all. Only the
+config of a package counts as not there, as long as it is unchanged: it stays. In a
+folder of root that has a group of its own, the group may read what the broker needs.`,
 		Flags: []cli.Flag{
 			&cli.PathFlag{Name: "dir", Aliases: []string{"d"}, Value: filepath.Dir(packagedConfig), Usage: "the `FOLDER`"},
 			&cli.StringSliceFlag{Name: "host", Usage: "a `NAME` or address by which devices reach the broker, besides those of this machine; may be given more than once"},
