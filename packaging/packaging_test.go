@@ -101,6 +101,7 @@ func TestInstallIntoRoot(t *testing.T) {
 				write(t, root+"/var/lib/edgebroker/1.seg", "state", 0o600)
 				write(t, root+"/etc/conf.d/edgebroker", "mine", 0o644)
 				install(binaries + "/two")
+				install(binaries + "/two") // not a way back to the same
 				if is, was := read(t, root+"/usr/bin/edgebroker"), read(t, root+"/usr/lib/edgebroker/previous/edgebroker"); is != "second" || was != "first" {
 					t.Errorf("after the upgrade: %q, and to go back to %q", is, was)
 				}

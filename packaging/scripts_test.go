@@ -146,7 +146,7 @@ func lives() map[string]life {
 		"deb": {
 			programs:       []string{"systemctl", "deb-systemd-helper", "deb-systemd-invoke", "getent", "useradd", "groupadd"},
 			install:        [][]string{{"deb/preinst", "install"}, {""}, {"deb/postinst", "configure", ""}},
-			upgrade:        [][]string{{"deb/prerm", "upgrade", "2"}, {"deb/preinst", "upgrade", "1"}, {""}, {"deb/postrm", "upgrade", "2"}, {"deb/postinst", "configure", "1"}},
+			upgrade:        [][]string{{"deb/prerm", "upgrade", "2"}, {"deb/preinst", "upgrade", "1", "2"}, {""}, {"deb/postrm", "upgrade", "2"}, {"deb/postinst", "configure", "1"}},
 			remove:         [][]string{{"deb/prerm", "remove"}, {"deb/postrm", "remove"}},
 			started:        "deb-systemd-invoke restart edgebroker.service\n",
 			restarted:      "deb-systemd-invoke restart edgebroker.service\n",
@@ -237,6 +237,13 @@ func TestLifeOfAPackage(t *testing.T) {
 			}
 			if said != "" || read(t, g.root+"/etc/edgebroker/users") != "mine" || read(t, g.root+"/etc/passwd") != passwd {
 				t.Errorf("the upgrade has changed something; said\n%s", said)
+			}
+
+			if kind == "deb" { // the same version once more
+				g.run(nil, "deb/preinst", "upgrade", "2", "2")
+				if read(t, g.root+"/usr/lib/edgebroker/previous/edgebroker") != program {
+					t.Error("a reinstallation has forgotten the program of before")
+				}
 			}
 
 			_, calls = g.all(l.remove, nil)

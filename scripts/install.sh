@@ -142,7 +142,8 @@ fi
 [ -f "$binary" ] || die "there is no $binary; name the binary, or make it with scripts/build.sh"
 if live; then "$binary" version >/dev/null || die "$binary does not run here; is it for another kind of machine?"; fi
 
-keep_previous
+# The same program once more is nothing to go back to.
+cmp -s "$binary" "$eb_root/usr/bin/edgebroker" || keep_previous
 put "$binary" "$eb_root/usr/bin/edgebroker" 755
 put "$here/packaging/edgebroker.sysusers" "$eb_root/usr/lib/sysusers.d/edgebroker.conf" 644
 case $init in

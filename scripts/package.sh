@@ -15,7 +15,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
 
-# Later versions of nfpm need modules that not every proxy has.
+# Pinned: another version may lay the same files out in other bytes.
 nfpm_version=v2.45.2
 
 # name: GOARCH, and what .deb, .rpm, .apk and .ipk call the machine. A - means that
