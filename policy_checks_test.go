@@ -18,7 +18,7 @@ func arrows() map[string][]string {
 		// The command line is also a client of the control socket, whose
 		// protocol is statsd's, and speaks MQTT for pub, sub and bench. It reads
 		// and copies stores that no broker has open.
-		"cmd":       {"appliance", "certs", "statsd", "store", "journal", "systemd", "bench", "wire", "events", "auth", "acl", "doctor", "recorder", "top", "trace", "internal/dial", "internal/screen"},
+		"cmd":       {"appliance", "certs", "statsd", "store", "journal", "systemd", "bench", "wire", "events", "auth", "acl", "doctor", "recorder", "top", "trace", "internal/dial", "internal/manpage", "internal/screen"},
 		"appliance": {"auth", "acl", "certs", "listen", "hooks", "relay", "store", "journal", "statsd", "web", "recorder", "trace", "sinks", "bridge", "systemd", "wire", "events", "memory", "internal/unixsocket", "internal/dial", "internal/post"},
 		// top sees a broker by its control socket alone.
 		"top": {"statsd", "events", "internal/screen"},
@@ -60,8 +60,10 @@ func arrows() map[string][]string {
 		"internal/atomicfile":  {},
 		"internal/dial":        {},
 		"internal/faultdisk":   {"journal"},
+		"internal/manpage":     {},
 		"internal/peer":        {},
 		"internal/post":        {},
+		"internal/sbom":        {}, // reads the modules in a binary, and their licences
 		"internal/screen":      {},
 		"internal/unixsocket":  {},
 		"internal/brokertest":  {"appliance", "statsd", "wire", "events", "internal/dial"},

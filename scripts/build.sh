@@ -2,8 +2,9 @@
 # Builds the release binaries: static, stripped, and the same bytes from the
 # same source on any machine with the same Go.
 #
-#   scripts/build.sh             build every target into dist/
-#   scripts/build.sh --verify    then build again elsewhere and compare
+#   scripts/build.sh                     build every target into dist/
+#   scripts/build.sh armv6 amd64         these alone
+#   scripts/build.sh --verify [...]      then build again elsewhere and compare
 #
 # VERSION overrides the version that "git describe" gives.
 set -euo pipefail
@@ -25,23 +26,24 @@ die() {
 	exit 1
 }
 
-verify=no
-case ${1-} in
-"") ;;
---verify) verify=yes ;;
--h | --help)
-	usage
-	exit 0
-	;;
-*)
-	usage >&2
-	exit 2
-	;;
-esac
-[ $# -le 1 ] || {
-	usage >&2
-	exit 2
-}
+verify=no chosen=()
+for arg; do
+	case $arg in
+	--verify) verify=yes ;;
+	-h | --help)
+		usage
+		exit 0
+		;;
+	*)
+		target=$(printf '%s\n' "${targets[@]}" | grep -E "^$arg +") || {
+			usage >&2
+			exit 2
+		}
+		chosen+=("$target")
+		;;
+	esac
+done
+[ ${#chosen[@]} = 0 ] || targets=("${chosen[@]}")
 
 if [ -z "${VERSION-}" ]; then
 	VERSION=$(git describe --tags --always --dirty 2>/dev/null) ||

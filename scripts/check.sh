@@ -12,7 +12,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-steps=(tools gofmt vet staticcheck govulncheck test allocs cross unit shell tidy armv6)
+steps=(tools gofmt vet staticcheck govulncheck test allocs cross unit package shell tidy armv6)
 
 # What is built for every target of scripts/build.sh: GOARCH GOARM.
 targets=("arm 6" "arm 7" "arm64 -" "amd64 -" "riscv64 -")
@@ -41,7 +41,7 @@ have() { command -v "$1" >/dev/null 2>&1; }
 
 # Programs that a step cannot do without, and those it can: command=package.
 required=(gcc=gcc mosquitto_pub=mosquitto-clients mosquitto=mosquitto node=nodejs systemd-analyze=systemd)
-optional=(qemu-arm-static=qemu-user-static shellcheck=shellcheck)
+optional=(qemu-arm-static=qemu-user-static shellcheck=shellcheck lintian=lintian groff=groff-base mandoc=mandoc busybox=busybox-static)
 
 # missing ASSIGNMENT...: the packages whose command is not there.
 missing() {
@@ -168,6 +168,24 @@ step_cross() {
 }
 
 step_unit() { scripts/verify-unit.sh; }
+
+# The packages that most gateways get, twice, with the same bytes; and what Debian
+# has to say about one of them, all of whose files but the binary are in the others.
+step_package() {
+	local out=$tmp/package.log
+	# The checkout may be another user's, which git must be told is meant.
+	GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0=$PWD \
+		scripts/package.sh --verify --format deb armv6 amd64 >"$out" 2>&1 || {
+		tail -n 30 "$out"
+		die "scripts/package.sh --verify: see above"
+	}
+	tail -n 1 "$out"
+	if have lintian; then
+		lintian --allow-root --fail-on error,warning "dist/$(sed -n 's/.*  \(.*_armhf\.deb\)$/\1/p' dist/SHA256SUMS)"
+	else
+		skip "lintian: not installed"
+	fi
+}
 
 step_shell() {
 	local files

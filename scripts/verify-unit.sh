@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Checks systemd/edgebroker.service as a gateway's systemd would read it,
-# without booting one: every key known, everything it names present, and
-# exposure no higher than it was. Works on systemd 252 (Debian 12) and later.
+# Checks systemd/edgebroker.service, and the examples beside it, as a gateway's
+# systemd would read them, without booting one: every key known,
+# everything they name present, and exposure no higher than it was. Works on systemd 252 (Debian 12) and later.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -40,6 +40,10 @@ if verify "$root/misspelt" 2>/dev/null; then
 fi
 
 verify systemd/edgebroker.service
+for example in edgebroker.socket edgebroker-init.service; do
+	cp "systemd/$example" "$root/etc/systemd/system/$example"
+	systemd-analyze verify --man=no --recursive-errors=yes --root="$root" "$example"
+done
 if ! report=$(systemd-analyze security --offline=true --root="$root" \
 	--threshold=$max_exposure --no-pager edgebroker.service); then
 	grep '✗' <<<"$report" || true

@@ -18,6 +18,23 @@ const (
 	exitDegraded    = 4
 )
 
+// exitMeaning is one exit code and what it says.
+type exitMeaning struct {
+	code int
+	text string
+}
+
+// exitMeanings is what the exit codes say, of all commands but check.
+func exitMeanings() []exitMeaning {
+	return []exitMeaning{
+		{exitOK, "done"},
+		{exitError, "error"},
+		{exitUsage, "wrong usage or config"},
+		{exitUnreachable, "the daemon or broker cannot be reached"},
+		{exitDegraded, "reachable but degraded"},
+	}
+}
+
 // failure is an error that knows its exit code and how to mend it.
 type failure struct {
 	code int

@@ -37,7 +37,9 @@ func initCommand(e *env) *cli.Command {
 		UsageText: `edgebroker init
 edgebroker init --host broker.plant.example --data /var/lib/edgebroker`,
 		Description: `Makes a folder with all that a broker for a network needs, and says what it made.
-Nothing that is there already is touched: then it does nothing at all.`,
+Nothing that is there already is touched: then it does nothing at all. Only the
+config of a package counts as not there, as long as it is unchanged: it stays. In a
+folder of root that has a group of its own, the group may read what the broker needs.`,
 		Flags: []cli.Flag{
 			&cli.PathFlag{Name: "dir", Aliases: []string{"d"}, Value: filepath.Dir(packagedConfig), Usage: "the `FOLDER`"},
 			&cli.StringSliceFlag{Name: "host", Usage: "a `NAME` or address by which devices reach the broker, besides those of this machine; may be given more than once"},
@@ -62,7 +64,8 @@ func initBroker(e *env, c *cli.Context) error {
 		}
 	}
 	h := home{dir}
-	if err := h.untouched(); err != nil {
+	packaged := data == "" && h.isPackaged()
+	if err := h.untouched(packaged); err != nil {
 		return err
 	}
 	hosts, err := certs.LocalHosts()
@@ -83,7 +86,12 @@ func initBroker(e *env, c *cli.Context) error {
 	if err := writeNew(h.rules(), initRules); err != nil {
 		return err
 	}
-	if err := writeNew(h.config(), h.configText(data)); err != nil {
+	if !packaged {
+		if err := writeNew(h.config(), h.configText(data)); err != nil {
+			return err
+		}
+	}
+	if err := h.letBrokerRead(); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(e.stdout, initSaid, h.config(), h.rules(), h.users(), h.pki(), strings.Join(hosts, " "),
@@ -100,10 +108,12 @@ func distinct(list []string) (out []string) {
 	return out
 }
 
-// untouched is an error if anything is there already that init would make.
-func (h home) untouched() error {
+// untouched is an error if anything is there already that init would make, other
+// than the config of a package.
+func (h home) untouched(packaged bool) error {
 	for _, path := range []string{h.config(), h.users(), h.rules(), h.pki()} {
 		switch _, err := os.Lstat(path); {
+		case err == nil && path == h.config() && packaged:
 		case err == nil:
 			return &failure{code: exitError, err: fmt.Errorf("%s is there already; nothing was changed", path),
 				hint: "name another folder with --dir, or move what is there out of the way"}
@@ -112,6 +122,13 @@ func (h home) untouched() error {
 		}
 	}
 	return nil
+}
+
+// isPackaged reports whether the config is the one that a package brings, word
+// for word what init would write, which needs the rest to be made.
+func (h home) isPackaged() bool {
+	text, err := os.ReadFile(h.config())
+	return err == nil && string(text) == h.configText("")
 }
 
 func (h home) makeCertificates(hosts []string) error {

@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
@@ -128,22 +126,6 @@ func reloadIfRunning(e *env, c *cli.Context, what string) error {
 		return fmt.Errorf("%s is changed, but the daemon goes on as before: %w", what, err)
 	}
 	e.notef("the daemon has read it: %s", reloadedWords(r))
-	return nil
-}
-
-// giveToOwner gives a new file that root has made to the owner of its folder,
-// as whom the daemon runs if that is its own.
-func giveToOwner(path string) error {
-	if os.Geteuid() != 0 {
-		return nil
-	}
-	info, err := os.Stat(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	if s, ok := info.Sys().(*syscall.Stat_t); ok {
-		return os.Chown(path, int(s.Uid), int(s.Gid))
-	}
 	return nil
 }
 
