@@ -71,6 +71,7 @@ func arrows() map[string][]string {
 		"internal/schematest":  {},                                                      // for tests alone
 		"internal/apidoc":      {"statsd", "web", "events", "trace", "internal/schema"}, // reads the comments of these, too
 		"internal/conformance": {},                                                      // reads the source of all others
+		"internal/lab":         {"wire", "internal/brokertest"},                         // sees a gateway as its devices do
 		"internal/torture":     {"wire", "internal/dial"},                               // sees the broker as its clients do
 		"internal/flood":       {"wire", "internal/dial"},                               // likewise
 		"internal/outage":      {"wire", "internal/dial"},                               // likewise

@@ -70,7 +70,7 @@ func TestInstallIntoRoot(t *testing.T) {
 			mark string // by which the system is known
 			want []string
 		}{
-			"systemd": {"/usr/lib/systemd/systemd", []string{"/etc/systemd/system/edgebroker.service"}},
+			"systemd": {"/usr/lib/systemd/systemd", []string{"/etc/systemd/system/edgebroker.service", "/usr/lib/edgebroker/254.conf"}},
 			"openrc":  {"/sbin/openrc-run", []string{"/etc/conf.d/edgebroker", "/etc/init.d/edgebroker"}},
 			"procd":   {"/etc/rc.common", []string{"/etc/init.d/edgebroker", "/lib/upgrade/keep.d/edgebroker"}},
 			"none":    {"/bin/nothing", nil},

@@ -92,6 +92,23 @@ forget_previous() {
 	rmdir "$eb_root/usr/lib/edgebroker" 2>/dev/null || true
 }
 
+# follow_systemd: has a systemd that knows it follow what systemd/254.conf says; older
+# ones complain about it.
+follow_systemd() {
+	known=$(systemctl --version 2>/dev/null | awk 'NR == 1 { print int($2) }')
+	if [ "${known:-0}" -ge 254 ]; then
+		mkdir -p "$eb_root/usr/lib/systemd/system/edgebroker.service.d"
+		ln -sf ../../../edgebroker/254.conf "$eb_root/usr/lib/systemd/system/edgebroker.service.d/254.conf"
+	else
+		unfollow_systemd
+	fi
+}
+
+unfollow_systemd() {
+	rm -f "$eb_root/usr/lib/systemd/system/edgebroker.service.d/254.conf"
+	rmdir "$eb_root/usr/lib/systemd/system/edgebroker.service.d" 2>/dev/null || true
+}
+
 # remove_all: what is configured and stored, also by a unit with DynamicUser=yes.
 # The user stays: files elsewhere may be its own.
 remove_all() {

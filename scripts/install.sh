@@ -98,7 +98,8 @@ stop_service() {
 if [ "$action" != install ]; then
 	if [ -n "$service" ] && [ -e "$service" ]; then
 		stop_service || say "could not stop the service; going on" >&2
-		rm -f "$service"
+		rm -f "$service" "$eb_root/usr/lib/edgebroker/254.conf"
+		unfollow_systemd
 		if live && [ "$init" = systemd ]; then systemctl daemon-reload; fi
 	fi
 	rm -f "$eb_root/usr/bin/edgebroker" "$eb_root/etc/conf.d/edgebroker" "$eb_root/lib/upgrade/keep.d/edgebroker" \
@@ -147,7 +148,11 @@ cmp -s "$binary" "$eb_root/usr/bin/edgebroker" || keep_previous
 put "$binary" "$eb_root/usr/bin/edgebroker" 755
 put "$here/packaging/edgebroker.sysusers" "$eb_root/usr/lib/sysusers.d/edgebroker.conf" 644
 case $init in
-systemd) put "$here/systemd/edgebroker.service" "$service" 644 ;;
+systemd)
+	put "$here/systemd/edgebroker.service" "$service" 644
+	put "$here/systemd/254.conf" "$eb_root/usr/lib/edgebroker/254.conf" 644
+	if live; then follow_systemd; fi
+	;;
 openrc)
 	put "$here/packaging/openrc/edgebroker" "$service" 755
 	[ -e "$eb_root/etc/conf.d/edgebroker" ] || put "$here/packaging/openrc/edgebroker.confd" "$eb_root/etc/conf.d/edgebroker" 644

@@ -72,8 +72,8 @@ if [ "${mode-}" = --netem ]; then
 	# shellcheck disable=SC2317 # called by machine_disk
 	bad_line() {
 		local root=$1 line=${what[1]}
-		cp "$EDGEBROKER" "$root/root/edgebroker"
-		cp "$tmp/outage" "$root/root/outage"
+		cp "$EDGEBROKER" "$root/srv/edgebroker"
+		cp "$tmp/outage" "$root/srv/outage"
 		cat >"$root/etc/systemd/system/outage.service" <<-UNIT
 			[Unit]
 			Description=An uplink over a bad line
@@ -82,7 +82,7 @@ if [ "${mode-}" = --netem ]; then
 			Type=oneshot
 			StandardOutput=file:/dev/$(machine_console amd64)
 			StandardError=inherit
-			ExecStart=/bin/sh -c 'tc qdisc add dev lo root netem delay 75ms loss 20%% && tc qdisc show dev lo && /root/outage -edgebroker /root/edgebroker -line $line -delay 0 -dir /var/tmp; echo "outage ended with status \$\$?"'
+			ExecStart=/bin/sh -c 'tc qdisc add dev lo root netem delay 75ms loss 20%% && tc qdisc show dev lo && /srv/outage -edgebroker /srv/edgebroker -line $line -delay 0 -dir /var/tmp; echo "outage ended with status \$\$?"'
 			[Install]
 			WantedBy=multi-user.target
 		UNIT

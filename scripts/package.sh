@@ -196,7 +196,7 @@ tarball() {
 	mkdir -p "$dir/scripts" "$dir/systemd" "$dir/packaging"
 	cp "$2/edgebroker" "$dir/edgebroker"
 	cp "$1/scripts/install.sh" "$dir/scripts/"
-	cp "$1/systemd/edgebroker.service" "$1/systemd/edgebroker.socket" "$1/systemd/README".md "$dir/systemd/"
+	cp "$1/systemd/edgebroker.service" "$1/systemd/254.conf" "$1/systemd/edgebroker.socket" "$1/systemd/README".md "$dir/systemd/"
 	cp -r "$1/packaging/steps.sh" "$1/packaging/openrc" "$1/packaging/procd" "$1/packaging/edgebroker.sysusers" "$dir/packaging/"
 	cp "$1/docs/INSTALL".md "$1/LICENSE" "$2/sbom"/{sbom.cdx.json,copyright,licences.txt} "$dir/"
 	dated "$dir"

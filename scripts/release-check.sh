@@ -43,18 +43,18 @@ CONFIG
 # console.
 first_boot() {
 	local root=$1
-	cp "$deb" "$root/root/edgebroker.deb"
-	cp "$tmp/edgebroker.yml" "$root/root/edgebroker.yml"
+	cp "$deb" "$root/srv/edgebroker.deb"
+	cp "$tmp/edgebroker.yml" "$root/srv/edgebroker.yml"
 	cat >"$root/etc/systemd/system/first-boot.service" <<'UNIT'
 [Unit]
 Description=Installs edgebroker
-ConditionPathExists=/root/edgebroker.deb
+ConditionPathExists=/srv/edgebroker.deb
 After=basic.target
 [Service]
 Type=oneshot
 StandardOutput=journal+console
 StandardError=journal+console
-ExecStart=/bin/sh -ec 'dpkg --install /root/edgebroker.deb; systemctl is-active edgebroker; install -m 640 -g edgebroker /root/edgebroker.yml /etc/edgebroker/edgebroker.yml; systemctl restart edgebroker; systemctl status --no-pager edgebroker; mv /root/edgebroker.deb /root/installed.deb; sync'
+ExecStart=/bin/sh -ec 'dpkg --install /srv/edgebroker.deb; systemctl is-active edgebroker; install -m 640 -g edgebroker /srv/edgebroker.yml /etc/edgebroker/edgebroker.yml; systemctl restart edgebroker; systemctl status --no-pager edgebroker; mv /srv/edgebroker.deb /srv/installed.deb; sync'
 [Install]
 WantedBy=multi-user.target
 UNIT

@@ -42,7 +42,7 @@ func packaged(t *testing.T, o lab.Options, deb string) *lab.Container {
 // install does so, or upgrades, and returns what dpkg says.
 func install(t *testing.T, c *lab.Container, deb string) string {
 	t.Helper()
-	inside := "/root/" + filepath.Base(deb)
+	inside := "/srv/" + filepath.Base(deb)
 	c.Copy(deb, inside, 0o644)
 	return c.Run("dpkg", "--install", inside)
 }
