@@ -58,6 +58,8 @@ func gateway(t *testing.T, o lab.Options) *lab.Container {
 	c := lab.Boot(t, o)
 	c.Copy(binary, "/usr/bin/edgebroker", 0o755)
 	c.Copy("../../systemd/edgebroker.service", "/usr/lib/systemd/system/"+unit, 0o644)
+	c.Copy("../../packaging/edgebroker.sysusers", "/usr/lib/sysusers.d/edgebroker.conf", 0o644)
+	c.Run("systemd-sysusers", "edgebroker.conf")
 	if o.Suite != "bookworm" {
 		c.Copy("../../systemd/254.conf", "/usr/lib/systemd/system/"+unit+".d/254.conf", 0o644)
 	}
