@@ -1,0 +1,275 @@
+package moving
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/synthetism/edgebroker/acl"
+	"github.com/synthetism/edgebroker/appliance"
+	"github.com/synthetism/edgebroker/moving/mosquitto"
+)
+
+// Options say what is to be converted.
+type Options struct {
+	File    string  // mosquitto.conf
+	Dir     string  // absolute: where mosquitto was started, for relative paths
+	Out     string  // absolute: the folder in which the files will lie
+	Data    string  // absolute: where edgebroker keeps its state, if mosquitto does so
+	Host    string  // name of the machine, part of what its bridges are called
+	Version Version // of mosquitto
+}
+
+// The names of the files that are made.
+const (
+	ConfigName = "edgebroker.yml"
+	UsersName  = "users"
+	RulesName  = "acl"
+)
+
+// File is one that has been made, not yet written.
+type File struct {
+	Name string
+	Data []byte
+}
+
+// Result is what a configuration of mosquitto comes to.
+type Result struct {
+	Report Report
+	Files  []File // the config first
+	Config appliance.Config
+}
+
+// setting is a line, and its entry in the report.
+type setting struct {
+	mosquitto.Line
+	entry *Entry
+	below []*Entry // of the lines of a file that it names
+}
+
+// says sets the verdict of a line. The last one counts, but a line that somebody
+// has to look at stays one.
+func (s *setting) says(v Verdict, to, note string) {
+	s.entry.Verdict, s.entry.To, s.entry.Note = v, to, note
+}
+
+// lost says that a line cannot be converted and bears on security.
+func (s *setting) lost(note string) {
+	s.says(Impossible, "", note)
+	s.entry.Security = true
+}
+
+// conversion is one in progress.
+type conversion struct {
+	o        Options
+	settings []*setting
+	yml      doc
+	listen   []*listener
+	uplinks  []*uplink
+	global   security // of all listeners, unless each has its own
+	perEach  bool     // per_listener_settings
+	prefix   string   // clientid_prefixes
+	last     *plugin  // whose options follow
+	rules    []acl.Rule
+	secrets  []File
+	bounds   bounds
+	logging  logging
+
+	persistence bool
+	expiry      bool
+}
+
+// security is who gets in and may do what, of one listener or of all.
+type security struct {
+	passwords, acl, psk *setting
+	anonymous           *setting
+	plugins             []*plugin
+}
+
+// plugin is a program that mosquitto asks, and its options.
+type plugin struct {
+	*setting
+	options map[string]*setting
+}
+
+// Convert reads what o says and converts it. It writes nothing. An error says
+// that there is no result; what cannot be converted is no error but stands in
+// the report.
+func Convert(o Options) (*Result, error) {
+	lines, err := mosquitto.ReadConf(o.File, o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	c := &conversion{o: o}
+	for _, l := range lines {
+		c.settings = append(c.settings, &setting{Line: l, entry: &Entry{File: l.File, Line: l.Number, Setting: shown(l), To: ""}})
+	}
+	c.read()
+	if err := c.makeAccess(); err != nil {
+		return nil, err
+	}
+	c.makeListeners()
+	c.makeUplinks()
+	c.makeBounds()
+	c.makeLog()
+	return c.result()
+}
+
+// read hands each line to what it is for.
+func (c *conversion) read() {
+	known := options()
+	fallback := &listener{fallback: true}
+	c.listen = []*listener{fallback}
+	reading, l, u := -1, fallback, (*uplink)(nil)
+	var back []struct {
+		reading  int
+		listener *listener
+		uplink   *uplink
+	}
+	for _, s := range c.settings {
+		if s.Reading != reading {
+			// An included file begins with none; after it the one that includes
+			// it goes on as before.
+			if i := len(back) - 1; s.Reading < reading && i >= 0 {
+				l, u, back = back[i].listener, back[i].uplink, back[:i]
+			} else {
+				if reading == 0 {
+					back = append(back[:0], struct {
+						reading  int
+						listener *listener
+						uplink   *uplink
+					}{reading, l, u})
+				}
+				l, u = fallback, nil
+			}
+			reading = s.Reading
+		}
+		o, found := known[s.Name]
+		if !found {
+			o, found = prefixed(s.Name)
+		}
+		switch {
+		case !found:
+			s.lost("is no setting of mosquitto that is known here, so nobody knows what it does")
+		case s.Value == "":
+			s.lost("has no value; mosquitto does not start with it")
+		case s.Name == "listener":
+			l = c.newListener(s)
+		case s.Name == "connection":
+			u = c.newUplink(s)
+		case o.note != "":
+			s.says(o.verdict, "", o.note)
+		case o.global != nil:
+			o.global(c, s)
+		case o.listener != nil:
+			l.settings = append(l.settings, s)
+			o.listener(c, l, s)
+		case o.security != nil:
+			at := &c.global
+			if c.perEach {
+				at = &l.security
+				l.secured = true
+			}
+			o.security(c, at, s)
+		case u == nil:
+			s.lost("stands before any connection; mosquitto does not start with it")
+		default:
+			u.settings = append(u.settings, s)
+			o.uplink(c, u, s)
+		}
+	}
+}
+
+// result puts together what has been made, and tries it.
+func (c *conversion) result() (*Result, error) {
+	var text strings.Builder
+	fmt.Fprintf(&text, "# Made by `edgebroker import mosquitto` of %q.\n# `edgebroker config example` explains every key.\n\n", c.o.File)
+	c.yml.write(&text, "")
+	r := &Result{Files: append([]File{{ConfigName, []byte(text.String())}}, c.secrets...)}
+	for _, s := range c.settings {
+		if s.entry.Verdict == "" {
+			s.lost("was not converted")
+		}
+		r.Report = append(r.Report, *s.entry)
+		for _, e := range s.below {
+			r.Report = append(r.Report, *e)
+		}
+	}
+	r.Report = append(r.Report, c.defaults()...)
+	var err error
+	r.Config, err = appliance.ParseConfig(ConfigName, []byte(text.String()))
+	if err != nil {
+		return r, fmt.Errorf("what was made is no valid configuration, so nothing is written: %w", err)
+	}
+	return r, nil
+}
+
+// absolute is a path that a line of mosquitto.conf names, and what to say of it.
+func (c *conversion) absolute(s *setting) string {
+	path := s.Value
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(c.o.Dir, path)
+	}
+	return filepath.Clean(path)
+}
+
+// file says that a line's file stands at key now.
+func (c *conversion) file(s *setting, key string) string {
+	if filepath.IsAbs(s.Value) {
+		s.says(Converted, key, "")
+	} else {
+		s.says(Changed, key, "the path is relative to where mosquitto was started, which is taken to be "+c.o.Dir)
+	}
+	return c.absolute(s)
+}
+
+// shown is a line without what must not be seen.
+func shown(l mosquitto.Line) string {
+	value := l.Value
+	secret := []string{"password", "remote_password", "local_password", "bridge_psk", "tls_engine_kpass_sha1"}
+	if slices.Contains(secret, l.Name) || strings.HasPrefix(l.Name, "auth_opt_") || strings.HasPrefix(l.Name, "plugin_opt_") && l.Name != dynamicOption {
+		value = "***"
+	}
+	return strings.TrimSpace(l.Name + " " + value)
+}
+
+// also is two notes in one.
+func also(note, more string) string {
+	if note == "" {
+		return more
+	}
+	return note + "; " + more
+}
+
+// unused says why the settings of something that is left out have no verdict.
+func unused(list []*setting, why string) {
+	for _, s := range list {
+		if s.entry.Verdict != Impossible {
+			s.says(Impossible, "", why)
+		}
+	}
+}
+
+// oneName is a name made of parts that can stand where names have few
+// characters, and is not taken.
+func oneName(taken map[string]bool, parts ...string) string {
+	name := strings.Trim(strings.Map(func(r rune) rune {
+		if r < 0x80 && (r == '_' || r == '.' || r == '-' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9') {
+			return r
+		}
+		return '-'
+	}, strings.Join(parts, "-")), "-._")
+	name = cmp.Or(name[:min(len(name), 50)], "unnamed")
+	try := name
+	for n := 2; taken[try]; n++ {
+		try = fmt.Sprintf("%s-%d", name, n)
+	}
+	taken[try] = true
+	return try
+}
+
+// errTooMuch is what rules or users beyond what a file may hold come to.
+var errTooMuch = errors.New("too much for one file")

@@ -1,0 +1,193 @@
+package moving
+
+import (
+	"cmp"
+	"net/netip"
+	"regexp"
+	"strings"
+)
+
+var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`)
+
+// keepListeners decides which listeners there will be, and names them. One that
+// would be more open than mosquitto's is left out.
+func (c *conversion) keepListeners() {
+	taken := map[string]bool{}
+	if !c.fallbackExists() {
+		c.listen = c.listen[1:]
+	}
+	for _, l := range c.listen {
+		if l.fallback && c.o.Version == V1 {
+			l.bound = true
+		}
+		l.checkTLS()
+		address, err := l.address()
+		switch {
+		case l.why != "":
+		case err != nil:
+			l.why = err.Error()
+		case l.path == "" && l.host != "" && !hostName.MatchString(l.host):
+			if _, err := netip.ParseAddr(l.host); err != nil {
+				l.why = "there is no host of such a name"
+			}
+		}
+		if l.why == "" {
+			what := l.kind()
+			if l.path == "" {
+				what += "-" + address[strings.LastIndexByte(address, ':')+1:]
+			}
+			l.name = oneName(taken, what)
+		}
+	}
+}
+
+// checkTLS has a listener left out whose clients could not be told apart, or
+// kept out, as mosquitto does.
+func (l *listener) checkTLS() {
+	any := cmp.Or(l.cert, l.key, l.ca, l.capath, l.crl)
+	identity := cmp.Or(l.identity, l.subject)
+	switch {
+	case l.why != "":
+	case l.subject != nil && l.identity == nil:
+		l.leave(l.subject, "the subject as a whole is no name here; use_identity_as_username takes its common name, for which users in rules are to be renamed")
+	case any == nil && cmp.Or(l.require, identity) != nil:
+		l.leave(cmp.Or(l.require, identity), "there is no certfile, so no TLS")
+	case any == nil:
+	case l.path != "":
+		l.leave(any, "a unix socket has no TLS here")
+	case l.cert == nil || l.key == nil:
+		l.leave(any, "TLS needs certfile and keyfile")
+	case identity != nil && l.require == nil:
+		l.leave(identity, "without require_certificate no client shows one, so that mosquitto lets nobody in")
+	case l.require != nil && l.ca == nil:
+		l.leave(cmp.Or(l.capath, l.require), "the authorities of clients are in one file here; put their certificates into it (cat FOLDER/*.pem > FILE) and name it in cafile")
+	}
+}
+
+// makeListeners writes the listeners.
+func (c *conversion) makeListeners() {
+	identities := c.identities(c.kept())
+	passwords := c.yml.get("access.passwords") != nil
+	var list []*doc
+	for _, l := range c.listen {
+		if l.why != "" {
+			unused(l.settings, "the listener is left out: "+l.why)
+			if l.line != nil {
+				l.line.lost("the listener is left out: " + l.why)
+			}
+			continue
+		}
+		d := &doc{}
+		d.set("name", l.name)
+		d.set("type", l.kind())
+		address, _ := l.address() // it has been looked at
+		d.set("address", address)
+		c.listenerTLS(l, d)
+		switch {
+		case l.identity != nil:
+			d.set("allow_anonymous", false)
+			d.set("sources", []string{"certificates"})
+		default:
+			d.set("allow_anonymous", c.anonymousAt(l))
+			if identities && passwords {
+				d.set("sources", []string{"passwords"})
+			}
+		}
+		if l.versions != nil {
+			d.set("mqtt_versions", l.versions)
+		}
+		if l.origins != nil {
+			d.set("allowed_origins", l.origins)
+		}
+		if l.connections > 0 {
+			d.set("max_connections", int(l.connections))
+			most, _ := c.yml.get("limits.max_connections").(int)
+			if int(l.connections) > cmp.Or(most, 10000) {
+				c.yml.set("limits.max_connections", int(l.connections))
+			}
+		}
+		c.tellListener(l)
+		list = append(list, d)
+	}
+	if len(list) == 0 {
+		d := &doc{}
+		d.set("name", "nobody")
+		d.set("address", "127.0.0.1:1883")
+		d.set("allow_anonymous", false)
+		d.note("name", "No listener of mosquitto's could be converted; without one there would be one for everybody on this machine.")
+		list = append(list, d)
+	}
+	if identities {
+		c.yml.set("access.certificates", "cn")
+	}
+	c.yml.set("listeners", list)
+}
+
+func (c *conversion) kept() (list []*listener) {
+	for _, l := range c.listen {
+		if l.why == "" {
+			list = append(list, l)
+		}
+	}
+	return list
+}
+
+// tellListener says on a listener's lines what has become of them.
+func (c *conversion) tellListener(l *listener) {
+	s := c.securityOf(l)
+	if l.line != nil {
+		l.line.says(Converted, "listeners", "")
+		switch {
+		case l.path != "":
+			l.line.says(Changed, "listeners", "the socket is for its owner and group, unless mode says otherwise")
+		case s.anonymous == nil && l.anonymous == nil && l.identity == nil && s.passwords == nil && c.o.Version == Unknown:
+			l.line.entry.Note = "nobody gets in, as with mosquitto 2; if this was for mosquitto 1, say so with --mosquitto"
+		}
+	} else if !l.bound {
+		for _, o := range l.settings {
+			if o.entry.Note == "" {
+				o.says(Changed, "listeners", "mosquitto opens port 1883 to the network for this; here it is for this machine. Put the line behind a listener")
+			}
+		}
+	}
+	if a := cmp.Or(l.anonymous, s.anonymous); a != nil && s.passwords == nil && c.anonymousAt(l) && s.acl != nil {
+		a.says(Changed, "listeners", "user names that nobody has proven count for nothing; for lines of users in the acl_file there must be passwords")
+	}
+}
+
+// listenerTLS writes what a listener says of TLS.
+func (c *conversion) listenerTLS(l *listener, d *doc) {
+	if l.cert == nil {
+		return
+	}
+	d.set("certificate", c.file(l.cert, "listeners"))
+	l.cert.entry.Note = also(l.cert.entry.Note, "certificates of authorities between it and the root must stand in this file")
+	d.set("key", c.file(l.key, "listeners"))
+	if l.require == nil {
+		for _, s := range []*setting{l.ca, l.capath, l.crl} {
+			if s != nil {
+				s.says(NotNeeded, "", "clients are not asked for certificates")
+			}
+		}
+	} else {
+		l.require.says(Converted, "listeners", "")
+		d.set("client_ca", c.file(l.ca, "listeners"))
+		d.set("client_certificates", "required")
+		if l.capath != nil {
+			l.capath.says(Impossible, "", "only the authorities in cafile count")
+		}
+		if l.crl != nil {
+			d.set("crl", c.file(l.crl, "listeners"))
+			l.crl.entry.Note = also(l.crl.entry.Note, "each authority in cafile needs a list in it, and one that is out of date locks its clients out")
+		}
+		if l.identity != nil {
+			l.identity.says(Converted, "access.certificates", "")
+			if l.subject != nil {
+				l.subject.says(NotNeeded, "", "use_identity_as_username goes first")
+			}
+		}
+	}
+	if l.minVersion != "" {
+		d.set("min_version", literal(`"`+l.minVersion+`"`))
+	}
+}
