@@ -203,8 +203,11 @@ func (s scope) convert(l mosquitto.ACLLine) ([]made, verdictOf) {
 			}
 			text = widened(text, min(1, strings.Count(text, "/")))
 		}
-		if partial && s.version == V21 {
-			text, m.user, m.client = literalTopic(l.Topic), false, false
+		if partial && s.version == V21 { // a name stands for a whole level, or for itself
+			if text = literalTopic(l.Topic); m.user {
+				m.rule.User = "*" // nothing with %u in it is for others
+			}
+			m.user, m.client = false, false
 		}
 	} else {
 		text = literalTopic(text)
