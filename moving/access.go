@@ -89,6 +89,7 @@ func (f *userFile) has(name string) bool {
 // passwords and rules, and makes those of edgebroker.
 func (c *conversion) makeAccess() error {
 	c.keepListeners()
+	c.dropEmptyListeners()
 	var kept []*listener
 	for _, l := range c.listen {
 		if l.why == "" {
@@ -104,6 +105,19 @@ func (c *conversion) makeAccess() error {
 		return err
 	}
 	return c.makeRules(kept, files, union)
+}
+
+// dropEmptyListeners leaves out those by which mosquitto lets nobody in, where
+// users of other listeners would come in.
+func (c *conversion) dropEmptyListeners() {
+	if !c.perEach || len(c.all(func(s *security) *setting { return s.passwords })) == 0 {
+		return
+	}
+	for _, l := range c.listen {
+		if s := &l.security; l.why == "" && s.passwords == nil && len(s.plugins) == 0 && l.identity == nil && !c.anonymousAt(l) {
+			l.why, l.nobody = "mosquitto 2 lets nobody in there, without password_file and allow_anonymous", c.o.Version != Unknown
+		}
+	}
 }
 
 // readUsers reads all files of passwords, by the line that names them.
@@ -293,6 +307,7 @@ func (c *conversion) rulesAt(l *listener, sc scope, read map[*setting][]mosquitt
 	if s.passwords != nil && sc.listener != "" {
 		for _, u := range union {
 			if f := files[s.passwords]; !f.has(u) {
+				s.passwords.says(Changed, UsersName, "users of other listeners may connect here, and do nothing; hashes stay as they are, so that passwords do")
 				c.rules = append(c.rules, sc.nothing(acl.Rule{User: acl.Literal(u)}, everything([]made{{rule: acl.Rule{Filters: topics(rules)}}}))...)
 			}
 		}

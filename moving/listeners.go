@@ -38,6 +38,7 @@ type listener struct {
 	connections                int64
 	family                     string
 	why                        string // why it is left out; empty if it is not
+	nobody                     bool   // with why: nobody misses it
 }
 
 func listenerOptions() map[string]option {

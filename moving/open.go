@@ -72,7 +72,9 @@ func (c *conversion) makeListeners() {
 	for _, l := range c.listen {
 		if l.why != "" {
 			unused(l.settings, "the listener is left out: "+l.why)
-			if l.line != nil {
+			if l.line != nil && l.nobody {
+				l.line.says(NotNeeded, "", "the listener is left out: "+l.why)
+			} else if l.line != nil {
 				l.line.lost("the listener is left out: " + l.why)
 			}
 			continue

@@ -65,7 +65,10 @@ func decide(lines []mosquitto.ACLLine, w who, access mosquitto.Access, topic str
 	return allowed
 }
 
-func drawACL(t *rapid.T) string {
+func drawACL(t *rapid.T) string     { return drawLines(t, 0, 12) }
+func drawLongACL(t *rapid.T) string { return drawLines(t, 15, 25) }
+
+func drawLines(t *rapid.T, least, most int) string {
 	level := rapid.SampledFrom([]string{"a", "b", "c", "", "+", "bob", "%u", "%c", "x%u", "%c-y", "a*", `\`, "%%", "d e"})
 	filter := rapid.Custom(func(t *rapid.T) string {
 		levels := rapid.SliceOfN(level, 1, 3).Draw(t, "levels")
@@ -83,7 +86,7 @@ func drawACL(t *rapid.T) string {
 			return kind + rapid.SampledFrom([]string{" read ", " write ", " readwrite ", " deny ", " read "}).Draw(t, "access") + filter.Draw(t, "filter")
 		}
 	})
-	return strings.Join(rapid.SliceOfN(line, 0, 12).Draw(t, "lines"), "\n") + "\n"
+	return strings.Join(rapid.SliceOfN(line, least, most).Draw(t, "lines"), "\n") + "\n"
 }
 
 func userNames() []string {
