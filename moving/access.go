@@ -146,7 +146,7 @@ func (c *conversion) readUsers() map[*setting]*userFile {
 			case l.Problem == "has no colon":
 				e.Setting, e.Verdict, e.To, e.Note = "(a line)", NotNeeded, "", "has no colon; mosquitto passes over it"
 			case l.Problem != "":
-				e.Verdict, e.To, e.Note, e.Security = Impossible, "", "mosquitto does not use it: it "+l.Problem, true
+				e.Verdict, e.To, e.Note = Impossible, "", "mosquitto does not use it either: it "+l.Problem
 			case count[l.User] > 1:
 				e.Verdict, e.To, e.Note, e.Security = Impossible, "", "is there twice, and it is not known which one counts; keep one", true
 			case err != nil:

@@ -153,6 +153,9 @@ func (c *conversion) read() {
 		}
 		switch {
 		case !found:
+			if s.Value != "" {
+				s.entry.Setting = s.Name + " ***" // it could be a secret
+			}
 			s.lost("is no setting of mosquitto that is known here, so nobody knows what it does")
 		case s.Value == "":
 			s.lost("has no value; mosquitto does not start with it")

@@ -6,6 +6,7 @@ import (
 	"math"
 	"net"
 	"net/netip"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -236,6 +237,11 @@ func (c *conversion) protocolVersions(l *listener, s *setting) {
 }
 
 func (c *conversion) origin(l *listener, s *setting) {
+	u, err := url.Parse(s.Value)
+	if err != nil || u.Host == "" || u.Scheme == "" || u.Scheme+"://"+u.Host != s.Value {
+		s.says(Impossible, "", "is not scheme://host:port")
+		return
+	}
 	l.origins = append(l.origins, s.Value)
 	s.says(Converted, "listeners", "")
 }

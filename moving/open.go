@@ -2,9 +2,12 @@ package moving
 
 import (
 	"cmp"
+	"net"
 	"net/netip"
 	"regexp"
-	"strings"
+	"slices"
+
+	"github.com/synthetism/edgebroker/appliance"
 )
 
 var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`)
@@ -12,11 +15,14 @@ var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`)
 // keepListeners decides which listeners there will be, and names them. One that
 // would be more open than mosquitto's is left out.
 func (c *conversion) keepListeners() {
-	taken := map[string]bool{}
-	if !c.fallbackExists() {
-		c.listen = c.listen[1:]
+	taken, ports := map[string]bool{}, map[string][]string{}
+	order := c.listen[1:]
+	if c.fallbackExists() {
+		order = append(slices.Clone(order), c.listen[0]) // the others are meant more
+	} else {
+		c.listen = order
 	}
-	for _, l := range c.listen {
+	for _, l := range order {
 		if l.fallback && c.o.Version == V1 {
 			l.bound = true
 		}
@@ -32,13 +38,26 @@ func (c *conversion) keepListeners() {
 			}
 		}
 		if l.why == "" {
-			what := l.kind()
+			what, host, port := l.kind(), l.path, "unix"
 			if l.path == "" {
-				what += "-" + address[strings.LastIndexByte(address, ':')+1:]
+				host, port, _ = net.SplitHostPort(address)
+				what += "-" + port
 			}
+			if clashes(host, ports[port]) {
+				l.why = address + " is taken by another listener"
+				continue
+			}
+			ports[port] = append(ports[port], host)
 			l.name = oneName(taken, what)
 		}
 	}
+}
+
+// clashes reports whether one of others is the same host, or one of them is
+// every host.
+func clashes(host string, others []string) bool {
+	every := func(h string) bool { return h == "" || h == "0.0.0.0" || h == "::" }
+	return slices.ContainsFunc(others, func(o string) bool { return o == host || every(o) || every(host) })
 }
 
 // checkTLS has a listener left out whose clients could not be told apart, or
@@ -98,8 +117,10 @@ func (c *conversion) makeListeners() {
 		if l.versions != nil {
 			d.set("mqtt_versions", l.versions)
 		}
-		if l.origins != nil {
+		if kind := l.kind(); l.origins != nil && (kind == appliance.ListenWebSocket || kind == appliance.ListenWebSocketTLS) {
 			d.set("allowed_origins", l.origins)
+		} else if l.origins != nil {
+			unused(slices.DeleteFunc(slices.Clone(l.settings), func(s *setting) bool { return s.Name != "websockets_origin" }), "the listener is not one for websockets")
 		}
 		if l.connections > 0 {
 			d.set("max_connections", int(l.connections))

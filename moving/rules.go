@@ -109,7 +109,7 @@ func (s scope) dangerous(patterns []made, everything []string, who string) (rule
 	user, client := false, false
 	for _, m := range patterns {
 		user = user || m.rule.Allow && !m.user
-		client = client || m.rule.Allow && !m.client
+		client = client || m.rule.Allow && !m.client && !s.userIsClient
 	}
 	for _, c := range []string{"*+*", "*#*"} {
 		if user {
