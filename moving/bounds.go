@@ -15,6 +15,7 @@ type bounds struct {
 	packet, payload int64 // bytes
 	aliases         int   // the most that any listener allows
 	aliasesSet      bool
+	memory          *setting // memory_limit, if it has been converted
 }
 
 func boundOptions() map[string]option {
@@ -145,6 +146,7 @@ func (c *conversion) memoryLimit(s *setting) {
 	default:
 		s.says(Changed, "memory", "is for the whole process, not its heap alone")
 		c.yml.set("memory", appliance.ByteSize(n))
+		c.bounds.memory = s
 	}
 }
 

@@ -188,26 +188,42 @@ func (c *conversion) read() {
 
 // result puts together what has been made, and tries it.
 func (c *conversion) result() (*Result, error) {
-	var text strings.Builder
-	fmt.Fprintf(&text, "# Made by `edgebroker import mosquitto` of %q.\n# `edgebroker config example` explains every key.\n\n", c.o.File)
-	c.yml.write(&text, "")
-	r := &Result{Files: append([]File{{ConfigName, []byte(text.String())}}, c.secrets...)}
+	r := &Result{}
+	text := c.text()
+	var err error
+	r.Config, err = appliance.ParseConfig(ConfigName, text)
+	if m := c.bounds.memory; err != nil && m != nil {
+		m.says(Impossible, "", "the other bounds do not fit into it; memory: auto goes by the machine, and lowers those that are not set")
+		c.yml.unset("memory")
+		text = c.text()
+		r.Config, err = appliance.ParseConfig(ConfigName, text)
+	}
+	r.Files = append([]File{{ConfigName, text}}, c.secrets...)
 	for _, s := range c.settings {
 		if s.entry.Verdict == "" {
 			s.lost("was not converted")
 		}
 		r.Report = append(r.Report, *s.entry)
 		for _, e := range s.below {
+			if e.Verdict == "" {
+				e.Verdict, e.Note = Impossible, "no listener is left for which it would count"
+			}
 			r.Report = append(r.Report, *e)
 		}
 	}
 	r.Report = append(r.Report, c.defaults()...)
-	var err error
-	r.Config, err = appliance.ParseConfig(ConfigName, []byte(text.String()))
 	if err != nil {
-		return r, fmt.Errorf("what was made is no valid configuration, so nothing is written: %w", err)
+		err = fmt.Errorf("what was made is no valid configuration, so nothing is written: %w", err)
 	}
-	return r, nil
+	return r, err
+}
+
+// text is the config.
+func (c *conversion) text() []byte {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# Made by `edgebroker import mosquitto` of %q.\n# `edgebroker config example` explains every key.\n\n", c.o.File)
+	c.yml.write(&b, "")
+	return []byte(b.String())
 }
 
 // absolute is a path that a line of mosquitto.conf names, and what to say of it.

@@ -20,6 +20,12 @@ func (c *conversion) keepListeners() {
 	if c.fallbackExists() {
 		order = append(slices.Clone(order), c.listen[0]) // the others are meant more
 	} else {
+		f := &c.listen[0].security
+		for _, s := range []*setting{f.passwords, f.acl, f.psk, f.anonymous} {
+			if s != nil {
+				s.lost("stands before any listener, so that it counts for none, with per_listener_settings; put it behind the listener that it is for")
+			}
+		}
 		c.listen = order
 	}
 	for _, l := range order {
@@ -57,7 +63,10 @@ func (c *conversion) keepListeners() {
 // every host.
 func clashes(host string, others []string) bool {
 	every := func(h string) bool { return h == "" || h == "0.0.0.0" || h == "::" }
-	return slices.ContainsFunc(others, func(o string) bool { return o == host || every(o) || every(host) })
+	local := func(h string) bool { return h == "localhost" || h == "127.0.0.1" || h == "::1" }
+	return slices.ContainsFunc(others, func(o string) bool {
+		return o == host || every(o) || every(host) || local(o) && local(host) && (o == "localhost" || host == "localhost")
+	})
 }
 
 // checkTLS has a listener left out whose clients could not be told apart, or

@@ -2,6 +2,7 @@ package moving
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -48,6 +49,12 @@ func (d *doc) get(path string) any {
 		return child.get(rest)
 	}
 	return v
+}
+
+// unset takes back a key of d's own.
+func (d *doc) unset(key string) {
+	delete(d.values, key)
+	d.keys = slices.DeleteFunc(d.keys, func(k string) bool { return k == key })
 }
 
 // note puts a comment before a key of d's own.

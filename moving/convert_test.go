@@ -1,0 +1,125 @@
+package moving
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// Any settings in any order come to a valid config, with a verdict for each
+// line; and a listener to which nobody has opened the door has none.
+func TestAnySettings(t *testing.T) {
+	var lines []string
+	for _, c := range optionCases() {
+		lines = append(lines, c.line)
+	}
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "acl"), "topic read a\nuser ann\ntopic b\npattern c/%c\n")
+	write(t, filepath.Join(dir, "passwords"), "ann:$6$U+qg0/32F0g2Fh+n$fBPSkq/rfNyEQ/TkEjRgwGTTVBpvNhKSyGShovH9KHewsvJ731tD5Zx26IHhR5RYCICt0L9qBW0/KK31UkCliw==\n")
+	if err := os.Mkdir(filepath.Join(dir, "empty.d"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "mosquitto.conf")
+	rapid.Check(t, func(t *rapid.T) {
+		chosen := rapid.SliceOfN(rapid.SampledFrom(lines), 0, 25).Draw(t, "lines")
+		text := strings.ReplaceAll(strings.Join(chosen, "\n"), "DIR", dir)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		version := rapid.SampledFrom([]Version{Unknown, V1, V20, V21}).Draw(t, "version")
+		r, err := Convert(Options{File: path, Dir: dir, Out: "/out", Data: "/data", Host: "host", Version: version})
+		if err != nil {
+			t.Fatal(err)
+		}
+		own := 0
+		for _, e := range r.Report {
+			if e.File == path && e.Line > 0 {
+				own++
+			}
+			if e.Verdict == "" || e.Verdict != Converted && e.Note == "" || strings.Contains(e.Note, "was not converted") {
+				t.Errorf("%+v says nothing", e)
+			}
+			if strings.Contains(e.Setting+e.Note, "hush-hush") || strings.Contains(e.Setting+e.Note, "feedf00d") {
+				t.Errorf("%+v shows a secret", e)
+			}
+		}
+		if own != len(chosen) {
+			t.Errorf("%d lines, %d in the report", len(chosen), own)
+		}
+		for _, l := range r.Config.Listeners {
+			if version != V1 && r.Config.Anonymous(l) && !l.Local() && !strings.Contains(text, "anonymous true") && !strings.Contains(text, "anonymous 1") {
+				t.Errorf("everybody may come in at %s", l.Address)
+			}
+		}
+		restricted := strings.Contains(text, "_file "+dir) || strings.Contains(text, "plugin /") || strings.Contains(text, "clientid_prefixes")
+		if restricted && len(r.Config.Access.Rules) == 0 && !strings.Contains(text, "per_listener_settings true") {
+			t.Errorf("there are no rules")
+		}
+	})
+}
+
+func TestParseVersion(t *testing.T) {
+	for s, want := range map[string]Version{"": Unknown, "1.6.9": V1, "1": V1, "2.0": V20, "2.0.11": V20, "2.1.2": V21, "2.10": V21} {
+		if got, err := ParseVersion(s); got != want || err != nil {
+			t.Errorf("%q: got %v, %v", s, got, err)
+		}
+	}
+	for _, s := range []string{"2", "3", "x", "3.0"} {
+		if _, err := ParseVersion(s); err == nil {
+			t.Errorf("%q is taken", s)
+		}
+	}
+}
+
+// Files that are there stay, unless they may be replaced; what is made is for
+// its owner alone, whatever was there.
+func TestWrite(t *testing.T) {
+	r := &Result{Files: []File{{ConfigName, []byte("a")}, {UsersName, []byte("b")}}}
+	dir := filepath.Join(t.TempDir(), "x", "y")
+	check := func(want string) {
+		t.Helper()
+		for i, f := range r.Files {
+			path := filepath.Join(dir, f.Name)
+			got, err := os.ReadFile(path)
+			if err != nil || string(got) != want[i:i+1] {
+				t.Errorf("%s: got %q, %v", f.Name, got, err)
+			}
+			if info, err := os.Stat(path); err != nil || info.Mode() != 0o600 {
+				t.Errorf("%s has mode %v, %v", f.Name, info.Mode(), err)
+			}
+		}
+	}
+	if err := r.Write(t.Context(), dir, false); err != nil {
+		t.Fatal(err)
+	}
+	check("ab")
+	r.Files[0].Data, r.Files[1].Data = []byte("c"), []byte("d")
+	if err := os.Remove(filepath.Join(dir, ConfigName)); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Write(t.Context(), dir, false); err == nil {
+		t.Error("a file is replaced without leave")
+	}
+	if _, err := os.Stat(filepath.Join(dir, ConfigName)); err == nil {
+		t.Error("a file is written beside one that stays")
+	}
+	if err := os.Chmod(filepath.Join(dir, UsersName), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Write(t.Context(), dir, true); err != nil {
+		t.Fatal(err)
+	}
+	check("cd")
+	if err := os.Remove(filepath.Join(dir, UsersName)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/etc/passwd", filepath.Join(dir, UsersName)); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Write(t.Context(), dir, true); err == nil {
+		t.Error("writes through a link")
+	}
+}
