@@ -132,7 +132,7 @@ func (c *conversion) readUsers() map[*setting]*userFile {
 			s.lost("cannot be read, so that there are no users: " + err.Error())
 			continue
 		}
-		s.says(Converted, UsersName, "hashes stay as they are, so that passwords do; set new ones in time (edgebroker users passwd)")
+		c.copied(s, UsersName, "hashes stay as they are, so that passwords do; set new ones in time (edgebroker users passwd)")
 		count := map[string]int{}
 		lines := mosquitto.ParsePasswords(data)
 		for _, l := range lines {
@@ -307,7 +307,10 @@ func (c *conversion) rulesAt(l *listener, sc scope, read map[*setting][]mosquitt
 	if s.passwords != nil && sc.listener != "" {
 		for _, u := range union {
 			if f := files[s.passwords]; !f.has(u) {
-				s.passwords.says(Changed, UsersName, "users of other listeners may connect here, and do nothing; hashes stay as they are, so that passwords do")
+				const some = "users of other listeners may connect here, and do nothing"
+				if e := s.passwords.entry; !strings.HasSuffix(e.Note, some) {
+					s.passwords.says(Changed, UsersName, also(e.Note, some))
+				}
 				c.rules = append(c.rules, sc.nothing(acl.Rule{User: acl.Literal(u)}, everything([]made{{rule: acl.Rule{Filters: topics(rules)}}}))...)
 			}
 		}
@@ -331,7 +334,7 @@ func (c *conversion) readACL(s *setting) []mosquitto.ACLLine {
 		s.lost("cannot be read, so that nothing is allowed: " + err.Error())
 		return nil
 	}
-	s.says(Converted, RulesName, "a subscription of which nothing could ever come is refused")
+	c.copied(s, RulesName, "a subscription of which nothing could ever come is refused")
 	lines := mosquitto.ParseACL(data)
 	for _, l := range lines {
 		s.below = append(s.below, &Entry{File: path, Line: l.Number, Setting: l.Text})

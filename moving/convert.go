@@ -235,12 +235,22 @@ func (c *conversion) absolute(s *setting) string {
 	return filepath.Clean(path)
 }
 
+// copied says that what a line's file holds stands in another file now.
+func (c *conversion) copied(s *setting, to, note string) {
+	s.says(Converted, to, note)
+	if !filepath.IsAbs(s.Value) {
+		s.says(Changed, to, also(relative+c.o.Dir, note))
+	}
+}
+
+const relative = "the path is relative to where mosquitto was started, which is taken to be "
+
 // file says that a line's file stands at key now.
 func (c *conversion) file(s *setting, key string) string {
 	if filepath.IsAbs(s.Value) {
 		s.says(Converted, key, "")
 	} else {
-		s.says(Changed, key, "the path is relative to where mosquitto was started, which is taken to be "+c.o.Dir)
+		s.says(Changed, key, relative+c.o.Dir)
 	}
 	return c.absolute(s)
 }

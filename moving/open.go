@@ -146,13 +146,15 @@ func (c *conversion) makeListeners() {
 		d.set("name", "nobody")
 		d.set("address", "127.0.0.1:1883")
 		d.set("allow_anonymous", false)
-		d.note("name", "No listener of mosquitto's could be converted; without one there would be one for everybody on this machine.")
 		list = append(list, d)
 	}
 	if identities {
 		c.yml.set("access.certificates", "cn")
 	}
 	c.yml.set("listeners", list)
+	if len(c.kept()) == 0 {
+		c.yml.note("listeners", "No listener of mosquitto's could be converted. This one lets nobody in; without it there would be one for everybody on this machine.")
+	}
 }
 
 func (c *conversion) kept() (list []*listener) {

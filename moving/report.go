@@ -1,10 +1,10 @@
 package moving
 
 import (
-	"fmt"
 	"io"
+	"strconv"
 	"strings"
-	"text/tabwriter"
+	"unicode/utf8"
 )
 
 // Verdict is what has become of a setting.
@@ -57,25 +57,43 @@ func (r Report) Security() (n int) {
 // Write writes the report as a table, with clean applied to all that stands in
 // the files.
 func (r Report) Write(w io.Writer, clean func(string) string) error {
-	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(tw, "LINE\tSETTING\tVERDICT\tNOW\tNOTE")
-	file := ""
+	rows := [][]string{{"LINE", "SETTING", "VERDICT", "NOW", "NOTE"}}
 	for _, e := range r {
-		if e.File != file {
-			file = e.File
-			fmt.Fprintf(tw, "%s\n", clean(file))
-		}
 		line, verdict := "-", string(e.Verdict)
 		if e.Line > 0 {
-			line = fmt.Sprint(e.Line)
+			line = strconv.Itoa(e.Line)
 		}
 		if e.Security {
 			verdict += " !"
 		}
-		row := strings.Join([]string{line, clean(shorten(e.Setting)), verdict, clean(e.To), clean(e.Note)}, "\t")
-		fmt.Fprintln(tw, strings.TrimRight(row, "\t"))
+		rows = append(rows, []string{line, clean(shorten(e.Setting)), verdict, clean(e.To), clean(e.Note)})
 	}
-	return tw.Flush()
+	var width [4]int
+	for _, row := range rows {
+		for i := range width {
+			width[i] = max(width[i], utf8.RuneCountInString(row[i]))
+		}
+	}
+	file := ""
+	for i, row := range rows {
+		var b strings.Builder
+		if i > 0 && r[i-1].File != file {
+			file = r[i-1].File
+			b.WriteString(clean(file) + "\n")
+		}
+		var text strings.Builder
+		for j, cell := range row {
+			text.WriteString(cell)
+			if j < len(width) {
+				text.WriteString(strings.Repeat(" ", width[j]-utf8.RuneCountInString(cell)+2))
+			}
+		}
+		b.WriteString(strings.TrimRight(text.String(), " ") + "\n")
+		if _, err := io.WriteString(w, b.String()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // shorten is a setting as it fits into a column.
