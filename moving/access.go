@@ -78,7 +78,7 @@ type userFile struct {
 
 type userLine struct {
 	name, hash string
-	entry      *Entry
+	entry      *Outcome
 }
 
 func (f *userFile) has(name string) bool {
@@ -139,7 +139,7 @@ func (c *conversion) readUsers() map[*setting]*userFile {
 			count[l.User]++
 		}
 		for _, l := range lines {
-			e := &Entry{File: path, Line: l.Number, Setting: "user " + l.User, Verdict: Converted, To: UsersName}
+			e := &Outcome{File: path, Line: l.Number, Setting: "user " + l.User, Verdict: Converted, To: UsersName}
 			s.below = append(s.below, e)
 			err := (&auth.PasswordEdit{}).Add(l.User, l.Hash, nil)
 			switch {
@@ -337,7 +337,7 @@ func (c *conversion) readACL(s *setting) []mosquitto.ACLLine {
 	c.copied(s, RulesName, "a subscription of which nothing could ever come is refused")
 	lines := mosquitto.ParseACL(data)
 	for _, l := range lines {
-		s.below = append(s.below, &Entry{File: path, Line: l.Number, Setting: l.Text})
+		s.below = append(s.below, &Outcome{File: path, Line: l.Number, Setting: l.Text})
 	}
 	return lines
 }

@@ -256,7 +256,7 @@ func (c *conversion) makeBounds() {
 // defaults are entries for what mosquitto does where its file says nothing.
 func (c *conversion) defaults() (list Report) {
 	add := func(setting string, v Verdict, to, note string) {
-		list = append(list, Entry{File: c.o.File, Setting: setting, Verdict: v, To: to, Note: note})
+		list = append(list, Outcome{File: c.o.File, Setting: setting, Verdict: v, To: to, Note: note})
 	}
 	add("(full queues)", Converted, "sessions.when_full", "what does not fit is dropped, as mosquitto does; without this key it would be refused, so that nothing acknowledged is lost")
 	if !c.expiry {

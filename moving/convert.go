@@ -46,8 +46,8 @@ type Result struct {
 // setting is a line, and its entry in the report.
 type setting struct {
 	mosquitto.Line
-	entry *Entry
-	below []*Entry // of the lines of a file that it names
+	entry *Outcome
+	below []*Outcome // of the lines of a file that it names
 }
 
 // says sets the verdict of a line. The last one counts, but a line that somebody
@@ -105,7 +105,7 @@ func Convert(o Options) (*Result, error) {
 	}
 	c := &conversion{o: o}
 	for _, l := range lines {
-		c.settings = append(c.settings, &setting{Line: l, entry: &Entry{File: l.File, Line: l.Number, Setting: shown(l), To: ""}})
+		c.settings = append(c.settings, &setting{Line: l, entry: &Outcome{File: l.File, Line: l.Number, Setting: shown(l), To: ""}})
 	}
 	c.read()
 	if err := c.makeAccess(); err != nil {

@@ -324,7 +324,7 @@ func TestEachOption(t *testing.T) {
 		text := fmt.Sprintf(c.at, c.line)
 		r, dir := imported(t, text, Unknown)
 		line := slices.Index(strings.Split(text, "\n"), c.line) + 1
-		i := slices.IndexFunc(r.Report, func(e Entry) bool {
+		i := slices.IndexFunc(r.Report, func(e Outcome) bool {
 			return e.Line == line && strings.HasSuffix(e.File, "mosquitto.conf")
 		})
 		if i < 0 {

@@ -18,8 +18,8 @@ const (
 	Impossible Verdict = "impossible" // Note says why, and what to do instead
 )
 
-// Entry says what has become of one line.
-type Entry struct {
+// Outcome says what has become of one line.
+type Outcome struct {
 	File     string  `json:"file"`
 	Line     int     `json:"line"`    // 0: of no line, but of what mosquitto does where the file says nothing
 	Setting  string  `json:"setting"` // the line, without secrets in it
@@ -32,7 +32,7 @@ type Entry struct {
 // Report is what has become of all lines, in the order in which mosquitto reads
 // them; those of files of users and rules come after the line that names the
 // file.
-type Report []Entry
+type Report []Outcome
 
 // Count is the number of entries with the verdict v.
 func (r Report) Count(v Verdict) (n int) {

@@ -94,7 +94,7 @@ func outputs() map[string]output {
 		"drops":                          list(statsd.Loss{}),
 		"events":                         stream(events.Event{}),
 		"fleet":                          document(statsd.Fleet{}),
-		"import mosquitto":               list(moving.Entry{}),
+		"import mosquitto":               list(moving.Outcome{}),
 		"health":                         document(statsd.Health{}),
 		"log level":                      document(statsd.LogLevel{}),
 		"reload":                         document(statsd.Reloaded{}),
