@@ -96,9 +96,7 @@ func (c *conversion) makeAccess() error {
 			kept = append(kept, l)
 		}
 	}
-	if err := c.readPlugins(); err != nil {
-		return err
-	}
+	c.readDynamic()
 	files := c.readUsers()
 	union, err := c.makeUsers(files, kept)
 	if err != nil {
@@ -202,12 +200,12 @@ func (c *conversion) makeUsers(files map[*setting]*userFile, kept []*listener) (
 	names = slices.DeleteFunc(names, func(n string) bool { return clash[n] })
 	for _, u := range c.dynamicUsers() {
 		if _, found := hashes[u.name]; found {
-			u.entry.Verdict, u.entry.To, u.entry.Note, u.entry.Security = Impossible, "", "is in a file of passwords, too, which counts", true
+			u.entry.Verdict, u.entry.To, u.entry.Note, u.entry.Security = Impossible, "", "is in another file, too, which counts", true
 			continue
 		}
 		names, hashes[u.name] = append(names, u.name), u.hash
 	}
-	needed := len(list) > 0 || len(kept) == 0
+	needed := len(list) > 0 || len(kept) == 0 || len(c.dynamics) > 0
 	for _, l := range kept {
 		needed = needed || l.identity == nil && (c.identities(kept) || !c.anonymousAt(l))
 	}
@@ -220,7 +218,7 @@ func (c *conversion) makeUsers(files map[*setting]*userFile, kept []*listener) (
 		b.WriteString("# no users: nobody gets in\n")
 	}
 	for _, n := range names {
-		fmt.Fprintf(&b, "%s:%s%s\n", n, hashes[n], c.dynamicGroups(n))
+		fmt.Fprintf(&b, "%s:%s\n", n, hashes[n])
 	}
 	if b.Len() > auth.MaxPasswordFile {
 		return nil, fmt.Errorf("%d users: %w", len(names), errTooMuch)
@@ -291,8 +289,8 @@ func (c *conversion) rulesAt(l *listener, sc scope, read map[*setting][]mosquitt
 				e.To = RulesName
 			}
 		}
-	case c.dynamic(s) != nil:
-		rules = c.dynamicRules(c.dynamic(s), sc)
+	case c.dynamics[s] != nil:
+		rules = c.dynamics[s].rules(sc)
 	case len(s.plugins) > 0: // who knows what it would have denied
 	case s.passwords == nil && l.identity == nil && !c.anonymousAt(l): // mosquitto lets nobody in
 	default:

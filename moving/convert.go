@@ -73,6 +73,7 @@ type conversion struct {
 	perEach  bool     // per_listener_settings
 	prefix   string   // clientid_prefixes
 	last     *plugin  // whose options follow
+	dynamics map[*security]*dynamic
 	rules    []acl.Rule
 	secrets  []File
 	bounds   bounds

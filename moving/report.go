@@ -21,7 +21,7 @@ const (
 // Outcome says what has become of one line.
 type Outcome struct {
 	File     string  `json:"file"`
-	Line     int     `json:"line"`    // 0: of no line, but of what mosquitto does where the file says nothing
+	Line     int     `json:"line"`    // 0: of a file without lines, or what mosquitto does where the file says nothing
 	Setting  string  `json:"setting"` // the line, without secrets in it
 	Verdict  Verdict `json:"verdict"`
 	To       string  `json:"to,omitempty"`   // the key of the config, or the file, where it stands now

@@ -6,7 +6,7 @@ import "strings"
 type PasswordLine struct {
 	Number int
 	User   string
-	Hash   string // $6$salt$hash or $7$iterations$salt$hash; whatever stands there
+	Hash   string // $6$salt$hash, $7$iterations$salt$hash or, since 2.1, $argon2id$...; whatever stands there
 
 	Problem string // why mosquitto does not use the line; then nothing else counts
 }
@@ -29,7 +29,7 @@ func ParsePasswords(data []byte) (lines []PasswordLine) {
 			switch {
 			case l.User == "":
 				l.Problem = "has no user name"
-			case !strings.HasPrefix(l.Hash, "$6$") && !strings.HasPrefix(l.Hash, "$7$"):
+			case !strings.HasPrefix(l.Hash, "$6$") && !strings.HasPrefix(l.Hash, "$7$") && !strings.HasPrefix(l.Hash, "$argon2id$"):
 				l.Problem = "has a password that is not hashed; mosquitto_passwd -U hashes it"
 			}
 		}
