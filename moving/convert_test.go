@@ -1,12 +1,15 @@
 package moving
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/synthetism/edgebroker/moving/mosquitto"
 )
 
 // Any settings in any order come to a valid config, with a verdict for each
@@ -122,4 +125,41 @@ func TestWrite(t *testing.T) {
 	if err := r.Write(t.Context(), dir, true); err == nil {
 		t.Error("writes through a link")
 	}
+}
+
+// Whatever bytes the files hold, there is a valid config, and each line is in
+// the report.
+func FuzzConvert(f *testing.F) {
+	for i, c := range optionCases() {
+		if i%16 > 0 {
+			continue // each takes as long as a config does
+		}
+		f.Add([]byte(strings.Replace(c.at, "%s", c.line, 1)), []byte("user a\ntopic read b/#\npattern deny %u\n"), []byte("a:$6$b$c\n"))
+	}
+	f.Fuzz(func(t *testing.T, conf, rules, passwords []byte) {
+		if bytes.Contains(conf, []byte("include_dir")) {
+			return // of this machine
+		}
+		dir := t.TempDir()
+		path := filepath.Join(dir, "mosquitto.conf")
+		write(t, path, string(conf))
+		write(t, filepath.Join(dir, "acl"), string(rules))
+		write(t, filepath.Join(dir, "passwords"), string(passwords))
+		r, err := Convert(Options{File: path, Dir: dir, Out: "/out", Data: "/data", Host: "host"})
+		if err != nil {
+			t.Fatalf("%v\n%s", err, r.Files[0].Data)
+		}
+		lines := mosquitto.ParseConf(path, conf)
+		for _, e := range r.Report {
+			if len(lines) > 0 && e.File == path && e.Line == lines[0].Number {
+				lines = lines[1:]
+			}
+			if e.Verdict == "" || e.Verdict != Converted && e.Note == "" {
+				t.Fatalf("%+v says nothing", e)
+			}
+		}
+		if len(lines) > 0 {
+			t.Fatalf("%+v is not in the report", lines[0])
+		}
+	})
 }

@@ -2,15 +2,23 @@ package moving
 
 import (
 	"cmp"
+	"errors"
 	"net"
-	"net/netip"
-	"regexp"
 	"slices"
 
 	"github.com/synthetism/edgebroker/appliance"
 )
 
-var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`)
+// cannotBe says why a config with a change could not be; empty if it could.
+func cannotBe(change func(*appliance.Config)) string {
+	c := appliance.DefaultConfig()
+	change(&c)
+	bad := (*appliance.ConfigError)(nil)
+	if errors.As(c.Validate(), &bad) {
+		return bad.Problems[0].Message
+	}
+	return ""
+}
 
 // keepListeners decides which listeners there will be, and names them. One that
 // would be more open than mosquitto's is left out.
@@ -38,10 +46,14 @@ func (c *conversion) keepListeners() {
 		case l.why != "":
 		case err != nil:
 			l.why = err.Error()
-		case l.path == "" && l.host != "" && !hostName.MatchString(l.host):
-			if _, err := netip.ParseAddr(l.host); err != nil {
-				l.why = "there is no host of such a name"
-			}
+		default:
+			l.why = cannotBe(func(c *appliance.Config) {
+				anybody := true
+				c.Listeners = []appliance.ListenerConfig{{Name: "l", Type: appliance.ListenTCP, Address: address, AllowAnonymous: &anybody}}
+				if l.path != "" {
+					c.Listeners[0].Type = appliance.ListenUnix
+				}
+			})
 		}
 		if l.why == "" {
 			what, host, port := l.kind(), l.path, "unix"

@@ -149,7 +149,7 @@ func optionCases() []optionCase {
 		{alone, "listener 0", Impossible, true, "name: nobody"},
 		{alone, "listener x", Impossible, true, "name: nobody"},
 		{"listener 1884\n%s\n", "listener 1884 127.0.0.1", Impossible, true, "!127.0.0.1"},
-		{alone, "listener 1883 a_b", Impossible, true, "name: nobody"},
+		{alone, "listener 1883 a!b", Impossible, true, "name: nobody"},
 		{atListener, "accept_protocol_versions 4, 5", Converted, false, `mqtt_versions: ["3.1.1", "5"]`},
 		{atListener, "accept_protocol_versions 7", Impossible, true, "name: nobody"},
 		{atListener, "bind_interface eth0", Impossible, true, "name: nobody"},

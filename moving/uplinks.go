@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/synthetism/edgebroker/appliance"
 	"github.com/synthetism/edgebroker/wire"
 )
 
@@ -288,7 +289,7 @@ func (u *uplink) address(d *doc, secure bool) bool {
 		host, port = host[:i], host[i+1:]
 	}
 	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || !hostName.MatchString(host) && net.ParseIP(host) == nil {
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 		u.omit(u.addresses, "is not an address with a port")
 		return false
 	}
@@ -296,7 +297,15 @@ func (u *uplink) address(d *doc, secure bool) bool {
 	if secure {
 		scheme = "mqtts://"
 	}
-	d.set("address", scheme+net.JoinHostPort(host, port))
+	address := scheme + net.JoinHostPort(host, port)
+	why := cannotBe(func(c *appliance.Config) {
+		c.Bridges = []appliance.BridgeConfig{{Name: "b", Address: address, ClientID: "c", Topics: []appliance.BridgeTopic{{Filter: "a"}}}}
+	})
+	if why != "" {
+		u.omit(u.addresses, why)
+		return false
+	}
+	d.set("address", address)
 	u.addresses.says(Converted, "bridges", "")
 	if len(words) > 1 {
 		u.addresses.says(Changed, "bridges", "an uplink has one address, the first; a name that leads to several is tried at each")

@@ -1,6 +1,7 @@
 package mosquitto
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -207,6 +208,31 @@ func FuzzParsePasswords(f *testing.F) {
 		for _, l := range ParsePasswords(data) {
 			if l.Problem == "" && (l.User == "" || strings.ContainsAny(l.User+l.Hash, ":\n") || l.Hash[0] != '$') {
 				t.Fatalf("%+v", l)
+			}
+		}
+	})
+}
+
+// What was read is what is read again of what it says.
+func FuzzParseDynamic(f *testing.F) {
+	seeds(f)
+	f.Add([]byte(`{"clients":[{"username":"a","password":"YQ==","salt":"Yg==","iterations":1,"roles":[{"rolename":"r","priority":1}]}],"roles":[{"rolename":"r","acls":[{"acltype":"subscribePattern","topic":"#","allow":true}]}]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		d, err := ParseDynamic(data)
+		if err != nil {
+			return
+		}
+		text, err := json.Marshal(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := ParseDynamic(text)
+		if err != nil || len(again.Clients) != len(d.Clients) || len(again.Roles) != len(d.Roles) {
+			t.Fatalf("%s: %v", text, err)
+		}
+		for i := range d.Clients {
+			if a, b := d.Clients[i].Hash(), again.Clients[i].Hash(); a != b {
+				t.Fatalf("%q and %q", a, b)
 			}
 		}
 	})
