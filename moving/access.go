@@ -65,7 +65,7 @@ func (c *conversion) anonymousAt(l *listener) bool {
 		return false
 	case said != nil:
 		return said.Word() == "true" || said.Word() == "1"
-	case l.fallback && !l.bound, c.o.Version == V1:
+	case l.fallback && !l.bound && len(c.listen) == 1, c.o.Version == V1:
 		return s.passwords == nil && s.acl == nil && s.psk == nil && len(s.plugins) == 0
 	}
 	return false
@@ -89,6 +89,7 @@ func (f *userFile) has(name string) bool {
 // passwords and rules, and makes those of edgebroker.
 func (c *conversion) makeAccess() error {
 	c.keepListeners()
+	c.readDynamic()
 	c.dropEmptyListeners()
 	var kept []*listener
 	for _, l := range c.listen {
@@ -96,7 +97,6 @@ func (c *conversion) makeAccess() error {
 			kept = append(kept, l)
 		}
 	}
-	c.readDynamic()
 	files := c.readUsers()
 	union, err := c.makeUsers(files, kept)
 	if err != nil {
@@ -108,7 +108,7 @@ func (c *conversion) makeAccess() error {
 // dropEmptyListeners leaves out those by which mosquitto lets nobody in, where
 // users of other listeners would come in.
 func (c *conversion) dropEmptyListeners() {
-	if !c.perEach || len(c.all(func(s *security) *setting { return s.passwords })) == 0 {
+	if !c.perEach || len(c.all(func(s *security) *setting { return s.passwords })) == 0 && len(c.dynamics) == 0 {
 		return
 	}
 	for _, l := range c.listen {
@@ -240,7 +240,7 @@ func (c *conversion) makeRules(kept []*listener, files map[*setting]*userFile, u
 	for _, l := range kept {
 		s := c.securityOf(l)
 		apart = apart || l.nameAsID
-		some = some || s.acl != nil || len(s.plugins) > 0
+		some = some || s.acl != nil || len(s.plugins)+len(c.global.plugins) > 0
 	}
 	read := map[*setting][]mosquitto.ACLLine{}
 	for _, s := range c.all(func(s *security) *setting { return s.acl }) {
@@ -291,8 +291,7 @@ func (c *conversion) rulesAt(l *listener, sc scope, read map[*setting][]mosquitt
 		}
 	case c.dynamics[s] != nil:
 		rules = c.dynamics[s].rules(sc)
-	case len(s.plugins) > 0: // who knows what it would have denied
-	case s.passwords == nil && l.identity == nil && !c.anonymousAt(l): // mosquitto lets nobody in
+	case len(s.plugins)+len(c.global.plugins) > 0: // who knows what they would have denied
 	default:
 		all := acl.Rule{Allow: true, Action: acl.All, Filters: []string{"#"}, Listener: sc.listenerPattern()}
 		if sc.prefix != "" {

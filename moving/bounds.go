@@ -259,6 +259,9 @@ func (c *conversion) defaults() (list Report) {
 		list = append(list, Outcome{File: c.o.File, Setting: setting, Verdict: v, To: to, Note: note})
 	}
 	add("(full queues)", Converted, "sessions.when_full", "what does not fit is dropped, as mosquitto does; without this key it would be refused, so that nothing acknowledged is lost")
+	if len(c.listen) == 1 && c.listen[0].fallback && !c.listen[0].bound && c.listen[0].why == "" {
+		add("(no listener)", Changed, "listeners", "127.0.0.1:1883 alone, for this machine, with passwords and rules if there are any; mosquitto 1 listens on every address (--mosquitto 1)")
+	}
 	if !c.expiry {
 		add("(no persistent_client_expiration)", Changed, "sessions.max_expiry", "sessions of clients that stay away end after ten years, not never")
 	}

@@ -64,6 +64,39 @@ func TestAnySettings(t *testing.T) {
 	})
 }
 
+// How several settings together decide.
+func TestSettingsTogether(t *testing.T) {
+	const tls = "listener 8883 127.0.0.1\ncertfile /c\nkeyfile /k\ncafile /ca\nrequire_certificate true\nuse_identity_as_username true\n"
+	for _, c := range []struct {
+		text     string
+		has, not string // in the config and the rules
+	}{
+		{"max_connections 5\nlistener 1884 127.0.0.1\n", "allow_anonymous: false", "allow_anonymous: true"},
+		{"max_connections 5\n", "127.0.0.1:1883", "allow_anonymous: false"},
+		{"acl_file DIR/acl\n", "allow_anonymous: false", "allow_anonymous: true"},
+		{"listener 1884 127.0.0.1\n" + tls, "allow any all #", ""},
+		{tls + "listener 1884 127.0.0.1\n", "allow any all #", "allow_anonymous: true"},
+		{"per_listener_settings true\nglobal_plugin /p.so\nlistener 1884 127.0.0.1\nallow_anonymous true\n", "rules:", "allow any all #"},
+		{"per_listener_settings true\nglobal_plugin /p.so\nlistener 1884 127.0.0.1\nallow_anonymous true\n", "rules:", "allow listener"},
+		{"plugin /p.so\nacl_file DIR/acl\nlistener 1884 127.0.0.1\n", "allow any subscribe a", "allow any all"},
+		{"per_listener_settings true\nlistener 1884 127.0.0.1\npassword_file DIR/passwords\nlistener 1885 127.0.0.1\n", "tcp-1884", "tcp-1885"},
+		{"per_listener_settings true\nlistener 1884 127.0.0.1\npassword_file DIR/passwords\nlistener 1885 127.0.0.1\nallow_anonymous true\nacl_file DIR/acl\n", "allow listener=tcp-1885 subscribe a", "allow listener=tcp-1885 all"},
+		{"clientid_prefixes d-\nlistener 1884 127.0.0.1\nallow_anonymous true\n", "allow client=d-* all #", "allow any"},
+		{"clientid_prefixes d-\nacl_file DIR/acl\nlistener 1884 127.0.0.1\nallow_anonymous true\n", "allow client=d-* subscribe a", "allow any"},
+		{"listener 1884 127.0.0.1\nallow_anonymous true\nlistener 8883\npsk_hint h\n", "tcp-1884", "8883"},
+		{"allow_anonymous true\nlistener 1884 127.0.0.1\nuse_username_as_clientid true\n", "allow_anonymous: false", "allow_anonymous: true"},
+	} {
+		r, _ := imported(t, c.text, Unknown)
+		var all []byte
+		for _, f := range r.Files {
+			all = append(all, f.Data...)
+		}
+		if !strings.Contains(string(all), c.has) || c.not != "" && strings.Contains(string(all), c.not) {
+			t.Errorf("%q: has to have %q, and not %q\n%s", c.text, c.has, c.not, all)
+		}
+	}
+}
+
 func TestParseVersion(t *testing.T) {
 	for s, want := range map[string]Version{"": Unknown, "1.6.9": V1, "1": V1, "2.0": V20, "2.0.11": V20, "2.1.2": V21, "2.10": V21} {
 		if got, err := ParseVersion(s); got != want || err != nil {

@@ -45,8 +45,12 @@ type dynamic struct {
 // readDynamic reads what mosquitto's own plugin keeps, where it alone decides.
 func (c *conversion) readDynamic() {
 	c.dynamics = map[*security]*dynamic{}
-	for _, at := range append([]*security{&c.global}, c.parts()...) {
-		if len(at.plugins) != 1 || at.acl != nil || c.dynamics[at] != nil {
+	list := c.parts()
+	if !c.perEach {
+		list = []*security{&c.global}
+	}
+	for _, at := range list {
+		if len(at.plugins) != 1 || at.acl != nil || c.perEach && len(c.global.plugins) > 0 {
 			continue
 		}
 		p := at.plugins[0]

@@ -139,8 +139,8 @@ func (c *conversion) newListener(s *setting) *listener {
 	return l
 }
 
-func (c *conversion) port(l *listener, s *setting) {
-	l = c.listen[0]
+func (c *conversion) port(_ *listener, s *setting) {
+	l := c.listen[0]
 	l.bound = true
 	if n, ok := number(s, 1, maxUint16); ok {
 		l.port = n
@@ -150,8 +150,8 @@ func (c *conversion) port(l *listener, s *setting) {
 	}
 }
 
-func (c *conversion) bindAddress(l *listener, s *setting) {
-	l = c.listen[0]
+func (c *conversion) bindAddress(_ *listener, s *setting) {
+	l := c.listen[0]
 	l.bound = true
 	l.host = s.Value
 	s.says(Converted, "listeners", "")

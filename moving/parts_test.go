@@ -43,6 +43,11 @@ func TestImportedBridgesPassTheSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	b.On(string(events.Subscription), func(events.Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		seen["/ready"] = true
+	})
 	if err := b.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -64,6 +69,9 @@ func TestImportedBridgesPassTheSame(t *testing.T) {
 	}
 	var results [][]string
 	for i, name := range []string{"mosquitto", "edgebroker"} {
+		mu.Lock()
+		clear(seen)
+		mu.Unlock()
 		dir := t.TempDir()
 		near := brokertest.Ports(t, 1)[0]
 		_, port, _ := net.SplitHostPort(near)
@@ -75,9 +83,6 @@ func TestImportedBridgesPassTheSame(t *testing.T) {
 		} else {
 			startImported(t, Options{File: path, Dir: dir, Out: filepath.Join(dir, "out"), Host: "h"})
 		}
-		mu.Lock()
-		clear(seen)
-		mu.Unlock()
 		c := brokertest.Dial(t, near, brokertest.Clean(wire.V5, "c")).AutoAck()
 		c.Subscribe(0, "here/#")
 		brokertest.WaitFor(t, "the way to the far side", func() bool {
@@ -85,7 +90,7 @@ func TestImportedBridgesPassTheSame(t *testing.T) {
 			c.Ping()
 			mu.Lock()
 			defer mu.Unlock()
-			return seen["r/ready"]
+			return seen["r/ready"] && seen["/ready"]
 		})
 		// Not l itself, of which mosquitto makes r/l.
 		for _, topic := range []string{"l/a", "l/a/b", "x/1", "a/b", "a/b/c", "s/temp", "s/temp/x", "r/a", "d/temp", "l/end"} {
