@@ -74,15 +74,12 @@ func (c *conversion) anonymousAt(l *listener) bool {
 // userFile is a file of passwords, read.
 type userFile struct {
 	lines []*userLine
+	names map[string]bool
 }
 
 type userLine struct {
 	name, hash string
 	entry      *Outcome
-}
-
-func (f *userFile) has(name string) bool {
-	return f != nil && slices.ContainsFunc(f.lines, func(u *userLine) bool { return u.name == name })
 }
 
 // makeAccess decides which listeners there will be, reads the files of
@@ -122,7 +119,7 @@ func (c *conversion) dropEmptyListeners() {
 func (c *conversion) readUsers() map[*setting]*userFile {
 	files := map[*setting]*userFile{}
 	for _, s := range c.all(func(s *security) *setting { return s.passwords }) {
-		f := &userFile{}
+		f := &userFile{names: map[string]bool{}}
 		files[s] = f
 		path := c.absolute(s)
 		data, err := mosquitto.ReadFile(path)
@@ -153,7 +150,7 @@ func (c *conversion) readUsers() map[*setting]*userFile {
 				if strings.ContainsAny(l.User, "+#/") || l.User[0] == '$' {
 					e.Verdict, e.Note = Changed, "a name with + # or /, or that begins with $, fits no %u in rules"
 				}
-				f.lines = append(f.lines, &userLine{l.User, l.Hash, e})
+				f.lines, f.names[l.User] = append(f.lines, &userLine{l.User, l.Hash, e}), true
 			}
 		}
 	}
@@ -303,7 +300,7 @@ func (c *conversion) rulesAt(l *listener, sc scope, read map[*setting][]mosquitt
 	}
 	if s.passwords != nil && sc.listener != "" {
 		for _, u := range union {
-			if f := files[s.passwords]; !f.has(u) {
+			if !files[s.passwords].names[u] {
 				const some = "users of other listeners may connect here, and do nothing"
 				if e := s.passwords.entry; !strings.HasSuffix(e.Note, some) {
 					s.passwords.says(Changed, UsersName, also(e.Note, some))
