@@ -299,13 +299,14 @@ func (c *conversion) rulesAt(l *listener, sc scope, read map[*setting][]mosquitt
 		rules = []acl.Rule{all, sys}
 	}
 	if s.passwords != nil && sc.listener != "" {
+		all := everything([]made{{rule: acl.Rule{Filters: topics(rules)}}})
 		for _, u := range union {
 			if !files[s.passwords].names[u] {
 				const some = "users of other listeners may connect here, and do nothing"
 				if e := s.passwords.entry; !strings.HasSuffix(e.Note, some) {
 					s.passwords.says(Changed, UsersName, also(e.Note, some))
 				}
-				c.rules = append(c.rules, sc.nothing(acl.Rule{User: acl.Literal(u)}, everything([]made{{rule: acl.Rule{Filters: topics(rules)}}}))...)
+				c.rules = append(c.rules, sc.nothing(acl.Rule{User: acl.Literal(u)}, all)...)
 			}
 		}
 	}

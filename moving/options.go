@@ -26,7 +26,7 @@ func options() map[string]option {
 		"per_listener_settings":      {global: (*conversion).perListener},
 		"clientid_prefixes":          {global: (*conversion).clientPrefix},
 		"allow_duplicate_messages":   needless("each message comes once, also where subscriptions overlap, unless an MQTT 5 client tells them apart"),
-		"check_retain_source":        impossible("retained messages stay when their publisher loses the right to publish them; edgebroker retained clear removes them"),
+		"check_retain_source":        {global: trueIsImpossible("retained messages stay when their publisher loses the right to publish them; edgebroker retained clear removes them", "it is never looked at")},
 		"autosave_interval":          needless("what is acknowledged is on the disk already; see storage.durability"),
 		"autosave_on_changes":        needless("what is acknowledged is on the disk already; see storage.durability"),
 		"connection_messages":        needless("edgebroker events tells who comes and goes, whatever is logged"),
@@ -35,8 +35,8 @@ func options() map[string]option {
 		"pid_file":                   needless("systemd knows it without"),
 		"user":                       needless("the systemd unit says as whom edgebroker runs; it needs to read its files"),
 		"retry_interval":             needless("mosquitto has not had it since 1.5 either"),
-		"max_inflight_bytes":         impossible("only messages on their way are counted; see limits.max_inflight"),
-		"max_keepalive":              impossible("the keep alive is the client's own"),
+		"max_inflight_bytes":         {global: unless("0", "only messages on their way are counted; see limits.max_inflight")},
+		"max_keepalive":              {global: unless("65535", "the keep alive is the client's own")},
 		"queue_qos0_messages":        {global: trueIsImpossible("QoS 0 is not kept for clients that are away; publish and subscribe at QoS 1", "QoS 0 is not kept")},
 		"upgrade_outgoing_qos":       {global: trueIsImpossible("a message keeps the QoS that it was published with; publish at the one that is needed", "QoS is never raised")},
 		"retain_available":           {global: falseIsImpossible("retained messages cannot be switched off; rules and retained.max_messages bound them", "there are retained messages")},
@@ -98,6 +98,16 @@ func trueIsImpossible(note, otherwise string) func(*conversion, *setting) {
 			s.says(Impossible, "", note)
 		} else if ok {
 			s.says(NotNeeded, "", otherwise)
+		}
+	}
+}
+
+// unless is for what is impossible but for one value, which changes nothing.
+func unless(value, note string) func(*conversion, *setting) {
+	return func(_ *conversion, s *setting) {
+		s.says(Impossible, "", note)
+		if s.Word() == value {
+			s.says(NotNeeded, "", value+" is no limit")
 		}
 	}
 }

@@ -91,6 +91,10 @@ func optionCases() []optionCase {
 		{inGeneral, "max_inflight_messages 0", Changed, false, "max_inflight: 65535"},
 		{inGeneral, "max_inflight_messages 70000", Impossible, false, "!max_inflight"},
 		{inGeneral, "max_keepalive 60", Impossible, false, ""},
+		{inGeneral, "max_keepalive 65535", NotNeeded, false, ""},
+		{inGeneral, "max_inflight_bytes 0", NotNeeded, false, ""},
+		{inGeneral, "check_retain_source false", NotNeeded, false, ""},
+		{inBridge, "bridge_max_packet_size 0", NotNeeded, false, ""},
 		{inGeneral, "max_packet_size 2000", Converted, false, "max_packet_size: 2KB"},
 		{inGeneral, "max_packet_size 100", Changed, false, "max_packet_size: 1KiB"},
 		{inGeneral, "max_packet_size 268435455", Converted, false, "total_queued_bytes: 268435455B"},
@@ -406,5 +410,23 @@ func TestNothingIsOpenByAccident(t *testing.T) {
 				t.Errorf("%q: the network reaches %s", text, l.Address)
 			}
 		}
+	}
+}
+
+// So does the example that is installed, in which each setting stands behind #.
+func TestOptionsAreThoseOfTheExample(t *testing.T) {
+	text, err := os.ReadFile("/usr/share/doc/mosquitto/examples/mosquitto.conf")
+	if err != nil {
+		t.Skip("the example of mosquitto.conf is not installed")
+	}
+	known, n := options(), 0
+	for _, m := range regexp.MustCompile(`(?m)^#([a-z][a-z0-9_.]*)`).FindAllSubmatch(text, -1) {
+		n++
+		if _, found := known[string(m[1])]; !found {
+			t.Errorf("the example has %q, which nobody knows here", m[1])
+		}
+	}
+	if n < 80 {
+		t.Errorf("the example has %d settings only: the test does not test", n)
 	}
 }
