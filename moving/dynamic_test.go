@@ -87,7 +87,7 @@ func randomDynamic(t testing.TB, r *rand.Rand, users []string) *mosquitto.Dynami
 // With the plugin for dynamic security, too, nobody may do here what they may not
 // at mosquitto. Publishing is the same; reading is, but for what the report says.
 func TestImportedDynamicSecurity(t *testing.T) {
-	so := dynamicPlugin(t)
+	so, version := dynamicPlugin(t), installed(t)
 	users := []string{"ann", "bob", "eve"}
 	topics := []string{"a", "a/b", "a/c", "a/b/c", "b", "b/c/d", "c", "x/b"}
 	compared, allowed, less := 0, 0, 0
@@ -108,7 +108,7 @@ func TestImportedDynamicSecurity(t *testing.T) {
 			write(t, paths[i], fmt.Sprintf("user root\nset_tcp_nodelay true\nlistener %s 127.0.0.1\nallow_anonymous true\nplugin %s\nplugin_opt_config_file %s\n", port, so, file))
 		}
 		startMosquitto(t, paths[0], ports[0])
-		r := startImported(t, Options{File: paths[1], Dir: dir, Out: filepath.Join(dir, "out"), Host: "h", Version: V20})
+		r := startImported(t, Options{File: paths[1], Dir: dir, Out: filepath.Join(dir, "out"), Host: "h", Version: version})
 		want, got := askDynamic(t, ports[0], d, users, topics), askDynamic(t, ports[1], d, users, topics)
 		for _, kind := range []string{"write", "read"} {
 			for _, u := range append([]string{""}, users...) {
