@@ -124,30 +124,25 @@ func (c *conversion) read() {
 	known := options()
 	fallback := &listener{fallback: true}
 	c.listen = []*listener{fallback}
-	reading, l, u := -1, fallback, (*uplink)(nil)
-	var back []struct {
-		reading  int
-		listener *listener
-		uplink   *uplink
+	type place struct {
+		*listener
+		*uplink
 	}
+	reading, at, before := 0, place{listener: fallback}, place{}
 	for _, s := range c.settings {
 		if s.Reading != reading {
-			// An included file begins with none; after it the one that includes
-			// it goes on as before.
-			if i := len(back) - 1; s.Reading < reading && i >= 0 {
-				l, u, back = back[i].listener, back[i].uplink, back[:i]
-			} else {
-				if reading == 0 {
-					back = append(back[:0], struct {
-						reading  int
-						listener *listener
-						uplink   *uplink
-					}{reading, l, u})
-				}
-				l, u = fallback, nil
+			// An included file begins with neither listener nor bridge; after it the
+			// one that includes it goes on as before.
+			if reading == 0 {
+				before = at
+			}
+			at = place{listener: fallback}
+			if s.Reading == 0 {
+				at = before
 			}
 			reading = s.Reading
 		}
+		l, u := at.listener, at.uplink
 		o, found := known[s.Name]
 		if !found {
 			o, found = prefixed(s.Name)
@@ -161,9 +156,9 @@ func (c *conversion) read() {
 		case s.Value == "":
 			s.lost("has no value; mosquitto does not start with it")
 		case s.Name == "listener":
-			l = c.newListener(s)
+			at.listener = c.newListener(s)
 		case s.Name == "connection":
-			u = c.newUplink(s)
+			at.uplink = c.newUplink(s)
 		case o.note != "":
 			s.says(o.verdict, "", o.note)
 		case o.global != nil:
@@ -175,7 +170,6 @@ func (c *conversion) read() {
 			at := &c.global
 			if c.perEach {
 				at = &l.security
-				l.secured = true
 			}
 			o.security(c, at, s)
 		case u == nil:

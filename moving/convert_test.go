@@ -196,3 +196,33 @@ func FuzzConvert(f *testing.F) {
 		}
 	})
 }
+
+// An included file begins with no listener and no bridge, and the one that
+// includes it goes on with its own.
+func TestIncludedFilesHaveTheirOwnPlace(t *testing.T) {
+	dir := t.TempDir()
+	for _, d := range []string{"one", "two"} {
+		if err := os.Mkdir(filepath.Join(dir, d), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, filepath.Join(dir, "one", "a.conf"), "listener 1885 127.0.0.1\nmax_connections 5\nconnection b\naddress h:2\ntopic y out\n")
+	write(t, filepath.Join(dir, "two", "a.conf"), "topic z out\n")
+	path := filepath.Join(dir, "mosquitto.conf")
+	write(t, path, "listener 1884 127.0.0.1\nconnection a\naddress h:1\ninclude_dir "+dir+"/one\ninclude_dir two\nmax_connections 7\ntopic x out\n")
+	r, err := Convert(Options{File: path, Dir: dir, Out: "/out", Host: "host"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l := r.Config.Listeners; len(l) != 2 || l[0].MaxConnections != 7 || l[1].MaxConnections != 5 {
+		t.Errorf("got %+v", l)
+	}
+	if b := r.Config.Bridges; len(b) != 2 || len(b[0].Topics) != 1 || b[0].Topics[0].Filter != "x" || len(b[1].Topics) != 1 || b[1].Topics[0].Filter != "y" {
+		t.Errorf("got %+v", b)
+	}
+	for _, e := range r.Report {
+		if (e.Setting == "topic z out") != e.Security {
+			t.Errorf("got %+v", e)
+		}
+	}
+}

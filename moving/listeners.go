@@ -21,7 +21,6 @@ type listener struct {
 	line     *setting
 	settings []*setting
 	security security
-	secured  bool // security has been set
 	name     string
 
 	port       int64
