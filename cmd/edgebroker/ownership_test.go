@@ -135,3 +135,22 @@ func TestInitCompletesThePackagedConfig(t *testing.T) {
 		t.Error("with --data: made certificates before it failed")
 	}
 }
+
+// What was imported may be read by the daemon, and by nobody who is neither that nor
+// root.
+func TestImportLetsTheGroupRead(t *testing.T) {
+	const gid = 54321
+	h := packagedFolder(t, gid)
+	conf := filepath.Join(t.TempDir(), "mosquitto.conf")
+	if err := os.WriteFile(conf, []byte("listener 1883\nallow_anonymous true\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mustRun(t, "import", "mosquitto", "--out", h.dir, conf)
+	info, err := os.Stat(h.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st := info.Sys().(*syscall.Stat_t); st.Uid != 0 || st.Gid != gid || info.Mode().Perm() != 0o640 {
+		t.Errorf("the config belongs to %d:%d, mode %v", st.Uid, st.Gid, info.Mode())
+	}
+}

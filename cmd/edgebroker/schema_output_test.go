@@ -127,8 +127,8 @@ func TestCommandJSON(t *testing.T) {
 		}
 	}
 	// Some need an uplink, a client or a message, bench brings messages along, and the
-	// doctor always finds something, if only that all is well.
-	never := []string{"bench", "bridges dead-letters", "bridges dead-letters --discard", "bridges dead-letters --replay", "bridges show", "bridges test", "clients show", "doctor", "sub", "trace"}
+	// doctor always finds something, if only that all is well; so does import.
+	never := []string{"bench", "bridges dead-letters", "bridges dead-letters --discard", "bridges dead-letters --replay", "bridges show", "bridges test", "clients show", "doctor", "import mosquitto", "sub", "trace"}
 	for _, entry := range slices.Sorted(maps.Keys(outputs())) {
 		for name := range outputs()[entry] {
 			if !s.empty[entry+" "+name] && !slices.Contains(never, entry) {
@@ -200,6 +200,8 @@ func (s *shop) folders(dir string) (home string) {
 	s.ask("doctor", []int{exitUsage}, "--config", filepath.Join(dir, "bad.yml"))
 	write(s.t, filepath.Join(dir, "odd"), "deny client=c cert=x publish plant/x\nallow any all #\nallow any publish never\n")
 	write(s.t, filepath.Join(dir, "none"), "# no rules\n")
+	write(s.t, filepath.Join(dir, "mosquitto.conf"), "listener 1883\nmount_point x/\n")
+	s.ask("import mosquitto", []int{exitError}, "--out", dir, filepath.Join(dir, "mosquitto.conf"))
 	s.ask("acl check", []int{exitError}, "--rules", filepath.Join(dir, "odd"), "--rules", filepath.Join(dir, "none"))
 	s.ask("acl test", nil, "--rules", filepath.Join(dir, "odd"), "--user", "ann", "--client", "c", "--group", "ops", "--cert", "y", "--listener", "lan", "--topic", "plant/x", "--action", "publish")
 	s.ask("acl test", []int{exitError}, "--rules", filepath.Join(dir, "none"), "--topic", "plant/#", "--action", "subscribe")

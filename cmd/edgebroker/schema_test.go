@@ -17,6 +17,7 @@ import (
 	"github.com/synthetism/edgebroker/doctor"
 	"github.com/synthetism/edgebroker/events"
 	"github.com/synthetism/edgebroker/internal/schema"
+	"github.com/synthetism/edgebroker/moving"
 	"github.com/synthetism/edgebroker/statsd"
 	"github.com/synthetism/edgebroker/trace"
 )
@@ -93,6 +94,7 @@ func outputs() map[string]output {
 		"drops":                          list(statsd.Loss{}),
 		"events":                         stream(events.Event{}),
 		"fleet":                          document(statsd.Fleet{}),
+		"import mosquitto":               list(moving.Outcome{}),
 		"health":                         document(statsd.Health{}),
 		"log level":                      document(statsd.LogLevel{}),
 		"reload":                         document(statsd.Reloaded{}),
@@ -132,7 +134,7 @@ func bundleFiles() map[string]printed {
 
 // cliSchemas is the document that describes all of it.
 func cliSchemas() ([]byte, error) {
-	c, err := schema.ReadComments(sourceRoot, "cmd/edgebroker", "bench", "doctor")
+	c, err := schema.ReadComments(sourceRoot, "cmd/edgebroker", "bench", "doctor", "moving")
 	if err != nil {
 		return nil, err
 	}
