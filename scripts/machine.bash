@@ -133,5 +133,5 @@ machine_command() {
 		-kernel "$dir/kernel" -initrd "$dir/initrd" -append "console=$(machine_console "$arch") panic=1 quiet" \
 		-drive "file=$dir/disk,format=raw,if=none,id=d0" -device virtio-blk-pci,drive=d0,romfile= \
 		-netdev "user,id=n0,restrict=on,hostfwd=tcp:127.0.0.1:$port-:1883" -device virtio-net-pci,netdev=n0,romfile= \
-		-serial "file:$dir/console"
+		-chardev "file,id=c0,path=$dir/console,append=on" -serial chardev:c0
 }

@@ -26,13 +26,18 @@ type Options struct {
 	Suite  string // of Debian: "bookworm"
 	Memory int64  // bytes for the whole container; 0: as much as there is
 	CPU    int    // percent of one processor; 0: all
+
+	// ReadOnly lets nothing be written but below /run, /tmp and these folders, which
+	// are in memory; nil: everything can.
+	ReadOnly []string
 }
 
-// Container is a gateway that has booted.
+// Container is a gateway. Between New and Boot its files can be changed.
 type Container struct {
 	t     testing.TB
+	o     Options
 	root  string // its file system, as seen from outside
-	first int    // process id of its systemd, outside
+	first int    // process id of its systemd, outside; 0 before Boot
 	host  string // its address
 	log   string // what its console says
 }
@@ -42,13 +47,20 @@ const bootTime = 2 * time.Minute
 
 var containers atomic.Int32
 
-// Boot boots a container. It is halted at the end of the test.
-func Boot(t testing.TB, o Options) *Container {
+// New makes a container.
+func New(t testing.TB, o Options) *Container {
 	t.Helper()
 	dir := t.TempDir()
-	name := fmt.Sprintf("eb%d-%d", os.Getpid()%100_000, containers.Add(1))
-	c := &Container{t: t, root: overlay(t, Root(t, o.Suite), dir), log: filepath.Join(dir, "console")}
-	c.host = network(t, name, int(containers.Load()))
+	return &Container{t: t, o: o, root: overlay(t, Root(t, o.Suite), dir), log: filepath.Join(dir, "console")}
+}
+
+// Boot boots it. It is halted at the end of the test.
+func (c *Container) Boot() {
+	t, o := c.t, c.o
+	t.Helper()
+	n := containers.Add(1)
+	name := fmt.Sprintf("eb%d-%d", os.Getpid()%100_000, n)
+	c.host = network(t, name, int(n))
 	console, err := os.Create(c.log)
 	if err != nil {
 		t.Fatal(err)
@@ -56,6 +68,15 @@ func Boot(t testing.TB, o Options) *Container {
 	defer console.Close()
 	args := []string{"--quiet", "--boot", "--register=no", "--keep-unit", "--console=pipe", "--machine=" + name,
 		"--network-namespace-path=/run/netns/" + name, "--directory=" + c.root}
+	if o.ReadOnly != nil {
+		args = append(args, "--read-only")
+		for _, dir := range o.ReadOnly {
+			if err := os.MkdirAll(c.Path(dir), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			args = append(args, "--tmpfs="+dir)
+		}
+	}
 	cmd := exec.Command("systemd-nspawn", args...)
 	cmd.Env = append(os.Environ(), "UNIFIED_CGROUP_HIERARCHY=1")
 	cmd.Stdout, cmd.Stderr = console, console
@@ -95,7 +116,6 @@ func Boot(t testing.TB, o Options) *Container {
 	if out, err := c.Try("systemctl", "is-system-running", "--wait"); err != nil && !strings.Contains(out, "degraded") {
 		t.Fatalf("boot: %v: %s", err, out)
 	}
-	return c
 }
 
 func isClosed(c <-chan struct{}) bool {

@@ -55,16 +55,18 @@ func gateway(t *testing.T, o lab.Options) *lab.Container {
 	if err != nil {
 		t.Fatalf("build: %v\n%s", err, binary)
 	}
-	c := lab.Boot(t, o)
+	c := lab.New(t, o)
 	c.Copy(binary, "/usr/bin/edgebroker", 0o755)
 	c.Copy("../../systemd/edgebroker.service", "/usr/lib/systemd/system/"+unit, 0o644)
 	c.Copy("../../packaging/edgebroker.sysusers", "/usr/lib/sysusers.d/edgebroker.conf", 0o644)
-	c.Run("systemd-sysusers", "edgebroker.conf")
+	if out, err := exec.Command("systemd-sysusers", "--root="+c.Path("/"), "edgebroker.conf").CombinedOutput(); err != nil {
+		t.Fatalf("make the user: %v: %s", err, out)
+	}
 	if o.Suite != "bookworm" {
 		c.Copy("../../systemd/254.conf", "/usr/lib/systemd/system/"+unit+".d/254.conf", 0o644)
 	}
 	c.Write(conf, openConfig, 0o644)
-	c.Run("systemctl", "daemon-reload")
+	c.Boot()
 	t.Cleanup(func() {
 		if t.Failed() {
 			out, _ := c.Try("journalctl", "--no-pager", "-u", unit, "-o", "short-monotonic", "-n", "60")

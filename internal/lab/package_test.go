@@ -28,7 +28,8 @@ func debs(t *testing.T) (older, newer string) {
 // packaged is a container with the package, as it is after its installation.
 func packaged(t *testing.T, o lab.Options, deb string) *lab.Container {
 	t.Helper()
-	c := lab.Boot(t, o)
+	c := lab.New(t, o)
+	c.Boot()
 	t.Cleanup(func() {
 		if t.Failed() {
 			out, _ := c.Try("journalctl", "--no-pager", "-u", unit, "-o", "short-monotonic", "-n", "80")
