@@ -51,6 +51,9 @@ func (o *natsOut) replied(m *nats.Msg) {
 		o.failedLocked(p, errNoStream.Error())
 	case e == nil:
 		u.tripped(p.at)
+		if answer.Duplicate {
+			u.counts.duplicates.Add(1)
+		}
 		o.doneLocked(p)
 	case e.ErrorCode == tooLarge:
 		o.arrivedLocked(p)

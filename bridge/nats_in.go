@@ -236,6 +236,9 @@ func place(m jetstream.Msg) uint64 {
 }
 
 func (n *natsIn) takeIn(m jetstream.Msg) {
+	if meta, err := m.Metadata(); err == nil && meta.NumDelivered > 1 {
+		n.s.up.counts.repeated.Add(1)
+	}
 	n.take(n.shared, m.Subject(), m.Headers(), m.Data(), func(r wire.Reason) {
 		var err error
 		switch {

@@ -213,6 +213,9 @@ func (l *plainLine) came(p *wire.Publish) error {
 	l.heard()
 	l.counts.received.Add(1)
 	l.counts.receivedBytes.Add(uint64(len(p.Payload)))
+	if p.Dup {
+		l.counts.repeated.Add(1)
+	}
 	topic, rule := l.rules().in(string(p.Topic))
 	reason := wire.Success
 	switch {

@@ -41,7 +41,9 @@ type Status struct {
 	SentBytes    uint64 // of payloads
 	Acked        uint64
 	Retried      uint64 // of Sent, those that may have been sent before
+	Duplicates   uint64 // of Sent, those that the far side says it had: a stream of NATS does, others do not say
 	Received     uint64
+	Repeated     uint64       // of Received, those that the far side may have sent before
 	ReceivedSize uint64       // bytes of payloads
 	Dead         int          // dead letters that wait for somebody to decide
 	Refused      uint64       // that the far side does not want, or that cannot be sent to it
@@ -54,6 +56,7 @@ type counts struct {
 	attempts, connects                       atomic.Uint64
 	sent, sentBytes, acked, retried, refused atomic.Uint64
 	received, receivedBytes, loops           atomic.Uint64
+	duplicates, repeated                     atomic.Uint64
 }
 
 // condition is what changes with the state. Uplink's mu guards it.
@@ -97,6 +100,7 @@ func (u *Uplink) Status() Status {
 	c := &u.counts
 	st := Status{Name: u.cfg.Name, URL: u.cfg.URL, ClientID: u.cfg.ClientID,
 		Attempts: c.attempts.Load(), Connects: c.connects.Load(), Sent: c.sent.Load(), SentBytes: c.sentBytes.Load(), Acked: c.acked.Load(), Retried: c.retried.Load(),
+		Duplicates: c.duplicates.Load(), Repeated: c.repeated.Load(),
 		Received: c.received.Load(), ReceivedSize: c.receivedBytes.Load(), Refused: c.refused.Load(), Loops: c.loops.Load()}
 	u.mu.Lock()
 	st.State, st.Why, st.Since = u.is.state, u.is.why, u.is.since

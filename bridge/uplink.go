@@ -194,6 +194,9 @@ func (u *Uplink) arrived(p *packets.Publish) error {
 	u.heard()
 	u.counts.received.Add(1)
 	u.counts.receivedBytes.Add(uint64(len(p.Payload)))
+	if p.Duplicate {
+		u.counts.repeated.Add(1)
+	}
 	out := wire.Out{Version: wire.V5, QoS: p.QoS, Dup: p.Duplicate, Payload: p.Payload}
 	if pr := p.Properties; pr != nil {
 		if pr.MessageExpiry != nil {

@@ -39,7 +39,9 @@ type Bridge struct {
 	Sent       Count  `json:"sent"`        // to the far side, those that were sent again included
 	Acked      uint64 `json:"acked"`       // messages that the far side has taken over
 	Retried    uint64 `json:"retried"`     // of Sent, those that may have been sent before
+	Duplicates uint64 `json:"duplicates"`  // of Sent, those that the far side says it had: a stream of NATS does, MQTT does not
 	Received   Count  `json:"received"`    // from the far side
+	Repeated   uint64 `json:"repeated"`    // of Received, those that it may have sent before
 	Dead       int    `json:"deadLetters"` // of Refused, those that wait for somebody to decide
 	Refused    uint64 `json:"refused"`     // messages that the far side never takes
 	Loops      uint64 `json:"loops"`       // messages that went no further because they had been here
@@ -230,6 +232,8 @@ func bridgeTable() []metric {
 		each(c, "bridge_sent_total", "Messages sent by an uplink, those that were sent again included.", func(b *Bridge) float64 { return float64(b.Sent.Messages) }),
 		each(c, "bridge_acked_total", "Messages that the far side has taken over.", func(b *Bridge) float64 { return float64(b.Acked) }),
 		each(c, "bridge_retried_total", "Messages that were sent again.", func(b *Bridge) float64 { return float64(b.Retried) }),
+		each(c, "bridge_duplicates_total", "Messages sent that the far side says it had, as a stream of NATS does.", func(b *Bridge) float64 { return float64(b.Duplicates) }),
+		each(c, "bridge_repeated_total", "Messages received that the far side may have sent before.", func(b *Bridge) float64 { return float64(b.Repeated) }),
 		each(c, "bridge_received_total", "Messages that came in by an uplink.", func(b *Bridge) float64 { return float64(b.Received.Messages) }),
 		each(c, "bridge_refused_total", "Messages that the far side never takes.", func(b *Bridge) float64 { return float64(b.Refused) }),
 		each(g, "bridge_dead_letters", "Messages that the far side never takes, and that wait for somebody to decide.", func(b *Bridge) float64 { return float64(b.Dead) }),

@@ -187,9 +187,9 @@ func writeBridge(w io.Writer, b *statsd.Bridge, now time.Time) error {
 	if b.Inflight > 0 {
 		line("in flight", "%s, the oldest for %s", messages(b.Inflight), span(time.Duration(b.Unanswered*float64(time.Second))))
 	}
-	line("sent", "%s, %s payload; %s of them again", messages(b.Sent.Messages), size(b.Sent.PayloadBytes), count(b.Retried))
+	line("sent", "%s, %s payload; %s of them again, duplicates as the far side says: %s", messages(b.Sent.Messages), size(b.Sent.PayloadBytes), count(b.Retried), count(b.Duplicates))
 	line("taken over", "%s", messages(b.Acked))
-	line("received", "%s, %s payload", messages(b.Received.Messages), size(b.Received.PayloadBytes))
+	line("received", "%s, %s payload; %s of them perhaps again", messages(b.Received.Messages), size(b.Received.PayloadBytes), count(b.Repeated))
 	line("refused", "%s, by the far side or because they do not fit", messages(b.Refused))
 	line("dead letters", "%s, see `edgebroker bridges dead-letters`", messages(int64(b.Dead)))
 	line("dropped", "%s in all", messages(b.Dropped))

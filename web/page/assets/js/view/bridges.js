@@ -84,7 +84,7 @@ function bridgeFacts(b, now) {
   return [
     ["far side", `${visible(b.address, 120)} as ${visible(b.clientId, 60)}`],
     ["queued", `${words.size(b.queued.bytes)}${b.persistent ? ", survives a restart" : ", lost at a restart"}; ${words.count(b.inflight)} in flight${b.unanswered >= 1 ? `, unanswered for ${words.span(b.unanswered)}` : ""}`],
-    ["sent", `${words.count(b.sent.messages)}, ${words.count(b.retried)} of them again; ${words.count(b.acked)} acked`],
+    ["sent", `${words.count(b.sent.messages)}, ${words.count(b.retried)} of them again, ${words.count(b.duplicates)} duplicates; ${words.count(b.acked)} acked`],
     ["received", `${words.count(b.received.messages)}${b.loops > 0 ? `; ${words.count(b.loops)} had been here` : ""}`],
     ["heard of", ago(b.lastHeard)],
     ["connects", `${words.count(b.connects)} of ${words.amount(b.attempts, "attempt")}`],
