@@ -69,7 +69,7 @@ machine_boot_files() {
 	cp "$kernel/boot/vmlinuz-$version" "$dir/kernel"
 	depmod -b "$kernel" "$version"
 	mkdir -p "$dir/init/modules"
-	for module in virtio_pci virtio_blk virtio_net ext4 sch_netem; do
+	for module in virtio_pci virtio_blk virtio_net ext4 sch_prio sch_netem cls_u32; do
 		modprobe -d "$kernel" -S "$version" --show-depends $module | awk '$1 == "insmod" { print $2 }'
 	done | awk '!seen[$0]++' | while IFS= read -r module; do
 		cp "$module" "$dir/init/modules"

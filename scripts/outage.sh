@@ -67,13 +67,23 @@ if [ "${mode-}" = --netem ]; then
 	. scripts/machine.bash
 	machine_need amd64
 	machine_base amd64
-	# Each message crosses the loopback twice, to the line and from there on, and so
-	# does its answer.
+	# The line alone is bad, which has an address of its own for that.
 	# shellcheck disable=SC2317 # called by machine_disk
 	bad_line() {
 		local root=$1 line=${what[1]}
 		cp "$EDGEBROKER" "$root/srv/edgebroker"
 		cp "$tmp/outage" "$root/srv/outage"
+		cat >"$root/srv/bad-line" <<-SCRIPT
+			tc qdisc add dev lo root handle 1: prio bands 4
+			tc qdisc add dev lo parent 1:4 handle 40: netem delay 150ms loss 20%
+			tc filter add dev lo parent 1: protocol ip u32 match ip dst 127.0.0.2/32 flowid 1:4
+			tc filter add dev lo parent 1: protocol ip u32 match ip src 127.0.0.2/32 flowid 1:4
+			tc qdisc show dev lo
+			status=0
+			/srv/outage -edgebroker /srv/edgebroker -line $line -delay 0 -line-host 127.0.0.2 -dir /var/tmp || status=\$?
+			tc -s qdisc show dev lo
+			echo "outage ended with status \$status"
+		SCRIPT
 		cat >"$root/etc/systemd/system/outage.service" <<-UNIT
 			[Unit]
 			Description=An uplink over a bad line
@@ -82,7 +92,7 @@ if [ "${mode-}" = --netem ]; then
 			Type=oneshot
 			StandardOutput=file:/dev/$(machine_console amd64)
 			StandardError=inherit
-			ExecStart=/bin/sh -c 'tc qdisc add dev lo root netem delay 75ms loss 20%% && tc qdisc show dev lo && /srv/outage -edgebroker /srv/edgebroker -line $line -delay 0 -dir /var/tmp; echo "outage ended with status \$\$?"'
+			ExecStart=/bin/sh -e /srv/bad-line
 			[Install]
 			WantedBy=multi-user.target
 		UNIT
@@ -95,8 +105,10 @@ if [ "${mode-}" = --netem ]; then
 	"${words[@]}" &
 	qemu=$!
 	trap 'kill $qemu 2>/dev/null || true; rm -rf "$tmp"' EXIT
-	status=$(tail -n +1 --pid=$qemu -f "$tmp/console" | tee /dev/stderr | sed -un 's/^outage ended with status \([0-9]*\).*/\1/p;T;q')
-	[ "$status" = 0 ] || die "the machine's console has ended, or what ran there with status ${status:-unknown}"
+	while kill -0 $qemu 2>/dev/null && ! grep -aq '^outage ended with status' "$tmp/console"; do sleep 1; done
+	tr -d '\r' <"$tmp/console" | sed -n '/^qdisc/,$p'
+	status=$(tr -d '\r' <"$tmp/console" | sed -n 's/^outage ended with status //p')
+	[ "$status" = 0 ] || die "what ran on the machine has ended with status ${status:-unknown}; its console is above"
 	exit
 fi
 if [ "${mode-}" != --loss ]; then

@@ -29,8 +29,8 @@ type pair struct {
 	deaf      bool // nothing passes any more, and nobody is told
 }
 
-func newLine(to string, delay time.Duration) (*line, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func newLine(host, to string, delay time.Duration) (*line, error) {
+	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +160,7 @@ func runLine(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	l, err := newLine(far.address, o.delay)
+	l, err := newLine(o.lineHost, far.address, o.delay)
 	if err != nil {
 		return err
 	}

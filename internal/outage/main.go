@@ -23,6 +23,7 @@ func main() {
 	flag.StringVar(&o.dir, "dir", "", "empty folder for both brokers; default: a temporary one")
 	flag.DurationVar(&o.line, "line", 0, "publish for so long over a bad line instead")
 	flag.DurationVar(&o.delay, "delay", 150*time.Millisecond, "of that line, each way")
+	flag.StringVar(&o.lineHost, "line-host", "127.0.0.1", "`ADDRESS` of that line, for who treats it worse than others")
 	flag.DurationVar(&o.flap, "flap", 5*time.Second, "after how long it breaks, again and again")
 	flag.IntVar(&o.rate, "rate", 200, "messages per second over it")
 	flag.IntVar(&o.sendRate, "send-rate", 0, "messages per second that the uplink may send: see whether it does, and alarms go first")
@@ -37,6 +38,7 @@ func main() {
 
 type options struct {
 	binary, mosquitto, dir string
+	lineHost               string
 	messages, rate         int
 	arrival, sendRate      int
 	line, delay, flap      time.Duration
