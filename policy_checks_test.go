@@ -18,7 +18,7 @@ func arrows() map[string][]string {
 		// The command line is also a client of the control socket, whose
 		// protocol is statsd's, and speaks MQTT for pub, sub and bench. It reads
 		// and copies stores that no broker has open.
-		"cmd":       {"appliance", "certs", "statsd", "store", "journal", "systemd", "bench", "wire", "events", "auth", "acl", "doctor", "recorder", "top", "trace", "internal/dial", "internal/screen"},
+		"cmd":       {"appliance", "rest", "certs", "statsd", "store", "journal", "systemd", "bench", "wire", "events", "auth", "acl", "doctor", "recorder", "top", "trace", "internal/dial", "internal/screen"},
 		"appliance": {"auth", "acl", "certs", "listen", "hooks", "relay", "store", "journal", "statsd", "web", "recorder", "trace", "sinks", "bridge", "systemd", "wire", "events", "memory", "rest", "internal/unixsocket", "internal/dial", "internal/post"},
 		// top sees a broker by its control socket alone.
 		"top": {"statsd", "events", "internal/screen"},

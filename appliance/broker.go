@@ -148,6 +148,10 @@ func WithSockets(sockets []systemd.Socket) Option {
 	return func(b *Broker) { b.sockets = append(b.sockets, sockets...) }
 }
 
+// Rest is what everything keeps to that the broker does again and again. Work of
+// that kind of the program around it may do so as well, for fewer wake-ups.
+func (b *Broker) Rest() *rest.Rest { return b.rest }
+
 // New makes a broker of cfg. It does no I/O and starts nothing. The error
 // lists everything that is wrong with cfg, or names an option that is.
 func New(cfg Config, opts ...Option) (*Broker, error) {
