@@ -234,8 +234,8 @@ func (b *Broker) Start(ctx context.Context) error {
 	if b.http != nil {
 		b.serveHTTP(b.http)
 	}
-	// Not by the server's Serve: that looks four times a second for sessions and
-	// messages to clear away, of which it has none here; see forget.
+	// Not by the server's Serve: its loop looks every second for sessions and messages
+	// to clear away, of which it has none here; see forget.
 	b.server.Listeners.ServeAll(b.server.EstablishConnection)
 	b.keepToBudget()
 	for _, u := range b.links() {
