@@ -250,3 +250,52 @@ func TestIdleRates(t *testing.T) {
 		}
 	})
 }
+
+// TestEverythingStirs: after an hour of rest each kind of activity, other than a
+// PINGREQ, has memory looked at within a fifth of a second.
+func TestEverythingStirs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, p := simulated(t, nil)
+		d := p.connect(t, "device", 0)
+		send := func(packet []byte) {
+			if _, err := d.Write(packet); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var other device
+		for _, c := range []struct {
+			what  string
+			do    func()
+			stirs bool
+		}{
+			{"ping", func() { d.ask(wire.AppendPing(nil, wire.PINGREQ)) }, false},
+			{"publish", func() {
+				send(wire.AppendPublish(nil, &wire.Out{Version: wire.V311, Topic: []byte("a")}, 0))
+			}, true},
+			{"part of a packet", func() { send([]byte{0x30, 5, 0}) }, true},
+			{"the rest of it", func() { send([]byte{1, 'a', 'b', 'c'}) }, true},
+			{"two pings", func() { send([]byte{0xc0, 0, 0xc0, 0}); d.next(); d.next() }, true},
+			{"subscribe", func() {
+				d.ask(wire.AppendSubscribe(nil, wire.V311, &wire.Subscribe{PacketID: 1, Filters: []wire.Filter{{Filter: "b"}}}))
+			}, true},
+			{"connect", func() { other = p.connect(t, "other", 0) }, true},
+			{"hang up", func() { other.Close() }, true},
+			{"publish of the program", func() {
+				if err := b.Publish(context.Background(), appliance.Message{Topic: "a"}); err != nil {
+					t.Fatal(err)
+				}
+			}, true},
+			{"reload", func() { _, _ = b.Reload(context.Background()) }, true},
+		} {
+			time.Sleep(time.Hour)
+			time.Sleep(10*time.Minute + 300*time.Millisecond) // between two looks
+			before := b.Rest().Wakes()
+			c.do()
+			time.Sleep(200 * time.Millisecond)
+			synctest.Wait()
+			if got := b.Rest().Wakes() > before; got != c.stirs {
+				t.Errorf("%s: woken %v, want %v", c.what, got, c.stirs)
+			}
+		}
+	})
+}
