@@ -18,8 +18,8 @@ func arrows() map[string][]string {
 		// The command line is also a client of the control socket, whose
 		// protocol is statsd's, and speaks MQTT for pub, sub and bench. It reads
 		// and copies stores that no broker has open.
-		"cmd":       {"appliance", "certs", "statsd", "store", "journal", "systemd", "bench", "wire", "events", "auth", "acl", "doctor", "moving", "recorder", "top", "trace", "internal/dial", "internal/manpage", "internal/screen"},
-		"appliance": {"auth", "acl", "certs", "listen", "hooks", "relay", "store", "journal", "statsd", "web", "recorder", "trace", "sinks", "bridge", "systemd", "wire", "events", "memory", "internal/unixsocket", "internal/dial", "internal/post"},
+		"cmd":       {"appliance", "rest", "certs", "statsd", "store", "journal", "systemd", "bench", "wire", "events", "auth", "acl", "doctor", "moving", "recorder", "top", "trace", "internal/dial", "internal/manpage", "internal/screen"},
+		"appliance": {"auth", "acl", "certs", "listen", "hooks", "relay", "store", "journal", "statsd", "web", "recorder", "trace", "sinks", "bridge", "systemd", "wire", "events", "memory", "rest", "internal/unixsocket", "internal/dial", "internal/post"},
 		// top sees a broker by its control socket alone.
 		"top": {"statsd", "events", "internal/screen"},
 		// moving makes files that appliance, auth and acl read.
@@ -28,9 +28,9 @@ func arrows() map[string][]string {
 		"doctor": {"appliance", "certs", "statsd"},
 		// hooks binds what listen accepts to what relay keeps.
 		"hooks":  {"auth", "acl", "listen", "relay", "wire", "events", "internal/peer"},
-		"listen": {"wire", "events", "internal/peer", "internal/unixsocket"},
-		"relay":  {"wire", "events"},
-		"statsd": {"events", "recorder", "trace", "internal/unixsocket", "internal/post"},
+		"listen": {"wire", "events", "rest", "internal/peer", "internal/unixsocket"},
+		"relay":  {"wire", "events", "rest"},
+		"statsd": {"events", "recorder", "trace", "rest", "internal/unixsocket", "internal/post"},
 		// trace knows packets; whoever has connections shows them to it.
 		"trace": {"wire"},
 		// web judges people, and answers what statsd does; its page is files.
@@ -46,12 +46,13 @@ func arrows() map[string][]string {
 		// auth knows who somebody is, and nothing of what they then do.
 		"auth": {"internal/atomicfile", "internal/peer"},
 		// store puts relay's changes into the journal's records.
-		"store":   {"relay", "journal", "wire"},
+		"store":   {"relay", "journal", "rest", "wire"},
 		"journal": {},
 		// acl judges topics by names; whoever has both asks it.
 		"acl":     {"wire", "internal/atomicfile"},
-		"memory":  {},
-		"certs":   {},
+		"memory":  {"rest"},
+		"certs":   {"rest"},
+		"rest":    {},
 		"systemd": {},
 		"wire":    {},
 		"events":  {},

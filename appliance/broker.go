@@ -20,6 +20,7 @@ import (
 	"github.com/synthetism/edgebroker/memory"
 	"github.com/synthetism/edgebroker/recorder"
 	"github.com/synthetism/edgebroker/relay"
+	"github.com/synthetism/edgebroker/rest"
 	"github.com/synthetism/edgebroker/sinks"
 	"github.com/synthetism/edgebroker/statsd"
 	"github.com/synthetism/edgebroker/store"
@@ -78,6 +79,7 @@ type Broker struct {
 	accounts    *web.Accounts    // of the HTTP address
 	pusher      *statsd.Pusher   // nil: there is no StatsD server
 	exporter    *statsd.Exporter // nil: there is no OpenTelemetry collector
+	sys         sysTelling
 	// sysValues are the latest values of $SYS/broker if metrics show them; nil
 	// before the first.
 	sysValues atomic.Pointer[[]statsd.SysValue]
@@ -92,6 +94,7 @@ type Broker struct {
 	bounds       bounds // of the configuration that it was started with, made to fit the budget
 	budgetSource string
 	watcher      *memory.Watcher // nil: there is no budget
+	rest         *rest.Rest      // of all that is done again and again
 
 	reloading  sync.Mutex // held while the configuration changes, before mu
 	files      *accessFiles
@@ -145,10 +148,14 @@ func WithSockets(sockets []systemd.Socket) Option {
 	return func(b *Broker) { b.sockets = append(b.sockets, sockets...) }
 }
 
+// Rest is what everything keeps to that the broker does again and again. Work of
+// that kind of the program around it may do so as well, for fewer wake-ups.
+func (b *Broker) Rest() *rest.Rest { return b.rest }
+
 // New makes a broker of cfg. It does no I/O and starts nothing. The error
 // lists everything that is wrong with cfg, or names an option that is.
 func New(cfg Config, opts ...Option) (*Broker, error) {
-	b := &Broker{control: true, memoryEpoch: newEpoch(), tracer: trace.New(trace.DefaultLimit), version: "unknown", stopped: make(chan struct{}), watchEvery: watchInterval,
+	b := &Broker{control: true, memoryEpoch: newEpoch(), tracer: trace.New(trace.DefaultLimit), version: "unknown", rest: rest.New(), stopped: make(chan struct{}), watchEvery: watchInterval,
 		log: slog.New(slog.NewTextHandler(io.Discard, nil))}
 	b.cfg.Store(&cfg)
 	for _, o := range opts {
@@ -204,9 +211,10 @@ func (b *Broker) Start(ctx context.Context) error {
 		return err
 	}
 	b.run, b.cancel = context.WithCancel(context.Background())
-	b.running.Go(func() { _ = b.sampler.Run(b.run) })
+	b.running.Go(func() { _ = b.sampler.Run(b.run, b.rest) })
 	if b.watcher != nil {
-		b.running.Go(func() { b.watcher.Run(b.run) })
+		b.running.Go(func() { b.watcher.Run(b.run, b.rest) })
+		b.watchCollections()
 	}
 	b.running.Go(func() { _ = b.accessWatcher().run(b.run) })
 	b.running.Go(func() { _ = b.httpWatcher().run(b.run) })
@@ -226,12 +234,9 @@ func (b *Broker) Start(ctx context.Context) error {
 	if b.http != nil {
 		b.serveHTTP(b.http)
 	}
-	if err := b.server.Serve(); err != nil {
-		b.cancel()
-		b.unbind(ctx)
-		b.running.Wait()
-		return fmt.Errorf("start mqtt server: %w", err)
-	}
+	// Not by the server's Serve: its loop looks every second for sessions and messages
+	// to clear away, of which it has none here; see forget.
+	b.server.Listeners.ServeAll(b.server.EstablishConnection)
 	b.keepToBudget()
 	for _, u := range b.links() {
 		u.Start()
@@ -260,6 +265,7 @@ func (b *Broker) assemble(rec relay.Recovered) {
 		Limits:       b.bounds.gateLimits(),
 		SocketBuffer: b.bounds.socket,
 		Log:          b.log.With("component", "listen"),
+		Rest:         b.rest,
 		OnEnd:        b.sessions.Ended,
 		OnRefuse:     b.refused,
 	})
@@ -268,15 +274,15 @@ func (b *Broker) assemble(rec relay.Recovered) {
 		b.endpoints = append(b.endpoints, b.newEndpoint(i, l))
 	}
 	b.doors.Store(doorsOf(b.endpoints, time.Now()))
-	for _, h := range []mqtt.Hook{
-		b.access, b.sessions, hooks.NewSubscriptions(b.access, b.sessions),
-	} {
+	subscriptions := hooks.NewSubscriptions(b.access, b.sessions)
+	subscriptions.BeforeSystem = b.renewSys
+	for _, h := range []mqtt.Hook{b.access, b.sessions, subscriptions} {
 		if err := b.server.AddHook(h, nil); err != nil {
 			panic(fmt.Sprintf("add hook %s: %v", h.ID(), err)) // our hooks take no configuration that could be wrong
 		}
 	}
 	b.sampler = statsd.NewSampler(b.totals)
-	opts := statsd.Options{Log: b.log.With("component", "statsd"), CheckFilter: wire.ValidFilter}
+	opts := statsd.Options{Log: b.log.With("component", "statsd"), CheckFilter: wire.ValidFilter, Rest: b.rest}
 	if b.conf().Sys.Metrics {
 		opts.Sys = b.latestSys
 	}
@@ -395,6 +401,7 @@ func (b *Broker) conf() Config { return *b.cfg.Load() }
 func (b *Broker) relayConfig(c bounds) relay.Config {
 	r := relay.DefaultConfig()
 	r.AccessOf = b.access.Recovered
+	r.Rest = b.rest
 	r.OutboundRoom = func() int64 { return b.gate.OutboundRoom() }
 	r.TotalFilterBytes = c.filters
 	if c.filters > 0 {

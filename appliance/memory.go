@@ -1,6 +1,7 @@
 package appliance
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"os"
@@ -52,6 +53,14 @@ func (b *Broker) budget() {
 			collect = int64(budget)
 		}
 		b.watcher = memory.NewWatcher(int64(budget), memory.NewProcess(collect).Used, b.pressed)
+	}
+}
+
+// watchCollections has the watcher look after each collection of garbage, until
+// the broker stops. A machine of tests has no collections of its own.
+func (b *Broker) watchCollections() {
+	if b.machine == nil {
+		context.AfterFunc(b.run, memory.OnCollection(b.watcher.Soon))
 	}
 }
 

@@ -68,20 +68,19 @@ func (b *Broker) record() {
 // be millions.
 const lossInterval = 10 * time.Second
 
+// calmInterval is how often is done at rest what is not to be left undone for ever,
+// although nothing has happened that would make it necessary.
+const calmInterval = time.Minute
+
 // recordLosses records what is lost until ctx ends.
 func (b *Broker) recordLosses(ctx context.Context) {
 	if b.recorder == nil {
 		return
 	}
-	tick := time.NewTicker(lossInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			b.addLosses()
-		}
+	job := b.rest.Job(lossInterval)
+	defer job.End()
+	for job.Next(ctx, calmInterval) {
+		b.addLosses()
 	}
 }
 

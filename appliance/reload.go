@@ -71,6 +71,7 @@ func (b *Broker) reload(read func() (Config, error), how scope) (_ ReloadReport,
 	try := how == attempt
 	b.reloading.Lock()
 	defer b.reloading.Unlock()
+	defer b.rest.Stir() // what is watched, and how often, may have changed
 	if !b.runs() {
 		return ReloadReport{}, fmt.Errorf("reload: %w: the broker does not run", ErrState)
 	}

@@ -71,20 +71,19 @@ func (w *slowWatch) look(now time.Time, lags []lagging, here func(client string)
 // watchSlow tells who does not keep up, until ctx ends.
 func (b *Broker) watchSlow(ctx context.Context) {
 	var w slowWatch
-	tick := time.NewTicker(slowInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		changed := w.look(time.Now(), b.lagging(), func(id string) bool { return b.sessions.Conn(id) != nil })
+	job := b.rest.Job(slowInterval)
+	defer job.End()
+	for calm := time.Duration(0); job.Next(ctx, calm); {
+		lags := b.lagging()
+		changed := w.look(time.Now(), lags, func(id string) bool { return b.sessions.Conn(id) != nil })
 		now := make(map[string]bool, len(w.clients))
 		for id := range w.clients {
 			now[id] = true
 		}
 		b.slow.Store(&now)
+		if calm = 0; len(lags)+len(now) > 0 { // else nobody becomes slow before something is sent
+			calm = slowInterval
+		}
 		for _, d := range changed {
 			b.log.Debug("client keeps up, or does not", "client", d.ClientID, "state", d.State, "queued", d.Queued, "pending", d.Pending)
 			b.bus.Publish(events.New(events.Slow, d.ClientID, d))

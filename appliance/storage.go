@@ -47,7 +47,7 @@ func (b *Broker) openStore() (relay.Recovered, error) {
 		MaxBytes: int64(c.MaxBytes), SegmentSize: int64(c.SegmentSize),
 		Log: b.log.With("component", "store"), OnState: b.storeChanged,
 		MaxBacklog: b.bounds.backlog, DailyBudget: uint64(c.DailyWriteBudget), OnBudget: b.budgetExceeded, BlockBytes: blockBytes,
-		OnRecovery: b.recovering,
+		OnRecovery: b.recovering, Rest: b.rest,
 	}
 	for _, t := range c.Topics {
 		opts.Rules = append(opts.Rules, store.Rule{Filter: t.Filter, Level: relayLevels[t.Durability]})

@@ -2,6 +2,7 @@ package appliance
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/synthetism/edgebroker/relay"
@@ -16,8 +17,9 @@ func (b *Broker) startReports() {
 	b.exporter = b.newExporter()
 	if every := b.conf().Sys.Interval; every > 0 {
 		tree := statsd.NewSysTree(&first, time.Now())
+		tree.Pace = every
 		b.tellSys(tree)
-		b.running.Go(func() { b.runSys(tree, every) })
+		b.running.Go(func() { b.runSys(every) })
 	}
 	if b.conf().Sys.Clients {
 		b.tellClients()
@@ -52,14 +54,53 @@ func (b *Broker) newPusher(first *statsd.Snapshot) *statsd.Pusher {
 // reported is Stats until the last goroutine has ended.
 func (b *Broker) reported() statsd.Snapshot { return b.snapshot(b.listening(), b.certificateStats()) }
 
-// runSys renews the values of $SYS/broker until the broker stops.
-func (b *Broker) runSys(tree *statsd.SysTree, every time.Duration) {
-	for wait(b.run, untilNext(time.Now(), every)) {
-		b.tellSys(tree)
+// sysTelling is the telling of the values of $SYS/broker.
+type sysTelling struct {
+	mu   sync.Mutex      // held while they are told; guards everything that follows
+	tree *statsd.SysTree // nil: they are not told
+	at   time.Time       // when they were told last
+}
+
+// runSys renews the values of $SYS/broker until the broker stops: every so often, on
+// the clock, while somebody has subscribed to them, else only while something stirs.
+func (b *Broker) runSys(every time.Duration) {
+	job := b.rest.Job(every)
+	defer job.End()
+	for {
+		if b.relay.Heard(relay.SystemRoot) {
+			if !wait(b.run, untilNext(time.Now(), every)) {
+				return
+			}
+		} else if !job.Next(b.run, 0) {
+			return
+		}
+		b.tellSys(nil)
 	}
 }
 
+// renewSys sees to it that the values of $SYS/broker are no older than they become
+// between two renewals, for whoever is about to see them.
+func (b *Broker) renewSys() {
+	b.sys.mu.Lock()
+	defer b.sys.mu.Unlock()
+	if tree := b.sys.tree; tree != nil && time.Since(b.sys.at) >= tree.Pace {
+		b.tellSysLocked()
+	}
+}
+
+// tellSys tells the values of tree from now on, if it is not nil.
 func (b *Broker) tellSys(tree *statsd.SysTree) {
+	b.sys.mu.Lock()
+	defer b.sys.mu.Unlock()
+	if tree != nil {
+		b.sys.tree = tree
+	}
+	b.tellSysLocked()
+}
+
+func (b *Broker) tellSysLocked() {
+	tree := b.sys.tree
+	b.sys.at = time.Now()
 	s := b.snapshot(nil, nil)
 	values := tree.Update(&s, time.Now())
 	if b.conf().Sys.Metrics {
@@ -75,6 +116,7 @@ func (b *Broker) tellSys(tree *statsd.SysTree) {
 
 // latestSys are the values that subscribers to $SYS/broker have got last.
 func (b *Broker) latestSys() []statsd.SysValue {
+	b.renewSys()
 	if all := b.sysValues.Load(); all != nil {
 		return *all
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/synthetism/edgebroker/certs"
 	"github.com/synthetism/edgebroker/listen"
+	"github.com/synthetism/edgebroker/rest"
 )
 
 // CertificateState tells when something ends on which a listener relies.
@@ -23,20 +24,20 @@ type CertificateState struct {
 
 // newCertificates are the certificates of a listener, nil if it does not speak
 // TLS. They are not read yet. What happens to them is told to report.
-func newCertificates(l ListenerConfig, report func(certs.Report)) *certs.Source {
+func newCertificates(l ListenerConfig, r *rest.Rest, report func(certs.Report)) *certs.Source {
 	if l.Type == listen.TypeWebSocketTLS {
-		return certificatesFor(l, "http/1.1", report)
+		return certificatesFor(l, "http/1.1", r, report)
 	}
-	return certificatesFor(l, "mqtt", report)
+	return certificatesFor(l, "mqtt", r, report)
 }
 
 // certificatesFor is newCertificates for a protocol that is spoken over TLS.
-func certificatesFor(l ListenerConfig, protocol string, report func(certs.Report)) *certs.Source {
+func certificatesFor(l ListenerConfig, protocol string, r *rest.Rest, report func(certs.Report)) *certs.Source {
 	if !l.Secure() {
 		return nil
 	}
 	files, _ := l.CertificateFiles() // loadCertificates reports the error
-	opts := certs.Options{Files: files, Clients: certs.ClientMode(l.AsksFor()), Protocols: []string{protocol}, Report: report}
+	opts := certs.Options{Files: files, Clients: certs.ClientMode(l.AsksFor()), Protocols: []string{protocol}, Rest: r, Report: report}
 	if l.MinVersion == "1.3" {
 		opts.MinVersion = tls.VersionTLS13
 	}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"github.com/synthetism/edgebroker/rest"
 )
 
 // watchInterval is how often the files of the access section are looked at. A
@@ -67,6 +69,7 @@ func (c AccessConfig) watched() []string {
 // How that went is logged and an event, as of any reload.
 func (b *Broker) accessWatcher() *watcher {
 	return &watcher{
+		rest:     b.rest,
 		interval: b.watchEvery,
 		stamps:   stamps,
 		inForce: func() map[string]stamp {
@@ -91,6 +94,7 @@ type watcher struct {
 	// with a file is said once.
 	changed func()
 
+	rest     *rest.Rest
 	interval time.Duration
 	stamps   func(paths []string) map[string]stamp
 
@@ -99,19 +103,18 @@ type watcher struct {
 
 // run looks until ctx ends, and returns nil.
 func (w *watcher) run(ctx context.Context) error {
-	tick := time.NewTicker(w.interval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			w.look()
+	job := w.rest.Job(w.interval)
+	defer job.End()
+	for calm := w.interval; job.Next(ctx, calm); {
+		if calm = 0; w.look() { // else whatever makes files be watched stirs
+			calm = w.interval
 		}
 	}
+	return nil
 }
 
-func (w *watcher) look() {
+// look is one look, and reports whether there is anything to look at.
+func (w *watcher) look() bool {
 	inForce := w.inForce()
 	paths := make([]string, 0, len(inForce))
 	for path := range inForce {
@@ -127,4 +130,5 @@ func (w *watcher) look() {
 		w.tried = now
 		w.changed()
 	}
+	return len(inForce) > 0
 }

@@ -18,10 +18,12 @@ import (
 
 	"github.com/synthetism/edgebroker/events"
 	"github.com/synthetism/edgebroker/internal/brokertest"
+	"github.com/synthetism/edgebroker/rest"
 )
 
 // disk is files that a watcher looks at, and a broker that has read them.
 type disk struct {
+	rest          *rest.Rest
 	mu            sync.Mutex // held by a test that does not wait
 	files, loaded map[string]stamp
 	broken        bool // what is there cannot be put in force
@@ -33,6 +35,7 @@ func (d *disk) write(path string) { d.inode++; d.files[path] = stamp{inode: d.in
 
 func (d *disk) watch() *watcher {
 	return &watcher{
+		rest:     d.rest,
 		interval: time.Second,
 		inForce: func() map[string]stamp {
 			d.mu.Lock()
@@ -100,7 +103,7 @@ func TestWatcher(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				d := &disk{files: map[string]stamp{}}
+				d := &disk{rest: rest.New(), files: map[string]stamp{}}
 				d.write("a")
 				d.write("b")
 				d.loaded = maps.Clone(d.files)
@@ -128,6 +131,39 @@ func TestWatcher(t *testing.T) {
 	}
 }
 
+// TestWatcherRests: with no file to watch there are no looks, until something stirs;
+// with one they go on also when nothing does.
+func TestWatcherRests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &disk{rest: rest.New(), files: map[string]stamp{}}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- d.watch().run(ctx) }()
+		time.Sleep(5 * time.Second)
+		before := d.rest.Wakes()
+		time.Sleep(time.Hour)
+		if n := d.rest.Wakes() - before; n > 0 {
+			t.Errorf("%d looks at nothing", n)
+		}
+		d.mu.Lock()
+		d.write("a")
+		d.loaded = maps.Clone(d.files)
+		d.mu.Unlock()
+		d.rest.Stir() // as a reload does
+		time.Sleep(time.Hour)
+		d.mu.Lock()
+		d.write("a")
+		d.mu.Unlock()
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if d.calls != 1 {
+			t.Errorf("%d calls within two looks after a change, want 1", d.calls)
+		}
+		cancel()
+		<-ended
+	})
+}
+
 func writes(d *disk, wait func(int), n int) {
 	for range n {
 		d.write("a")
@@ -139,7 +175,7 @@ func writes(d *disk, wait func(int), n int) {
 // change, nothing is tried twice, and nothing that has just changed is tried.
 func TestWatcherAlwaysGetsThere(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		d := &disk{files: map[string]stamp{"a": {inode: 1}, "b": {inode: 1}}, inode: 1}
+		d := &disk{rest: rest.New(), files: map[string]stamp{"a": {inode: 1}, "b": {inode: 1}}, inode: 1}
 		d.loaded = maps.Clone(d.files)
 		w := d.watch()
 		changed := w.changed

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/synthetism/edgebroker/rest"
 )
 
 // DefaultInterval is how often the files are looked at.
@@ -25,6 +27,10 @@ type Options struct {
 
 	// Interval is how often Run looks at the files; 0: DefaultInterval.
 	Interval time.Duration
+
+	// Rest has the looks coincide with what else is done in the process; nil for
+	// nothing else.
+	Rest *rest.Rest
 
 	// Report is told what happens to the files, by the goroutine of Load,
 	// Reload or Run, one call at a time. It must not call the Source. Nil: nobody.
@@ -86,6 +92,9 @@ type notice struct {
 func NewSource(o Options) *Source {
 	if o.Interval <= 0 {
 		o.Interval = DefaultInterval
+	}
+	if o.Rest == nil {
+		o.Rest = rest.New()
 	}
 	if o.Report == nil {
 		o.Report = func(Report) {}
@@ -171,16 +180,12 @@ func (s *Source) put(m *material, sum [sha256.Size]byte) {
 // two looks in a row have seen the same, so that files which are being written,
 // or replaced one after the other, are left in peace.
 func (s *Source) Run(ctx context.Context) error {
-	t := time.NewTicker(s.opts.Interval)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-t.C:
-			s.look()
-		}
+	job := s.opts.Rest.Job(0) // a change is to count in time also when nothing else happens
+	defer job.End()
+	for job.Next(ctx, s.opts.Interval) {
+		s.look()
 	}
+	return nil
 }
 
 // look is one look at the files.

@@ -1,6 +1,9 @@
 package hooks
 
 import (
+	"slices"
+	"strings"
+
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 
@@ -14,6 +17,11 @@ import (
 // puts in the reason codes.
 type Subscriptions struct {
 	mqtt.HookBase
+	// BeforeSystem, if not nil, is called before a client subscribes to what the
+	// broker says of itself, on the connection's own goroutine, without locks. Set it
+	// before there are connections.
+	BeforeSystem func()
+
 	access   *Access
 	sessions *Sessions
 }
@@ -53,6 +61,9 @@ func (h *Subscriptions) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.
 		places = append(places, i)
 		subs = append(subs, relay.Subscription{Filter: f.Filter, QoS: f.QoS, NoLocal: f.NoLocal,
 			RetainAsPublished: f.RetainAsPublished, RetainHandling: f.RetainHandling, ID: asked.SubscriptionID})
+	}
+	if h.BeforeSystem != nil && slices.ContainsFunc(subs, func(s relay.Subscription) bool { return strings.HasPrefix(s.Filter, relay.SystemRoot) }) {
+		h.BeforeSystem()
 	}
 	given, granted := b.port.Subscribe(subs, answerWhenStored(conn))
 	for i, code := range given {

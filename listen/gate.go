@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/synthetism/edgebroker/internal/peer"
+	"github.com/synthetism/edgebroker/rest"
 	"github.com/synthetism/edgebroker/wire"
 )
 
@@ -61,6 +62,10 @@ type Options struct {
 	// CONNECT could be handed to the server (Conn.Connect is nil then). The
 	// connection's EndReason is settled by then. Conn.Done is closed afterwards.
 	OnEnd func(c *Conn, err error)
+
+	// Rest is stirred by connections that come, go or say more than that they are
+	// there; nil for one that nobody else has.
+	Rest *rest.Rest
 
 	// OnRefuse is called for every socket that is turned away before it has
 	// become an MQTT connection, with one of the Refused words. It must not
@@ -124,7 +129,10 @@ func NewGate(o Options) *Gate {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	g := &Gate{opts: o, wheel: newWheel(), conns: map[*Conn]bool{}, refusals: map[string]uint64{}}
+	if o.Rest == nil {
+		o.Rest = rest.New()
+	}
+	g := &Gate{opts: o, wheel: newWheel(o.Rest), conns: map[*Conn]bool{}, refusals: map[string]uint64{}}
 	g.SetLimits(o.Limits)
 	return g
 }
@@ -149,6 +157,7 @@ func (g *Gate) limits() *Limits { return g.bounds.Load() }
 // admit makes a connection of nc, which l has accepted under p, or closes it
 // and returns nil. One from a proxy is not counted by its address: see locate.
 func (g *Gate) admit(l *Listener, p *Policy, nc net.Conn) *Conn {
+	g.opts.Rest.Stir()
 	reason, from := "", netip.Prefix{}
 	proxied := p.trusts(nc.RemoteAddr())
 	if !proxied {
@@ -250,6 +259,7 @@ func (g *Gate) knownLocked(c *Conn) {
 
 // release forgets c, whose socket has been closed.
 func (g *Gate) release(c *Conn) {
+	g.opts.Rest.Stir()
 	c.charge(0)
 	c.chargeConnect(0)
 	g.mu.Lock()

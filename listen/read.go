@@ -54,7 +54,16 @@ func (c *Conn) next() error {
 		if err := c.fill(); err != nil {
 			return c.readFailed(err)
 		}
+		if !isPing(c.in.bytes()) {
+			c.gate.opts.Rest.Stir()
+		}
 	}
+}
+
+// isPing reports whether in is a PINGREQ and no more: clients that only show that
+// they are there let the process rest.
+func isPing(in []byte) bool {
+	return len(in) == 2 && in[0] == byte(wire.PINGREQ)<<4 && in[1] == 0
 }
 
 // scan uses up the complete frames of the input, or those up to and including
@@ -104,7 +113,7 @@ func (c *Conn) scan() error {
 // progress is how much of a frame counts as a sign of life in itself.
 const progress = 1000
 
-func (c *Conn) seen() { c.lastSeen.Store(c.gate.wheel.now.Load()) }
+func (c *Conn) seen() { c.lastSeen.Store(c.gate.wheel.tick()) }
 
 // receive handles one frame.
 func (c *Conn) receive(f wire.Frame) error {

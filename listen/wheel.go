@@ -1,32 +1,39 @@
 package listen
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/synthetism/edgebroker/rest"
 	"github.com/synthetism/edgebroker/wire"
 )
 
 const (
-	tick    = 250 * time.Millisecond
-	buckets = 1024 // 256 s; longer timeouts go round more than once
+	tick    = 200 * time.Millisecond
+	buckets = 1024 // 205 s; longer timeouts go round more than once
 )
 
 // wheel watches keep alive. A connection's reader notes the tick at which it
 // last heard something; the wheel looks at a connection only when its timeout
 // may have passed, so hearing from it costs one store. One goroutine turns the
-// wheel while it has entries. Times are monotonic, and a timeout is late by up
-// to two ticks, never early.
+// wheel while it has entries: with every tick while something stirs, and at rest
+// when the first of them would be overdue. Times are monotonic, and a timeout is
+// late by up to two ticks, never early. If the process has stood still, a client
+// that was heard, or may have been, is not ended for that.
 type wheel struct {
-	now  atomic.Int64 // ticks since base; stands still while there are no entries
-	base time.Time
+	now  atomic.Int64 // the tick, see the method tick; 0: nobody moves it on
+	rest *rest.Rest
 	turn sync.WaitGroup
 
 	mu      sync.Mutex // guards everything that follows
 	slots   [buckets]*entry
 	count   int
-	turned  int64 // the last tick whose bucket has been looked at
+	turned  int64     // the last tick whose bucket has been looked at
+	next    int64     // the tick of the next look
+	graced  bool      // the last look came late, and ended nobody
+	job     *rest.Job // of the goroutine that turns it
 	running bool
 }
 
@@ -38,7 +45,7 @@ type entry struct {
 	due        int64 // the tick at which to look at it; 0: not in the wheel
 }
 
-func newWheel() *wheel { return &wheel{base: time.Now()} }
+func newWheel(r *rest.Rest) *wheel { return &wheel{rest: r} }
 
 // add begins to watch e, unless timeout is 0.
 func (w *wheel) add(e *entry, timeout time.Duration) {
@@ -53,27 +60,44 @@ func (w *wheel) add(e *entry, timeout time.Duration) {
 	if !w.running {
 		w.running = true
 		w.turned = w.elapsed()
-		w.now.Store(w.turned)
-		w.turn.Add(1)
-		go w.run()
+		w.next = w.turned
+		w.job = w.rest.Job(tick)
+		w.turn.Go(w.run)
 	}
 	// The last heard tick may have begun up to a tick earlier than the frame.
 	e.timeout = int64((timeout+tick-1)/tick) + 1
-	now := w.now.Load()
+	now := w.elapsed()
 	e.conn.lastSeen.Store(now)
 	w.insertLocked(e, now+e.timeout)
+	w.job.At(w.when(e.due))
 }
 
 // remove stops watching e. It may still be found expired while this runs.
 func (w *wheel) remove(e *entry) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if e.due != 0 {
-		w.unlinkLocked(e)
+	if e.due == 0 {
+		return
+	}
+	w.unlinkLocked(e)
+	if w.count == 0 {
+		w.job.Within(tick) // to stop
 	}
 }
 
-func (w *wheel) elapsed() int64 { return int64(time.Since(w.base)/tick) + 1 }
+// tick is the number of the tick that it is. While something stirs it may be the
+// one before.
+func (w *wheel) tick() int64 {
+	if now := w.now.Load(); now != 0 {
+		return now
+	}
+	return w.elapsed()
+}
+
+func (w *wheel) elapsed() int64 { return int64(time.Since(w.rest.Base())/tick) + 1 }
+
+// when is the moment at which tick n begins.
+func (w *wheel) when(n int64) time.Time { return w.rest.Base().Add(time.Duration(n-1) * tick) }
 
 func (w *wheel) insertLocked(e *entry, due int64) {
 	slot := &w.slots[due%buckets]
@@ -100,10 +124,7 @@ func (w *wheel) unlinkLocked(e *entry) {
 
 // run turns the wheel until it is empty.
 func (w *wheel) run() {
-	defer w.turn.Done()
-	t := time.NewTicker(tick)
-	defer t.Stop()
-	for range t.C {
+	for {
 		expired, more := w.advance()
 		for _, c := range expired {
 			c.Kick(wire.KeepAliveTimeout, EndKeepAlive)
@@ -111,16 +132,22 @@ func (w *wheel) run() {
 		if !more {
 			return
 		}
+		<-w.job.Turn()
 	}
 }
 
 // advance looks at what has come due and returns those that were not heard in
 // time.
 func (w *wheel) advance() (expired []*Conn, more bool) {
-	now := w.elapsed()
-	w.now.Store(now)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	stood := w.now.Swap(0)
+	now := w.elapsed()
+	if stood != 0 && now > stood+1 {
+		w.heardLocked(stood, now)
+	}
+	grace := now > w.next+1 && !w.graced // who was not heard while we slept may wait in the kernel
+	w.graced = grace
 	for from := max(w.turned+1, now-buckets+1); from <= now; from++ {
 		for e := w.slots[from%buckets]; e != nil; {
 			next := e.next
@@ -128,6 +155,8 @@ func (w *wheel) advance() (expired []*Conn, more bool) {
 				w.unlinkLocked(e)
 				if due := e.conn.lastSeen.Load() + e.timeout; due > now {
 					w.insertLocked(e, due)
+				} else if grace {
+					w.insertLocked(e, now+1)
 				} else {
 					expired = append(expired, e.conn)
 				}
@@ -136,8 +165,52 @@ func (w *wheel) advance() (expired []*Conn, more bool) {
 		}
 	}
 	w.turned = now
-	w.running = w.count > 0
-	return expired, w.running
+	if w.running = w.count > 0; !w.running {
+		w.job.End()
+		return expired, false
+	}
+	if w.job.Brisk() {
+		w.next = now + 1
+		w.now.Store(now)
+	} else {
+		w.next = w.firstLocked(now)
+		w.job.At(w.when(w.next))
+	}
+	return expired, true
+}
+
+// heardLocked makes it now that those were heard last who have been heard since
+// the tick stood still.
+func (w *wheel) heardLocked(stood, now int64) {
+	for _, e := range w.slots {
+		for ; e != nil; e = e.next {
+			if seen := e.conn.lastSeen.Load(); seen >= stood && seen < now {
+				e.conn.lastSeen.CompareAndSwap(seen, now)
+			}
+		}
+	}
+}
+
+// firstLocked is the tick, after now, at which the first of all entries is overdue
+// if nothing is heard of it. There is one.
+func (w *wheel) firstLocked(now int64) int64 {
+	first := int64(math.MaxInt64)
+	for at := now + 1; at <= now+buckets; at++ {
+		for e := w.slots[at%buckets]; e != nil; {
+			next := e.next
+			due := e.conn.lastSeen.Load() + e.timeout
+			if due > e.due { // heard since it got this place
+				w.unlinkLocked(e)
+				w.insertLocked(e, due)
+			}
+			first = min(first, e.due)
+			e = next
+		}
+		if first <= at {
+			return first
+		}
+	}
+	return first
 }
 
 // wait waits until the wheel has stopped, which it does when it is empty.

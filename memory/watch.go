@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/synthetism/edgebroker/rest"
 )
 
 // Level says how much of the budget is used, and so what is to be given up.
@@ -36,7 +38,11 @@ var (
 
 const (
 	watchInterval = 200 * time.Millisecond
+	calmInterval  = time.Minute // at rest
 	calmDown      = time.Second
+
+	growth     = 64               // a growth by this part of the budget from look to look
+	growthTime = 10 * time.Second // is watched for so long
 )
 
 // Levels returns where the levels begin: percent of the budget.
@@ -59,9 +65,10 @@ type Watcher struct {
 	last   atomic.Int64
 	most   atomic.Int64
 	rises  [Severe + 1]atomic.Uint64
-	mu     sync.Mutex // guards everything that follows
-	lowest Level      // that the samples since below have allowed
-	below  time.Time  // since when they would allow a lower level; zero if they do not
+	job    atomic.Pointer[rest.Job] // of Run; nil before it
+	mu     sync.Mutex               // guards everything that follows
+	lowest Level                    // that the samples since below have allowed
+	below  time.Time                // since when they would allow a lower level; zero if they do not
 }
 
 // NewWatcher watches used, in bytes, against budget, once Run is called.
@@ -70,17 +77,35 @@ func NewWatcher(budget int64, used func() int64, changed func(from, to Level, us
 	return &Watcher{budget: budget, used: used, changed: changed}
 }
 
-// Run looks at the use five times a second until ctx ends.
-func (w *Watcher) Run(ctx context.Context) {
-	tick := time.NewTicker(watchInterval)
-	defer tick.Stop()
+// Run looks at the use until ctx ends: five times a second while something stirs,
+// while the use is near to a level or above it, and while it grows much; else once a
+// minute, and when Soon says so.
+func (w *Watcher) Run(ctx context.Context, r *rest.Rest) {
+	job := r.Job(watchInterval)
+	defer job.End()
+	w.job.Store(job)
+	var before int64
+	var grown time.Time
 	for {
 		w.Look()
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
+		used, calm := w.Used(), calmInterval
+		if used-before >= w.budget/growth {
+			grown = time.Now()
 		}
+		before = used
+		if w.Level() > Calm || used >= w.budget/100*endsBelow[Guarded] || time.Since(grown) < growthTime {
+			calm = watchInterval
+		}
+		if !job.Next(ctx, calm) {
+			return
+		}
+	}
+}
+
+// Soon has Run look within a fifth of a second, also at rest.
+func (w *Watcher) Soon() {
+	if job := w.job.Load(); job != nil {
+		job.Within(watchInterval)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync/atomic"
@@ -14,30 +15,39 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/synthetism/edgebroker/memory"
+	"github.com/synthetism/edgebroker/rest"
 )
 
 // watched is a Watcher of a budget of 1000 bytes, in a bubble.
 type watched struct {
 	*memory.Watcher
+	rest    *rest.Rest
 	use     atomic.Int64
+	looks   atomic.Int64
 	changes []string
 }
 
 func watch(t *testing.T) *watched {
-	w := &watched{}
-	w.Watcher = memory.NewWatcher(1000, w.use.Load, func(from, to memory.Level, used int64) {
+	w := &watched{rest: rest.New()}
+	w.Watcher = memory.NewWatcher(1000, func() int64 { w.looks.Add(1); return w.use.Load() }, func(from, to memory.Level, used int64) {
 		w.changes = append(w.changes, fmt.Sprintf("%v>%v %d", from, to, used))
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
-	go func() { w.Run(ctx); close(done) }()
+	go func() { w.Run(ctx, w.rest); close(done) }()
 	t.Cleanup(func() { cancel(); <-done })
 	synctest.Wait()
 	return w
 }
 
-// letBe lets d pass with use bytes in use.
+// letBe lets d pass with use bytes in use, and something that stirs at its beginning.
 func (w *watched) letBe(d time.Duration, use int64) {
+	w.rest.Stir()
+	w.grow(d, use)
+}
+
+// grow is letBe with nothing that stirs.
+func (w *watched) grow(d time.Duration, use int64) {
 	w.use.Store(use)
 	time.Sleep(d)
 	synctest.Wait()
@@ -127,6 +137,69 @@ func TestWatcherLevelFits(t *testing.T) {
 			}
 		})
 	})
+}
+
+// TestWatcherRests: at rest it looks once a minute, and also then sees what grows.
+func TestWatcherRests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watch(t)
+		w.letBe(time.Minute, 500)
+		before := w.looks.Load()
+		w.grow(time.Hour, 505)
+		if n := w.looks.Load() - before; n > 60 {
+			t.Errorf("%d looks in an hour of rest", n)
+		}
+		if w.grow(time.Minute, 850); w.Level() != memory.Guarded {
+			t.Errorf("after a minute at 85 %% the level is %v", w.Level())
+		}
+		before = w.looks.Load()
+		if w.grow(time.Minute, 750); w.Level() != memory.Guarded || w.looks.Load()-before < 299 {
+			t.Errorf("at level %v it has looked %d times in a minute", w.Level(), w.looks.Load()-before)
+		}
+		// What grows is looked at often from the first look that has seen it.
+		w.grow(2*time.Minute, 400)
+		w.grow(time.Minute-time.Second, 420)
+		for use := int64(440); use < 1000; use += 20 {
+			w.grow(3*time.Second, use)
+		}
+		if w.grow(200*time.Millisecond, 1000); w.Level() != memory.Severe {
+			t.Errorf("grown by 2 %% every few seconds, the level is %v", w.Level())
+		}
+	})
+}
+
+// TestWatcherSoon: a hint is enough.
+func TestWatcherSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watch(t)
+		w.letBe(5*time.Minute+time.Second, 10)
+		w.use.Store(950)
+		w.Soon()
+		if w.grow(200*time.Millisecond, 950); w.Level() != memory.Severe {
+			t.Errorf("a fifth of a second after the hint the level is %v", w.Level())
+		}
+	})
+}
+
+func TestOnCollection(t *testing.T) {
+	told := make(chan struct{})
+	over := make(chan struct{})
+	stop := memory.OnCollection(func() {
+		select {
+		case told <- struct{}{}:
+		case <-over:
+		}
+	})
+	defer close(over)
+	defer stop()
+	for range 3 { // it is not told only once
+		runtime.GC()
+		select {
+		case <-told:
+		case <-time.After(time.Minute):
+			t.Fatal("garbage was collected, and nobody was told")
+		}
+	}
 }
 
 func TestProcess(t *testing.T) {

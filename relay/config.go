@@ -1,6 +1,10 @@
 package relay
 
-import "time"
+import (
+	"time"
+
+	"github.com/synthetism/edgebroker/rest"
+)
 
 // Policy says what a session that has no room does with a new message.
 type Policy byte
@@ -53,6 +57,10 @@ type Config struct {
 	// client connects. It must be cheap and safe for concurrent use, and what
 	// it returns must not change afterwards.
 	QueueFor func(clientID, username string) *QueueRules
+
+	// Rest is stirred by whatever publishes; nil for one that nobody else has. It is
+	// that of New for as long as the Relay lives.
+	Rest *rest.Rest
 }
 
 // QueueRules bound the queue of a session.

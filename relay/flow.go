@@ -233,6 +233,7 @@ type ticker struct {
 
 // wake sees to it that it ticks. Call it before a turn begins.
 func (r *Relay) wake() {
+	r.rest.Stir()
 	t := &r.ticker
 	if t.active.Load() || !t.active.CompareAndSwap(false, true) {
 		return
@@ -245,9 +246,9 @@ func (r *Relay) wake() {
 	}
 	t.runs = true
 	if t.timer == nil {
-		t.timer = time.AfterFunc(noteInterval, r.tick)
+		t.timer = time.AfterFunc(r.rest.Until(noteInterval), r.tick)
 	} else {
-		t.timer.Reset(noteInterval)
+		t.timer.Reset(r.rest.Until(noteInterval))
 	}
 }
 
@@ -265,7 +266,7 @@ func (r *Relay) tick() {
 		t.runs = true
 	}
 	if t.runs {
-		t.timer.Reset(noteInterval)
+		t.timer.Reset(r.rest.Until(noteInterval))
 	}
 	t.mu.Unlock()
 	if collect {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/synthetism/edgebroker/events"
+	"github.com/synthetism/edgebroker/rest"
 	"github.com/synthetism/edgebroker/wire"
 )
 
@@ -64,6 +65,7 @@ type Relay struct {
 	ports    map[*Port]struct{}    // have not ended
 	retired  retiredTraffic
 	sweeper  *time.Timer
+	rest     *rest.Rest // New sets it
 }
 
 // retiredTraffic is the traffic of sessions that have ended.
@@ -82,6 +84,9 @@ const sweepInterval = time.Minute
 func New(cfg Config, store Store, bus *events.Bus, log *slog.Logger) *Relay {
 	r := &Relay{bus: bus, log: log, store: store, started: time.Now(), sessions: make(map[string]*Session), ports: make(map[*Port]struct{}), ending: make(map[*Session]struct{})}
 	r.cfg.Store(&cfg)
+	if r.rest = cfg.Rest; r.rest == nil {
+		r.rest = rest.New()
+	}
 	r.flows, r.forget = newFlows(cfg.RouteCacheEntries), cfg.ForgetTopics
 	r.coarse.Store(r.seconds())
 	r.routes = routes{subs: &r.subs, flows: r.flows, limit: cfg.RouteCacheEntries, byName: make(map[string]*route)}
@@ -92,7 +97,7 @@ func New(cfg Config, store Store, bus *events.Bus, log *slog.Logger) *Relay {
 		r.setRetained, r.retained.replaced = r.recordRetained, r.replaced
 	}
 	r.mu.Lock()
-	r.sweeper = time.AfterFunc(sweepInterval, r.sweep)
+	r.sweeper = time.AfterFunc(r.rest.Until(sweepInterval), r.sweep)
 	r.mu.Unlock()
 	return r
 }
@@ -113,7 +118,7 @@ func (r *Relay) sweep() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.closed.Load() {
-		r.sweeper.Reset(sweepInterval)
+		r.sweeper.Reset(r.rest.Until(sweepInterval))
 	}
 }
 

@@ -43,6 +43,14 @@ func (m *Meter) Update(total uint64, now time.Time) {
 	m.rate.Min15 = decay(m.rate.Min15, current, elapsed, 900)
 }
 
+// Rest tells the meter that nothing was counted up to the time until.
+func (m *Meter) Rest(until time.Time) {
+	m.mu.Lock()
+	last := m.last
+	m.mu.Unlock()
+	m.Update(last, until)
+}
+
 // Rate returns the averages as of the last Update.
 func (m *Meter) Rate() Rate {
 	m.mu.Lock()

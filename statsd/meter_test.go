@@ -2,6 +2,7 @@ package statsd_test
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"runtime"
 	"sync/atomic"
@@ -9,6 +10,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"pgregory.net/rapid"
+
+	"github.com/synthetism/edgebroker/rest"
 	"github.com/synthetism/edgebroker/statsd"
 )
 
@@ -84,9 +88,11 @@ func TestSampler(t *testing.T) {
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
-		go func() { ended <- s.Run(ctx) }()
+		r := rest.New()
+		go func() { ended <- s.Run(ctx, r) }()
 		for range 600 {
 			time.Sleep(time.Second)
+			r.Stir()
 			seconds.Add(1)
 		}
 		// The sample at this instant may see the last second or not: look just
@@ -114,6 +120,65 @@ func TestSampler(t *testing.T) {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Errorf("Run ended with %v", err)
+		}
+	})
+}
+
+// TestSamplerRests compares averages after bursts and rests of all lengths, looked
+// at or not, with those of a meter that never rests.
+func TestSamplerRests(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		type spell struct {
+			rest, busy int // seconds
+			asked      bool
+		}
+		spells := rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) spell {
+			most := rapid.SampledFrom([]int{10, 100, 4000}).Draw(rt, "most")
+			return spell{rapid.IntRange(0, most).Draw(rt, "rest"), rapid.IntRange(0, 60).Draw(rt, "busy"), rapid.Bool().Draw(rt, "asked")}
+		}), 1, 10).Draw(rt, "spells")
+		var wrong error
+		synctest.Test(t, func(t *testing.T) {
+			var total atomic.Uint64
+			read := func() statsd.Totals { return statsd.Totals{Received: total.Load()} }
+			s, r, plain := statsd.NewSampler(read), rest.New(), statsd.NewMeter(0, time.Now())
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- s.Run(ctx, r) }()
+			second := func(counts uint64) {
+				if counts > 0 {
+					r.Stir()
+				}
+				total.Add(counts)
+				time.Sleep(time.Second)
+				plain.Update(total.Load(), time.Now())
+			}
+			time.Sleep(time.Millisecond) // so that no sample is taken while a second is counted
+			for i, sp := range spells {
+				for range sp.rest {
+					second(0)
+				}
+				if sp.asked {
+					s.Fill(new(statsd.Snapshot))
+				}
+				for range sp.busy {
+					second(uint64(100 + i))
+				}
+				for range 5 { // up to the next sample
+					second(0)
+				}
+				var snap statsd.Snapshot
+				s.Fill(&snap)
+				// A sample spreads what came in five seconds over these, or over ten of
+				// them: for the average of a minute that is a sixth at most.
+				if got, want := snap.Rates.Received, plain.Rate(); math.Abs(got.Min1-want.Min1) > want.Min1/5+1e-9 || math.Abs(got.Min15-want.Min15) > want.Min15/50+1e-9 {
+					wrong = fmt.Errorf("after spell %d: %+v, want %+v", i, got, want)
+				}
+			}
+			cancel()
+			<-ended
+		})
+		if wrong != nil {
+			rt.Fatal(wrong)
 		}
 	})
 }

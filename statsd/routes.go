@@ -159,6 +159,7 @@ func (s *Server) serveRoute(r route, streams chan struct{}) http.HandlerFunc {
 // request to the next.
 func (s *Server) renewing(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.rest.Stir()
 		s.deadline(w)
 		next.ServeHTTP(w, r)
 	})

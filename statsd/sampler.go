@@ -2,11 +2,19 @@ package statsd
 
 import (
 	"context"
+	"sync"
 	"time"
+
+	"github.com/synthetism/edgebroker/rest"
 )
 
-// SampleInterval is how often a Sampler reads the totals.
+// SampleInterval is how often a Sampler reads the totals while something stirs, and
+// how old averages are at most that Fill tells.
 const SampleInterval = 5 * time.Second
+
+// calmInterval is how often the totals are read at rest: what comes then without
+// stirring anything, bytes of keep alive, is not to come all at once.
+const calmInterval = time.Minute
 
 // Totals are the counters of which a Sampler makes averages. They only grow.
 type Totals struct {
@@ -27,49 +35,57 @@ type Sampler struct {
 	started time.Time // with the monotonic clock
 	memory  memoryReader
 
-	received, sent, dropped, lost, bytesReceived, bytesSent, connections *Meter
+	mu     sync.Mutex // guards everything that follows
+	at     time.Time  // of the last sample
+	meters []*Meter   // in the order of Totals.all
 }
 
 // NewSampler returns a Sampler for a broker that starts now. read is called
-// from Run's goroutine and must be cheap.
+// by Run and by Fill, one at a time, and must be cheap.
 func NewSampler(read func() Totals) *Sampler {
 	t, now := read(), time.Now()
-	return &Sampler{
-		read:          read,
-		started:       now,
-		received:      NewMeter(t.Received, now),
-		sent:          NewMeter(t.Sent, now),
-		dropped:       NewMeter(t.Dropped, now),
-		lost:          NewMeter(t.Lost, now),
-		bytesReceived: NewMeter(t.BytesReceived, now),
-		bytesSent:     NewMeter(t.BytesSent, now),
-		connections:   NewMeter(t.Connections, now),
+	s := &Sampler{read: read, started: now, at: now}
+	for _, total := range t.all() {
+		s.meters = append(s.meters, NewMeter(total, now))
 	}
+	return s
 }
 
-// Run samples every SampleInterval until ctx ends, and returns nil.
-func (s *Sampler) Run(ctx context.Context) error {
-	tick := time.NewTicker(SampleInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			s.sample()
+// all are the counters in the order of their declaration.
+func (t Totals) all() [7]uint64 {
+	return [...]uint64{t.Received, t.Sent, t.Dropped, t.Lost, t.BytesReceived, t.BytesSent, t.Connections}
+}
+
+// Run samples every SampleInterval while r is stirred, and now and then at rest,
+// until ctx ends. It returns nil. Whoever counts stirs r.
+func (s *Sampler) Run(ctx context.Context, r *rest.Rest) error {
+	job := r.Job(SampleInterval)
+	defer job.End()
+	for job.Next(ctx, calmInterval) {
+		s.sample(0)
+	}
+	return nil
+}
+
+// sample reads the totals unless that was done less than age ago, and returns the
+// averages.
+func (s *Sampler) sample(age time.Duration) Rates {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if slept := now.Sub(s.at); slept >= age {
+		totals := s.read().all()
+		for i, m := range s.meters {
+			if slept >= 2*SampleInterval { // nothing has stirred until just now
+				m.Rest(now.Add(-SampleInterval))
+			}
+			m.Update(totals[i], now)
 		}
+		s.at = now
 	}
-}
-
-func (s *Sampler) sample() {
-	t, now := s.read(), time.Now()
-	s.received.Update(t.Received, now)
-	s.sent.Update(t.Sent, now)
-	s.dropped.Update(t.Dropped, now)
-	s.lost.Update(t.Lost, now)
-	s.bytesReceived.Update(t.BytesReceived, now)
-	s.bytesSent.Update(t.BytesSent, now)
-	s.connections.Update(t.Connections, now)
+	m := s.meters
+	return Rates{Received: m[0].Rate(), Sent: m[1].Rate(), Dropped: m[2].Rate(), Lost: m[3].Rate(),
+		BytesReceived: m[4].Rate(), BytesSent: m[5].Rate(), Connections: m[6].Rate()}
 }
 
 // Fill sets what the sampler knows of snap: StartedAt, Uptime, Rates and
@@ -81,15 +97,7 @@ func (s *Sampler) Fill(snap *Snapshot) {
 	snap.Uptime = uptime.Seconds()
 	snap.StartedAt = now.Add(-uptime).Round(0).UTC()
 	snap.Memory = s.memory.read(now)
-	snap.Rates = Rates{
-		Received:      s.received.Rate(),
-		Sent:          s.sent.Rate(),
-		Dropped:       s.dropped.Rate(),
-		Lost:          s.lost.Rate(),
-		BytesReceived: s.bytesReceived.Rate(),
-		BytesSent:     s.bytesSent.Rate(),
-		Connections:   s.connections.Rate(),
-	}
+	snap.Rates = s.sample(SampleInterval)
 	if snap.Listeners == nil {
 		snap.Listeners = []Listener{}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/synthetism/edgebroker/rest"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -32,6 +33,8 @@ type Options struct {
 	// CheckFilter says why a topic filter is invalid, so that a request with a
 	// bad one is answered with an error. Nil lets every filter pass.
 	CheckFilter func(filter string) error
+	// Rest is stirred by requests; nil for none.
+	Rest *rest.Rest
 	// Sys, if it is not nil, returns all values of $SYS/broker, for /metrics to
 	// show under the names that exporters for mosquitto give them. It is called
 	// from any goroutine.
@@ -53,6 +56,7 @@ type Server struct {
 	http        *http.Server
 	metrics     http.Handler
 	timing      timing
+	rest        *rest.Rest // nil: nobody's
 
 	stopping context.Context // ends when Close begins: streams end with it
 	stop     context.CancelFunc
@@ -67,6 +71,7 @@ func NewServer(b Backend, opts Options) *Server {
 	s := &Server{
 		backend:     b,
 		log:         opts.Log,
+		rest:        opts.Rest,
 		checkFilter: opts.CheckFilter,
 		timing:      timing{write: writeTimeout, heartbeat: heartbeat},
 	}

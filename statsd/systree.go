@@ -16,6 +16,11 @@ type SysValue struct {
 // with the same forms of values, where loads are per minute. docs/MONITORING.md
 // lists them. It is not safe for concurrent use.
 type SysTree struct {
+	// Pace is how soon after something has been counted there is an Update: at rest
+	// none come, so that loads go down meanwhile. 0: they come all the time.
+	Pace time.Duration
+
+	at      time.Time // of the last Update
 	topics  []sysTopic
 	loads   []sysLoad
 	meters  []*Meter
@@ -42,7 +47,7 @@ const sysPrefix = "$SYS/broker/"
 
 // NewSysTree returns a SysTree for which the totals stand at s at the time now.
 func NewSysTree(s *Snapshot, now time.Time) *SysTree {
-	t := &SysTree{topics: sysTopics(), loads: sysLoads()}
+	t := &SysTree{at: now, topics: sysTopics(), loads: sysLoads()}
 	for _, l := range t.loads {
 		t.meters = append(t.meters, NewMeter(l.total(s), now))
 	}
@@ -62,6 +67,8 @@ func NewSysTree(s *Snapshot, now time.Time) *SysTree {
 // last Update; the first returns all. Times must carry Go's monotonic clock.
 func (t *SysTree) Update(s *Snapshot, now time.Time) []SysValue {
 	t.maxHeap = max(t.maxHeap, s.Memory.Heap)
+	rested := t.Pace > 0 && now.Sub(t.at) >= 2*t.Pace
+	t.at = now
 	var changed []SysValue
 	at := 0
 	set := func(value string) {
@@ -75,6 +82,9 @@ func (t *SysTree) Update(s *Snapshot, now time.Time) []SysValue {
 		set(topic.value(t, s))
 	}
 	for i, l := range t.loads {
+		if rested {
+			t.meters[i].Rest(now.Add(-t.Pace))
+		}
 		t.meters[i].Update(l.total(s), now)
 		r := t.meters[i].Rate()
 		for _, average := range []float64{r.Min1, r.Min5, r.Min15} {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/synthetism/edgebroker/journal"
 	"github.com/synthetism/edgebroker/relay"
+	"github.com/synthetism/edgebroker/rest"
 	"github.com/synthetism/edgebroker/wire"
 )
 
@@ -21,6 +22,7 @@ type Options struct {
 	MaxBacklog    int64         // bytes that may wait to be written before publishers are held back; 0: 8 MiB
 	DailyBudget   uint64        // bytes that may be written in a day of the store's clock; 0: no limit
 	Log           *slog.Logger
+	Rest          *rest.Rest // has what the store does again and again wait for others; nil for one of its own
 
 	// OnRecovery, if not nil, is called again and again while Open reads what is
 	// stored, with how many bytes it has gone through of how many: as often as it is

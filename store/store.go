@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/synthetism/edgebroker/journal"
 	"github.com/synthetism/edgebroker/relay"
+	"github.com/synthetism/edgebroker/rest"
 )
 
 // maxBacklog is Options.MaxBacklog if that is not set.
@@ -18,10 +20,12 @@ const maxBacklog = 8 << 20
 
 // Nobody waits for some records, such as those of acknowledgements by clients:
 // they are written when others are, or else within lazyInterval. The numbers of
-// dropped messages are recorded every so many of these, if they have changed.
+// dropped messages, and what has been written, are looked at every rareInterval
+// while something stirs, and at rest every calmInterval.
 const (
 	lazyInterval = time.Second
-	dropsEvery   = 10
+	rareInterval = 10 * time.Second
+	calmInterval = time.Minute
 )
 
 // Store is a relay.Store over a journal. Its methods may be called from any
@@ -34,6 +38,9 @@ type Store struct {
 	meter   meter
 
 	maxBacklog int64
+
+	lazy    *rest.Job   // to write what nobody waits for
+	pending atomic.Bool // lazy is due
 
 	relay  *relay.Relay // set by Run
 	cancel context.CancelFunc
@@ -65,6 +72,10 @@ func Open(opts Options) (*Store, relay.Recovered, *Report, error) {
 		return nil, relay.Recovered{}, nil, fmt.Errorf("open store: %w", err)
 	}
 	s.journal = log
+	if s.opts.Rest == nil {
+		s.opts.Rest = rest.New()
+	}
+	s.lazy = s.opts.Rest.Job(0)
 	s.meter.begin(&s.opts, r.wear)
 	rec, unread := s.recovered(r, func() {
 		if opts.OnRecovery != nil {
@@ -86,24 +97,33 @@ func (s *Store) Run(r *relay.Relay) {
 
 func (s *Store) run(ctx context.Context) {
 	s.checkpoint()
-	tick := time.NewTicker(lazyInterval)
-	defer tick.Stop()
+	rare := s.opts.Rest.Job(rareInterval)
+	defer rare.End()
 	var known uint64
-	for n := 1; ; n++ {
+	for {
+		rare.Within(calmInterval)
 		select {
 		case <-ctx.Done():
 			return
 		case <-s.journal.Due():
 			s.checkpoint()
-		case <-tick.C:
-			if n%dropsEvery == 0 {
-				known = s.recordDrops(known)
-				s.measure(false)
-			}
+		case <-rare.Turn():
+			known = s.recordDrops(known)
+			s.measure(false)
+		case <-s.lazy.Turn():
+			s.pending.Store(false) // first: what is appended from here on has a turn of its own
 			if s.journal.Backlog() > 0 {
 				s.journal.Commit(journal.Flush, nobody{})
 			}
 		}
+	}
+}
+
+// appended sees to it that what has just been appended is written within
+// lazyInterval.
+func (s *Store) appended() {
+	if !s.pending.Load() && s.pending.CompareAndSwap(false, true) {
+		s.lazy.Within(lazyInterval)
 	}
 }
 
@@ -145,6 +165,7 @@ func (s *Store) checkpoint() {
 // Close writes what is there and ends the store. The relay must not be used
 // any more.
 func (s *Store) Close() error {
+	defer s.lazy.End()
 	if s.cancel != nil {
 		s.cancel()
 		s.done.Wait()
@@ -188,6 +209,7 @@ func (s *Store) Record(c relay.Change) relay.Ref {
 	buf := s.scratch.Get().(*[]byte)
 	data := appendChange((*buf)[:0], &c)
 	pos := s.journal.Append(byte(c.Kind), data)
+	s.appended()
 	if cap(data) <= 64<<10 {
 		*buf = data
 	}

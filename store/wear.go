@@ -98,6 +98,7 @@ func (s *Store) measure(must bool) {
 	s.journal.SetFlushInterval(window)
 	if record {
 		s.journal.Append(typeWear, appendWear(nil, w))
+		s.appended()
 	}
 	if usedUp && s.opts.OnBudget != nil {
 		s.opts.OnBudget(w.Today(), s.opts.DailyBudget, window)

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/synthetism/edgebroker/appliance"
+	"github.com/synthetism/edgebroker/rest"
 	"github.com/synthetism/edgebroker/statsd"
 	"github.com/synthetism/edgebroker/systemd"
 )
@@ -28,7 +29,8 @@ type manager struct {
 
 // How often a manager is told.
 const (
-	statusEvery = 10 * time.Second // while the line changes
+	statusEvery = 10 * time.Second // while something stirs, and the line changes
+	statusCalm  = 20 * time.Second // at rest
 	extendEvery = 5 * time.Second
 	extendBy    = 90 * time.Second // as long as systemd waits by default
 )
@@ -87,25 +89,21 @@ func (m *manager) watch(b *appliance.Broker) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	// Neither is waited for: if the broker hangs, so must not the stop.
 	if interval > 0 && err == nil {
-		go m.feed(ctx, interval, b.Pulse)
+		go m.feed(ctx, b.Rest(), interval, b.Pulse)
 	}
 	if systemd.Managed() {
-		go m.show(ctx, b.Stats)
+		go m.show(ctx, b.Rest(), b.Stats)
 	}
 	return cancel
 }
 
 // feed tells the manager, thrice in interval, that messages pass. A pulse that
 // takes longer than interval comes too late anyway.
-func (m *manager) feed(ctx context.Context, interval time.Duration, pulse func(context.Context) error) {
-	tick := time.NewTicker(interval / 3)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+func (m *manager) feed(ctx context.Context, r *rest.Rest, interval time.Duration, pulse func(context.Context) error) {
+	job := r.Job(0)
+	defer job.End()
+	for job.Next(ctx, interval/3) {
+		job.Within(interval / 3) // also if this one takes longer
 		within, over := context.WithTimeout(ctx, interval)
 		err := pulse(within)
 		over()
@@ -121,17 +119,15 @@ func (m *manager) feed(ctx context.Context, interval time.Duration, pulse func(c
 }
 
 // show keeps the line that `systemctl status` shows up to date.
-func (m *manager) show(ctx context.Context, stats func() statsd.Snapshot) {
-	tick := time.NewTicker(statusEvery)
-	defer tick.Stop()
+func (m *manager) show(ctx context.Context, r *rest.Rest, stats func() statsd.Snapshot) {
+	job := r.Job(statusEvery)
+	defer job.End()
 	for before := stats(); ; {
 		now := stats()
 		m.say(statusLine(&before, &now))
 		before = now
-		select {
-		case <-ctx.Done():
+		if !job.Next(ctx, statusCalm) {
 			return
-		case <-tick.C:
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/synthetism/edgebroker/rest"
 	"github.com/synthetism/edgebroker/statsd"
 )
 
@@ -64,7 +65,7 @@ func TestFeed(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			m.feed(ctx, time.Minute, func(ctx context.Context) error {
+			m.feed(ctx, rest.New(), time.Minute, func(ctx context.Context) error {
 				pulses++
 				if pulses <= 2 || pulses == 5 {
 					return nil
