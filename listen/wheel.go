@@ -9,8 +9,11 @@ import (
 )
 
 const (
-	tick    = 250 * time.Millisecond
-	buckets = 1024 // 256 s; longer timeouts go round more than once
+	tick = 250 * time.Millisecond
+	// adoptedTicks is how long an adopted connection that was silent for too long
+	// has to be read.
+	adoptedTicks = 4
+	buckets      = 1024 // 256 s; longer timeouts go round more than once
 )
 
 // wheel watches keep alive. A connection's reader notes the tick at which it
@@ -41,7 +44,11 @@ type entry struct {
 func newWheel() *wheel { return &wheel{base: time.Now()} }
 
 // add begins to watch e, unless timeout is 0.
-func (w *wheel) add(e *entry, timeout time.Duration) {
+func (w *wheel) add(e *entry, timeout time.Duration) { w.addHeard(e, timeout, 0) }
+
+// addHeard is add for a connection that was heard silence ago. What it has sent
+// since has time to be read.
+func (w *wheel) addHeard(e *entry, timeout, silence time.Duration) {
 	if timeout <= 0 {
 		return
 	}
@@ -60,8 +67,13 @@ func (w *wheel) add(e *entry, timeout time.Duration) {
 	// The last heard tick may have begun up to a tick earlier than the frame.
 	e.timeout = int64((timeout+tick-1)/tick) + 1
 	now := w.now.Load()
-	e.conn.lastSeen.Store(now)
-	w.insertLocked(e, now+e.timeout)
+	seen := now - int64(silence/tick)
+	e.conn.lastSeen.Store(seen)
+	due := seen + e.timeout
+	if silence > 0 {
+		due = max(due, now+adoptedTicks)
+	}
+	w.insertLocked(e, due)
 }
 
 // remove stops watching e. It may still be found expired while this runs.
@@ -106,6 +118,9 @@ func (w *wheel) run() {
 	for range t.C {
 		expired, more := w.advance()
 		for _, c := range expired {
+			if c.frozen() { // nobody listens to it
+				continue
+			}
 			c.Kick(wire.KeepAliveTimeout, EndKeepAlive)
 		}
 		if !more {

@@ -160,7 +160,7 @@ type books struct {
 }
 
 type rareBooks struct {
-	recovered uint64          // copies that the store has brought
+	recovered [classes]uint64 // copies that the store, or an earlier process, has brought
 	passed    [classes]uint64 // copies given to another member of a group
 	gained    [classes]uint64 // the same, for the one who got it
 	lost      [dropReasons][classes]uint64
@@ -183,8 +183,8 @@ func (b *books) add(o *books) {
 		return
 	}
 	r := b.seldom()
-	r.recovered += o.rare.recovered
 	for c := range classes {
+		r.recovered[c] += o.rare.recovered[c]
 		r.passed[c] += o.rare.passed[c]
 		r.gained[c] += o.rare.gained[c]
 		for why := range r.lost {

@@ -43,6 +43,7 @@ type Relay struct {
 	stuffed     atomic.Int64  // sessions whose queues are at a limit
 	shed        shed
 	closed      atomic.Bool
+	still       atomic.Bool // see Still
 
 	slowed      atomic.Uint64
 	setRetained func(m, old *Message) // records a retained message; nil without a store

@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/synthetism/edgebroker/appliance"
+	"github.com/synthetism/edgebroker/handover"
 	"github.com/synthetism/edgebroker/systemd"
 )
 
@@ -45,6 +46,21 @@ func runServe(e *env, c *cli.Context) error {
 	if _, err := e.positionals(c, 0, 0); err != nil {
 		return err
 	}
+	early := slog.New(slog.NewTextHandler(e.stderr, nil))
+	came := &arrival{}
+	if os.Getenv(envTrial) == "" {
+		came = takeOver(early)
+	}
+	up := false
+	err := serve(e, c, came, &up)
+	if err != nil && !up {
+		return came.failed(early, err)
+	}
+	return err
+}
+
+// serve runs a broker until it is told to stop. up says that it has begun to.
+func serve(e *env, c *cli.Context, came *arrival, up *bool) error {
 	cfg, err := serveConfig(c)
 	if err != nil {
 		return configFailure(err)
@@ -52,17 +68,22 @@ func runServe(e *env, c *cli.Context) error {
 	hangups, deaf := hearHangups() // from here to the end: one that nobody hears ends the process
 	defer deaf()
 	log, level := appliance.NewLogger(cfg.Log, e.stderr)
+	if os.Getenv(envTrial) != "" {
+		return e.trial(cfg)
+	}
 	fitMemory(os.Getenv)
-	sockets, err := systemd.Sockets()
+	sockets, err := systemd.Sockets(handover.Name)
 	if err != nil {
 		return err
 	}
-	b, err := appliance.New(cfg, appliance.WithLogger(log), appliance.WithVersion(readBuildInfo().Version), appliance.WithSockets(sockets),
+	b, err := appliance.New(cfg, append(came.options(), appliance.WithLogger(log), appliance.WithVersion(readBuildInfo().Version), appliance.WithSockets(sockets),
 		appliance.WithLogLevel(level), appliance.WithConfigSource(func() (appliance.Config, error) { return serveConfig(c) }),
-		appliance.WithProcessMemory())
+		appliance.WithProcessMemory())...)
 	if err != nil {
 		return configFailure(err)
 	}
+	upgrades, unasked := hearUpgrades()
+	defer unasked()
 	if err := b.Start(c.Context); err != nil {
 		if c.Context.Err() != nil {
 			return nil // told to stop before it had begun
@@ -70,7 +91,9 @@ func runServe(e *env, c *cli.Context) error {
 		return fmt.Errorf("start broker: %w", err)
 	}
 	announce(log, cfg, b.Addr, b.HTTPAddr())
+	*up = true
 	tell(log, systemd.Ready())
+	came.done(log)
 	stopWatchdog := feedWatchdog(log, func() { b.Stats() })
 
 	go func() { // not waited for: if a reload hangs, so must not the stop
@@ -78,10 +101,20 @@ func runServe(e *env, c *cli.Context) error {
 			_, _ = b.Reload(context.Background()) // it logs how that went
 		}
 	}()
-	<-c.Context.Done()
-	log.Info("stopping")
-	tell(log, systemd.Stopping())
-	err = stopWithin(stopWait, b.Stop)
+	err = nil
+	for asked := true; asked && err == nil; {
+		select {
+		case <-upgrades:
+			err = upgrade(log, b, stopWait+b.Spread())
+		case <-c.Context.Done():
+			asked = false
+		}
+	}
+	if err == nil {
+		log.Info("stopping")
+		tell(log, systemd.Stopping())
+		err = quit(log, b, stopWait+b.Spread())
+	}
 	stopWatchdog()
 	if err != nil {
 		return fmt.Errorf("stop broker: %w", err)

@@ -29,6 +29,7 @@ func TestServeTellsTheServiceManager(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", filepath.Join(dir, "notify"))
 	t.Setenv("WATCHDOG_USEC", "20000")
 	t.Setenv("WATCHDOG_PID", "")
+	t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path="+filepath.Join(dir, "bus"))
 
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -65,7 +66,25 @@ func TestServeTellsTheServiceManager(t *testing.T) {
 			t.Errorf("before the end told %q", got)
 		}
 	}
-	if got := <-code; got != exitOK || out.Len() > 0 || !strings.Contains(log.String(), "msg=stopped") {
+	_ = manager.SetReadDeadline(time.Now().Add(patience))
+	var kept strings.Builder // nobody can tell that this is no restart
+	var got int
+	for ended := false; !ended; {
+		select {
+		case got = <-code:
+			ended = true
+		default:
+			buf := make([]byte, 512)
+			_ = manager.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+			if n, err := manager.Read(buf); err == nil {
+				kept.WriteString(string(buf[:n]) + "\n")
+			}
+		}
+	}
+	if !strings.Contains(kept.String(), "FDSTORE=1\nFDNAME=edgebroker-handover\nFDPOLL=0\nBARRIER=1\n") {
+		t.Errorf("at the end told %q", kept.String())
+	}
+	if got != exitOK || out.Len() > 0 || !strings.Contains(log.String(), "msg=stopped") {
 		t.Errorf("exit code %d, stdout %q, stderr %q", got, out.String(), log.String())
 	}
 }
