@@ -96,17 +96,18 @@ func (b *Broker) adopt() {
 	}
 	began, elapsed := time.Now(), b.arrived.Since()
 	conns := b.arrived.State.Conns
+	begin := make(chan struct{})
 	under := make(map[*listen.Conn]*handover.Conn)
 	for i := range conns {
 		k := &conns[i]
 		f := b.arrived.Conns[i]
 		delete(b.arrived.Conns, i)
-		c, closing, err := b.adoptOne(k, f, elapsed)
+		c, closing, err := b.adoptOne(k, f, elapsed, begin)
 		if err != nil {
 			if !k.Gone {
 				b.log.Warn("client cannot go on and has to connect anew", "client", k.ID, "error", err)
 			}
-			b.lose(k)
+			defer b.lose(k)
 			continue
 		}
 		if closing {
@@ -129,6 +130,7 @@ func (b *Broker) adopt() {
 		}
 	}
 	expelled := b.expelUnwelcome(conns)
+	close(begin)
 	b.log.Info("went on with clients of the process before", "clients", len(under), "expelled", expelled,
 		"program", b.arrived.State.Program, "pause", time.Since(began)+elapsed)
 	b.system("handed_over", fmt.Sprintf("%d clients", len(under)))
@@ -139,7 +141,7 @@ var errNoSocket = errors.New("its socket was not handed over")
 
 // adoptOne goes on with one client. closing says that its listener is gone, so
 // that it must go, too.
-func (b *Broker) adoptOne(k *handover.Conn, f *os.File, elapsed time.Duration) (c *listen.Conn, closing bool, err error) {
+func (b *Broker) adoptOne(k *handover.Conn, f *os.File, elapsed time.Duration, begin <-chan struct{}) (c *listen.Conn, closing bool, err error) {
 	if f == nil {
 		return nil, false, errNoSocket
 	}
@@ -163,7 +165,7 @@ func (b *Broker) adoptOne(k *handover.Conn, f *os.File, elapsed time.Duration) (
 		return nil, false, errors.New("it has no session")
 	}
 	name := k.Listener
-	c, err = door.Adopt(nc, &k.Carried, elapsed, note, func(c *listen.Conn) error { return b.server.EstablishConnection(name, c) })
+	c, err = door.Adopt(nc, &k.Carried, elapsed, note, begin, func(c *listen.Conn) error { return b.server.EstablishConnection(name, c) })
 	if err != nil {
 		_ = nc.Close()
 	}

@@ -75,15 +75,17 @@ func carriedConnect(con *wire.Connect, id string) *wire.Connect {
 // on its way.
 type adoption struct {
 	silence time.Duration
-	under   chan struct{} // closed when it is
+	under   chan struct{}   // closed when it is
+	begin   <-chan struct{} // closed when its client may be read
 	begun   bool
 }
 
 // Adopt goes on with a connection that another process has carried, elapsed ago.
 // It hands it to establish, as it would a new one, except that the server's
 // CONNACK stays here, and returns at once; note is its Note. Limits do not count
-// for it. Call it before Serve, or after.
-func (l *Listener) Adopt(nc net.Conn, k *Carried, elapsed time.Duration, note any, establish func(*Conn) error) (*Conn, error) {
+// for it. Nothing is read before begin is closed: by then all should be
+// underway, so that what one sends finds the others.
+func (l *Listener) Adopt(nc net.Conn, k *Carried, elapsed time.Duration, note any, begin <-chan struct{}, establish func(*Conn) error) (*Conn, error) {
 	var con *wire.Connect
 	if k.Connect != nil {
 		f, n, err := wire.Scan(k.Connect, 0)
@@ -110,7 +112,7 @@ func (l *Listener) Adopt(nc net.Conn, k *Carried, elapsed time.Duration, note an
 	c.packetsIn.Store(k.Traffic.PacketsIn)
 	c.out.packets, c.out.bytes = k.Traffic.PacketsOut, k.Traffic.BytesOut
 	if con != nil {
-		c.adopted = &adoption{silence: k.Silence + elapsed, under: make(chan struct{})}
+		c.adopted = &adoption{silence: k.Silence + elapsed, under: make(chan struct{}), begin: begin}
 		c.SetID(k.ID)
 		c.connect.Store(con)
 		server := stripped(con)
@@ -162,8 +164,8 @@ func (t *Traffic) subtract(o Traffic) {
 // Adopted reports whether another process has begun the connection.
 func (c *Conn) Adopted() bool { return c.adopted != nil }
 
-// Underway returns a channel that is closed when a connection that was adopted is
-// read again; Done may be closed before. Nil for others.
+// Underway returns a channel that is closed when a connection that was adopted
+// can be read again; Done may be closed before. Nil for others.
 func (c *Conn) Underway() <-chan struct{} {
 	if c.adopted == nil {
 		return nil
@@ -171,11 +173,13 @@ func (c *Conn) Underway() <-chan struct{} {
 	return c.adopted.under
 }
 
-// underway notes that an adopted connection is read again. For its reader.
+// underway notes that an adopted connection can be read again, and waits until it
+// may be. For its reader.
 func (c *Conn) underway() {
 	if a := c.adopted; a != nil && !a.begun {
 		a.begun = true
 		close(a.under)
+		<-a.begin
 	}
 }
 
