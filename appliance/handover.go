@@ -66,6 +66,7 @@ func (h *departure) carry(ctx context.Context, send func(*os.File) error) error 
 	b.stopUplinks()
 	b.telling.Store(false)
 	h.release(func(ListenerConfig) bool { return true })
+	h.quieten(ctx)
 
 	still, cancel := context.WithTimeout(ctx, stillWait)
 	defer cancel()
@@ -101,6 +102,14 @@ func (h *departure) carry(ctx context.Context, send func(*os.File) error) error 
 	defer parcel.Close()
 	b.log.Info("handing over", "clients", len(h.conns), "listeners", len(h.listeners))
 	return send(parcel)
+}
+
+// quieten ends what clients need not wait for while nobody serves them.
+func (h *departure) quieten(ctx context.Context) {
+	b := h.b
+	if err := errors.Join(b.httpDoor().close(ctx), b.stats.Close(ctx)); err != nil {
+		b.log.Warn("end requests", "error", err)
+	}
 }
 
 // release takes the sockets of listeners that are like that, so that clients

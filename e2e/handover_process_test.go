@@ -1,7 +1,9 @@
 package e2e_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -18,16 +20,69 @@ import (
 	"github.com/synthetism/edgebroker/wire"
 )
 
-// build puts a program of the broker at path, whose version is version.
-func build(t *testing.T, path, version string) {
-	t.Helper()
-	out, err := exec.Command("go", "build", "-ldflags", "-X main.version="+version, "-o", path+".new", "../cmd/edgebroker").CombinedOutput()
+// Versions of the program all have names of one length. Those of the first two
+// kinds fail where a sound one is about to start.
+const (
+	versionRefuses = "refuses-"
+	versionCrashes = "crashes-"
+	versionSound   = "sound---"
+)
+
+// compiled is the program in a version that stands for all others.
+var compiled = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "eb")
 	if err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+		return nil, err
 	}
-	if err := os.Rename(path+".new", path); err != nil { // as package managers do
+	defer os.RemoveAll(dir)
+	file, err := filepath.Abs("../cmd/edgebroker/serve.go")
+	if err != nil {
+		return nil, err
+	}
+	source, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	const sound = "	fitMemory(os.Getenv)\n"
+	if strings.Count(string(source), sound) != 1 {
+		return nil, errors.New("serve.go has no place for a fault")
+	}
+	fault := fmt.Sprintf("if v := version[:%d]; v == %q { return fmt.Errorf(\"no good\") } else if v == %q { panic(\"no good\") }\n", len(versionSound), versionRefuses, versionCrashes)
+	faulty, overlay, program := filepath.Join(dir, "serve.go"), filepath.Join(dir, "overlay.json"), filepath.Join(dir, "program")
+	list, err := json.Marshal(map[string]any{"Replace": map[string]string{file: faulty}})
+	if err != nil {
+		return nil, err
+	}
+	for path, content := range map[string]string{faulty: strings.Replace(string(source), sound, fault+sound, 1), overlay: string(list)} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			return nil, err
+		}
+	}
+	out, err := exec.Command("go", "build", "-overlay", overlay, "-ldflags", "-s -w -X main.version="+anyVersion, "-o", program, "../cmd/edgebroker").CombinedOutput()
+	if err != nil {
+		return nil, fmt.Errorf("build: %w\n%s", err, out)
+	}
+	return os.ReadFile(program)
+})
+
+const anyVersion = versionSound + "XXXX"
+
+// install puts a version of the program at path, as package managers do, and
+// returns its name.
+func install(t *testing.T, path, kind string, n int) (version string) {
+	t.Helper()
+	program, err := compiled()
+	if err != nil {
 		t.Fatal(err)
 	}
+	version = fmt.Sprintf("%s%04d", kind, n)
+	if err := os.WriteFile(path+".new", bytes.ReplaceAll(program, []byte(anyVersion), []byte(version)), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+	return version
 }
 
 // served is a broker in a process of its own.
@@ -63,8 +118,7 @@ func (s *served) args(more ...string) []string {
 func (s *served) run(t *testing.T, files []*os.File, env ...string) {
 	t.Helper()
 	c := exec.Command("/bin/sh", append([]string{"-c", `[ -n "$LISTEN_FDS" ] && export LISTEN_PID=$$; exec "$0" "$@"`, s.program}, s.args()...)...)
-	c.Env = append(os.Environ(), "DBUS_SYSTEM_BUS_ADDRESS=unix:path="+filepath.Join(s.dir, "bus"))
-	c.Env = append(c.Env, env...)
+	c.Env = append(os.Environ(), env...)
 	c.Stderr, c.ExtraFiles = s.log, files
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
@@ -123,7 +177,7 @@ func herd() (pairs, libraries int) {
 // clients that notice nothing. A program that cannot be run is not run.
 func TestHandoverByExec(t *testing.T) {
 	s := newServed(t)
-	build(t, s.program, "v1")
+	install(t, s.program, versionSound, 1)
 	s.run(t, nil)
 	s.reachable(t)
 	n, l := herd()
@@ -135,14 +189,9 @@ func TestHandoverByExec(t *testing.T) {
 	}
 	for i := 2; i <= 4; i++ {
 		fleet.await(t, 10)
-		version := fmt.Sprint("v", i)
-		build(t, s.program, version)
+		version := install(t, s.program, versionSound, i)
 		ask()
 		s.awaitVersion(t, version)
-	}
-	good, err := os.ReadFile(s.program)
-	if err != nil {
-		t.Fatal(err)
 	}
 	for name, content := range map[string]string{"is none": "no program", "fails": "#!/bin/sh\nexit 1\n", "says something else": "#!/bin/sh\necho handover 0\n"} {
 		if err := os.Remove(s.program); err != nil {
@@ -156,14 +205,9 @@ func TestHandoverByExec(t *testing.T) {
 		brokertest.WaitFor(t, "refusal of a program that "+name, func() bool { return strings.Count(s.log.String(), "not upgraded") > before })
 		fleet.await(t, 5)
 	}
-	if err := os.WriteFile(s.program+".new", good, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(s.program+".new", s.program); err != nil {
-		t.Fatal(err)
-	}
+	install(t, s.program, versionSound, 4)
 	fleet.await(t, 10)
-	if r := s.report(t); r.Version != "v4" || r.ClientCount != 2*n+2*l {
+	if r := s.report(t); r.Version != versionSound+"0004" || r.ClientCount != 2*n+2*l {
 		t.Errorf("%+v", r)
 	}
 	fleet.finish(t)
@@ -257,8 +301,8 @@ func (k *keeper) holds() int {
 	return len(k.kept)
 }
 
-// start runs the next process.
-func (k *keeper) start(t *testing.T, s *served) {
+// spawn runs the next process, and returns how often one has been ready before.
+func (k *keeper) spawn(t *testing.T, s *served) (before int) {
 	t.Helper()
 	k.mu.Lock()
 	var files []*os.File
@@ -266,13 +310,20 @@ func (k *keeper) start(t *testing.T, s *served) {
 	for name, f := range k.kept {
 		files, names = append(files, f), append(names, name)
 	}
-	before := k.ready
+	before = k.ready
 	k.mu.Unlock()
-	env := []string{"NOTIFY_SOCKET=" + k.path}
+	env := []string{"NOTIFY_SOCKET=" + k.path, "FDSTORE=4"}
 	if len(files) > 0 {
 		env = append(env, fmt.Sprint("LISTEN_FDS=", len(files)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
 	}
 	s.run(t, files, env...)
+	return before
+}
+
+// start runs the next process and waits until it is ready.
+func (k *keeper) start(t *testing.T, s *served) {
+	t.Helper()
+	before := k.spawn(t, s)
 	brokertest.WaitFor(t, "a process that is ready", func() bool {
 		k.mu.Lock()
 		defer k.mu.Unlock()
@@ -300,15 +351,14 @@ func (s *served) terminate(t *testing.T) {
 // keeps descriptors, also when the new program fails: then the old one goes on.
 func TestHandoverByServiceManager(t *testing.T) {
 	s := newServed(t)
-	build(t, s.program, "v1")
+	install(t, s.program, versionSound, 1)
 	k := startKeeper(t, s.dir)
 	k.start(t, s)
 	n, l := herd()
 	fleet, libs := startPairs(t, s.addr, n), startLibraries(t, s.addr, l)
 	for i := 2; i <= 3; i++ {
 		fleet.await(t, 10)
-		version := fmt.Sprint("v", i)
-		build(t, s.program, version)
+		version := install(t, s.program, versionSound, i)
 		s.terminate(t)
 		if k.holds() != 1 {
 			t.Fatalf("%d descriptors are kept", k.holds())
@@ -319,15 +369,26 @@ func TestHandoverByServiceManager(t *testing.T) {
 	brokertest.WaitFor(t, "the manager to forget", func() bool { return k.holds() == 0 })
 	fleet.await(t, 10)
 
-	// A version that refuses its configuration gives way at once.
-	build(t, s.program, "v4")
+	// One that cannot start gives way at once to the one before.
+	install(t, s.program, versionRefuses, 4)
 	s.terminate(t)
-	bad := filepath.Join(s.dir, "bad.yml")
-	if err := os.WriteFile(bad, []byte("nonsense: true\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	k.startBad(t, s)
-	s.awaitVersion(t, "v3")
+	k.start(t, s)
+	s.awaitVersion(t, versionSound+"0003")
+	fleet.await(t, 10)
+
+	// One that crashes is given up when it is started again.
+	install(t, s.program, versionCrashes, 5)
+	s.terminate(t)
+	k.crash(t, s)
+	k.start(t, s)
+	s.awaitVersion(t, versionSound+"0003")
+	fleet.await(t, 10)
+
+	// The next one is given its chance.
+	last := install(t, s.program, versionSound, 6)
+	s.terminate(t)
+	k.start(t, s)
+	s.awaitVersion(t, last)
 	fleet.await(t, 10)
 
 	if r := s.report(t); r.ClientCount != 2*n+2*l {
@@ -344,18 +405,14 @@ func TestHandoverByServiceManager(t *testing.T) {
 	c.ExpectClosed()
 }
 
-// startBad runs a process that fails once before it is ready, and then another.
-func (k *keeper) startBad(t *testing.T, s *served) {
+// crash runs a process that ends before it is ready.
+func (k *keeper) crash(t *testing.T, s *served) {
 	t.Helper()
-	good := s.program
-	s.program = filepath.Join(s.dir, "crashes")
-	// It opens the parcel as the broker does, and fails.
-	build(t, s.program, "broken")
-	old := s.program
-	s.args()
-	_ = old
-	k.start(t, s)
-	s.program = good
+	k.spawn(t, s)
+	select {
+	case <-s.ended:
+	case <-t.Context().Done():
+	}
 }
 
 // TestHandoverOfAddress is for a broker that somebody else runs, at the address in

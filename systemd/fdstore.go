@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -15,12 +14,17 @@ import (
 // sent.
 const barrierTimeout = 3 * time.Second
 
-// Managed reports whether a service manager wants to be told things.
-func Managed() bool { return os.Getenv("NOTIFY_SOCKET") != "" }
+// Keeps reports whether the service manager keeps descriptors for the next
+// process of this unit: it is told so by $FDSTORE, which systemd sets from version
+// 254 on, and before that the unit.
+func Keeps() bool {
+	n, err := strconv.Atoi(os.Getenv("FDSTORE"))
+	return err == nil && n > 0 && os.Getenv("NOTIFY_SOCKET") != ""
+}
 
 // Keep has the service manager keep f under a name, for the process of this unit
-// that it starts next: see [Kept]. It returns when the manager has read that;
-// whether it has done so it does not say, see [Unit]. f stays the caller's.
+// that it starts next: see [Kept]. It returns when the manager has read that. f
+// stays the caller's.
 func Keep(name string, f *os.File) error {
 	if err := sendRights("FDSTORE=1\nFDNAME="+name+"\nFDPOLL=0", f); err != nil {
 		return fmt.Errorf("store a descriptor with the service manager: %w", err)
@@ -105,78 +109,4 @@ func OthersPassed(name string) bool {
 		}
 	}
 	return err == nil && count > 0
-}
-
-// errUnit is wrapped by the errors of Unit.
-var errUnit = errors.New("cannot ask the service manager")
-
-// UnitState is what the service manager says of the unit of this process.
-type UnitState struct {
-	Job       string // what it is doing to the unit: "stop", "restart", ...; "" if nothing
-	StoreMax  int    // descriptors that it would keep
-	StoreUsed int    // that it keeps
-}
-
-// Unit asks the service manager, over the system bus, about the unit of this
-// process. It takes at most as long as timeout.
-func Unit(timeout time.Duration) (u UnitState, err error) {
-	addr := "/run/dbus/system_bus_socket"
-	if path, ok := strings.CutPrefix(os.Getenv("DBUS_SYSTEM_BUS_ADDRESS"), "unix:path="); ok {
-		addr, _, _ = strings.Cut(path, ",")
-	}
-	b, err := dialBus(addr, timeout)
-	if err != nil {
-		return u, fmt.Errorf("%w: %w", errUnit, err)
-	}
-	defer b.close()
-	if u, err = b.unit(); err != nil {
-		return u, fmt.Errorf("%w: %w", errUnit, err)
-	}
-	return u, nil
-}
-
-func (b *bus) unit() (u UnitState, err error) {
-	const (
-		manager = "org.freedesktop.systemd1.Manager"
-		unit    = "org.freedesktop.systemd1.Unit"
-		service = "org.freedesktop.systemd1.Service"
-	)
-	reply, err := b.call("/org/freedesktop/systemd1", manager, "GetUnitByPID", "u", func(m *marshal) { m.u32(uint32(os.Getpid())) })
-	if err != nil {
-		return u, err
-	}
-	path := reply.text()
-	for _, p := range []struct {
-		iface, name string
-		take        func(*unmarshal)
-	}{
-		{service, "FileDescriptorStoreMax", func(v *unmarshal) { u.StoreMax = int(v.variantU32()) }},
-		{service, "NFileDescriptorStore", func(v *unmarshal) { u.StoreUsed = int(v.variantU32()) }},
-	} {
-		v, err := b.get(path, p.iface, p.name)
-		if err != nil {
-			return u, err
-		}
-		if p.take(v); v.bad {
-			return u, fmt.Errorf("property %s has another form", p.name)
-		}
-	}
-	v, err := b.get(path, unit, "Job")
-	if err != nil {
-		return u, err
-	}
-	id, job := v.variantJob()
-	if v.bad {
-		return u, errors.New("property Job has another form")
-	}
-	if id == 0 {
-		return u, nil
-	}
-	if v, err = b.get(job, "org.freedesktop.systemd1.Job", "JobType"); err != nil {
-		return u, err
-	}
-	if u.Job = v.variantText(); v.bad {
-		return u, errors.New("property JobType of job " + strconv.FormatUint(uint64(id), 10) + " has another form")
-	}
-	return u, nil
 }

@@ -30,7 +30,8 @@ edgebroker serve --listen 127.0.0.1:0          on any free port, which the log n
 		Description: `Flags win over the environment, which wins over the config file. Where none of
 them names a folder for the state, it is the one that systemd made for the unit
 ($STATE_DIRECTORY). The log goes to stderr. SIGINT and SIGTERM stop the broker, at the latest after ten seconds; a
-second one ends it at once.`,
+second one ends it at once. SIGUSR2 puts the program that lies at its path by then in its place, and clients
+notice nothing; so does a restart by systemd. See docs/UPGRADE.md.`,
 		Flags: []cli.Flag{
 			&cli.PathFlag{Name: "config", Aliases: []string{"c"}, Usage: "read the configuration from `FILE`", DefaultText: "none: see edgebroker config example", TakesFile: true},
 			&cli.StringFlag{Name: "listen", Usage: "listen on `ADDR`, HOST:PORT or a unix socket's path, in place of the first listener's address ($" + appliance.EnvListen + ")"},
@@ -82,8 +83,10 @@ func serve(e *env, c *cli.Context, came *arrival, up *bool) error {
 	if err != nil {
 		return configFailure(err)
 	}
-	upgrades, unasked := hearUpgrades()
-	defer unasked()
+	upgrades, deafToUpgrades := hear(syscall.SIGUSR2)
+	defer deafToUpgrades()
+	stops, deafToStops := hear(syscall.SIGUSR1)
+	defer deafToStops()
 	if err := b.Start(c.Context); err != nil {
 		if c.Context.Err() != nil {
 			return nil // told to stop before it had begun
@@ -113,7 +116,7 @@ func serve(e *env, c *cli.Context, came *arrival, up *bool) error {
 	if err == nil {
 		log.Info("stopping")
 		tell(log, systemd.Stopping())
-		err = quit(log, b, stopWait+b.Spread())
+		err = quit(log, b, stopWait+b.Spread(), stops)
 	}
 	stopWatchdog()
 	if err != nil {

@@ -29,7 +29,7 @@ func TestServeTellsTheServiceManager(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", filepath.Join(dir, "notify"))
 	t.Setenv("WATCHDOG_USEC", "20000")
 	t.Setenv("WATCHDOG_PID", "")
-	t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path="+filepath.Join(dir, "bus"))
+	t.Setenv("FDSTORE", "4")
 
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -67,7 +67,7 @@ func TestServeTellsTheServiceManager(t *testing.T) {
 		}
 	}
 	_ = manager.SetReadDeadline(time.Now().Add(patience))
-	var kept strings.Builder // nobody can tell that this is no restart
+	var kept strings.Builder // nobody has said that this is no restart
 	var got int
 	for ended := false; !ended; {
 		select {

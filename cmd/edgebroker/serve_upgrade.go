@@ -22,12 +22,8 @@ import (
 // and end: whoever is about to be replaced asks first.
 const envTrial = "EDGEBROKER_TRIAL"
 
-// How long asking may take: a new program what it thinks of the configuration,
-// the service manager what it is doing.
-const (
-	trialWait = 20 * time.Second
-	askWait   = 500 * time.Millisecond
-)
+// trialWait bounds how long a new program may take to answer.
+const trialWait = 20 * time.Second
 
 // trialAnswer is what a program answers that can take over.
 func trialAnswer() string { return "handover " + strconv.Itoa(handover.Format) }
@@ -117,11 +113,11 @@ func (a *arrival) forget(log *slog.Logger) {
 	}
 }
 
-// hearUpgrades sends signals that ask for another program in place of this one.
-func hearUpgrades() (asked <-chan os.Signal, deaf func()) {
-	heard := make(chan os.Signal, 1)
-	signal.Notify(heard, syscall.SIGUSR2)
-	return heard, func() { signal.Stop(heard) }
+// hear sends signals of one kind, of which one waits.
+func hear(s os.Signal) (heard <-chan os.Signal, deaf func()) {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, s)
+	return c, func() { signal.Stop(c) }
 }
 
 // try runs program as it would be run in place of this one, up to the point at
@@ -188,43 +184,20 @@ func upgrade(log *slog.Logger, b *appliance.Broker, wait time.Duration) error {
 }
 
 // quit ends the broker when it has been told to: clients are handed over if the
-// service manager is about to start it again.
-func quit(log *slog.Logger, b *appliance.Broker, wait time.Duration) error {
-	if !restarts(log) {
+// service manager keeps them for a process that it starts after this one, unless
+// that is known to be none.
+func quit(log *slog.Logger, b *appliance.Broker, wait time.Duration, stops <-chan os.Signal) error {
+	if !systemd.Keeps() {
 		return stopWithin(stopWait, b.Stop)
 	}
+	select {
+	case <-stops:
+		return stopWithin(stopWait, b.Stop)
+	default:
+	}
+	log.Info("clients are handed over to the process that follows; a stop would have been said by SIGUSR1")
 	return stopWithin(wait, func(ctx context.Context) error {
-		_, err := b.HandOver(ctx, func(parcel *os.File) error {
-			if err := systemd.Keep(handover.Name, parcel); err != nil {
-				return err
-			}
-			if u, err := systemd.Unit(askWait); err == nil && u.StoreUsed == 0 {
-				return errors.New("the service manager has not kept it; see FileDescriptorStoreMax")
-			}
-			return nil
-		})
+		_, err := b.HandOver(ctx, func(parcel *os.File) error { return systemd.Keep(handover.Name, parcel) })
 		return err
 	})
-}
-
-// restarts reports whether clients are to be handed over to a process that the
-// service manager starts after this one. If that cannot be asked, they are: when
-// it starts none it closes their connections.
-func restarts(log *slog.Logger) bool {
-	if !systemd.Managed() {
-		return false
-	}
-	u, err := systemd.Unit(askWait)
-	switch {
-	case err != nil:
-		log.Warn("cannot tell whether this is a stop or a restart, so clients are handed over; if nobody takes them, they are disconnected without a word", "error", err)
-		return true
-	case u.StoreMax == 0:
-		log.Info("clients are disconnected: the unit has no FileDescriptorStoreMax to hand them over by")
-		return false
-	case u.Job == "stop":
-		return false
-	}
-	log.Info("clients are handed over to the process that comes", "job", u.Job)
-	return true
 }
