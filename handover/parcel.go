@@ -117,8 +117,9 @@ func Open(file *os.File) (*Parcel, error) {
 		if err == nil {
 			p.State, err = Read(state)
 		}
-	} else if err == nil {
-		err = errors.New("it holds no state")
+	} else {
+		sockets = append(sockets, first...)
+		err = errors.Join(err, errors.New("it holds no state"))
 	}
 	if err == nil && len(sockets) != p.Sockets() {
 		err = fmt.Errorf("it holds %d sockets instead of %d", len(sockets), p.Sockets())
@@ -139,6 +140,10 @@ func Open(file *os.File) (*Parcel, error) {
 func (p *Parcel) assign(sockets []*os.File) ([]*os.File, error) {
 	for i := range p.State.Listeners {
 		nl, err := net.FileListener(sockets[0])
+		if listens, err2 := unix.GetsockoptInt(int(sockets[0].Fd()), unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err == nil && (err2 != nil || listens == 0) {
+			_ = nl.Close()
+			err = errors.New("it does not listen")
+		}
 		if err != nil {
 			return sockets, fmt.Errorf("listener %q: %w", p.State.Listeners[i].Name, err)
 		}
