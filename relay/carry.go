@@ -88,19 +88,30 @@ func (r *Relay) Carry() (*Carried, error) {
 	r.moving.Lock()
 	defer r.moving.Unlock()
 	c := &carrier{relay: r, places: make(map[*Message]int)}
-	r.retained.mu.RLock()
-	r.retained.root.each(func(m *Message) {
-		if !m.retained.Load() {
-			c.out.Retained = append(c.out.Retained, c.place(m))
-		}
-	})
-	r.retained.mu.RUnlock()
-	for _, s := range r.all() {
+	for _, m := range r.unstoredRetained() {
+		c.out.Retained = append(c.out.Retained, c.place(m))
+	}
+	all := r.all()
+	slices.SortFunc(all, func(a, b *Session) int { return strings.Compare(a.id, b.id) })
+	for _, s := range all {
 		if err := c.session(s); err != nil {
 			return nil, fmt.Errorf("carry session %q: %w", s.id, err)
 		}
 	}
 	return &c.out, nil
+}
+
+// unstoredRetained are the retained messages that no store keeps, by topic.
+func (r *Relay) unstoredRetained() (list []*Message) {
+	r.retained.mu.RLock()
+	defer r.retained.mu.RUnlock()
+	r.retained.root.each(func(m *Message) {
+		if !m.retained.Load() {
+			list = append(list, m)
+		}
+	})
+	slices.SortFunc(list, func(a, b *Message) int { return strings.Compare(a.Topic, b.Topic) })
+	return list
 }
 
 // carrier gathers a Carried.

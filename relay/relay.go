@@ -185,6 +185,7 @@ func (r *Relay) Open(c Connect) (*Port, error) {
 	r.ports[p] = struct{}{}
 	s.mu.Lock()
 	s.stopTimersLocked()
+	s.carried = nil
 	s.dropWillLocked() // [MQTT-3.1.3-9] the client is back before it was due
 	s.port = p
 	s.opened++
