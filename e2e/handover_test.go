@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -28,14 +29,27 @@ type mover struct {
 	moves int
 }
 
-// startMover runs a broker whose state is in memory or, if stored, in a folder.
-func startMover(t *testing.T, stored bool, change func(*appliance.Config)) *mover {
+// storing is where a broker keeps its state.
+type storing string
+
+const (
+	inMemory storing = "memory"
+	inFolder storing = "stored"
+	inBoth   storing = "mixed" // as topics have it
+)
+
+func startMover(t *testing.T, where storing, change func(*appliance.Config)) *mover {
 	t.Helper()
 	m := new(mover)
 	dir := t.TempDir()
 	m.broker = start(t, func(c *appliance.Config) {
-		if stored {
+		if where != inMemory {
 			c.Storage.Directory = filepath.Join(dir, "data")
+		}
+		if where == inBoth {
+			for _, filter := range []string{"to/#", "+/number/0", "+/number/1", "+/number/2", "+/number/3", "+/number/4", "+/number/5", "r/1"} {
+				c.Storage.Topics = append(c.Storage.Topics, appliance.TopicDurability{Filter: filter, Durability: appliance.DurabilityMemory})
+			}
 		}
 		c.Upgrade.Spread = 0
 		if change != nil {
@@ -47,9 +61,9 @@ func startMover(t *testing.T, stored bool, change func(*appliance.Config)) *move
 }
 
 // eachStore runs a test with and without a store.
-func eachStore(t *testing.T, test func(t *testing.T, stored bool)) {
-	for name, stored := range map[string]bool{"memory": false, "stored": true} {
-		t.Run(name, func(t *testing.T) { test(t, stored) })
+func eachStore(t *testing.T, test func(t *testing.T, where storing)) {
+	for _, where := range []storing{inMemory, inFolder, inBoth} {
+		t.Run(string(where), func(t *testing.T) { test(t, where) })
 	}
 }
 
@@ -138,8 +152,8 @@ func (m *mover) balanced(t *testing.T) {
 // A frame of which a part had come is completed after the move, and so is one of
 // which a part had gone, with all that waited behind it.
 func TestHandoverInTheMiddleOfFrames(t *testing.T) {
-	eachStore(t, func(t *testing.T, stored bool) {
-		m := startMover(t, stored, func(c *appliance.Config) { c.Limits.MaxOutboundBytes = 8 * appliance.MiB })
+	eachStore(t, func(t *testing.T, where storing) {
+		m := startMover(t, where, func(c *appliance.Config) { c.Limits.MaxOutboundBytes = 8 * appliance.MiB })
 		slow := brokertest.Dial(t, m.addr, brokertest.Clean(wire.V5, "slow"))
 		slow.Subscribe(1, "big/#")
 		pub := brokertest.Dial(t, m.addr, brokertest.Clean(wire.V311, "pub"))
@@ -174,7 +188,7 @@ func TestHandoverInTheMiddleOfFrames(t *testing.T) {
 // same identifiers and without anything being sent twice, for clients whose
 // sessions end with their connections, too.
 func TestHandoverInTheMiddleOfExchanges(t *testing.T) {
-	eachStore(t, func(t *testing.T, stored bool) {
+	eachStore(t, func(t *testing.T, where storing) {
 		for _, v := range []wire.Version{wire.V311, wire.V5} {
 			for _, kept := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%v kept %v", v, kept), func(t *testing.T) {
@@ -182,7 +196,7 @@ func TestHandoverInTheMiddleOfExchanges(t *testing.T) {
 					if kept {
 						con = brokertest.Kept(v, "c")
 					}
-					m := startMover(t, stored, nil)
+					m := startMover(t, where, nil)
 					c := brokertest.Dial(t, m.addr, con)
 					c.Subscribe(2, "to/#")
 					other := brokertest.Dial(t, m.addr, brokertest.Clean(wire.V5, "other")).AutoAck()
@@ -221,9 +235,10 @@ func TestHandoverInTheMiddleOfExchanges(t *testing.T) {
 					c.ExpectNothing()
 					other.ExpectNothing()
 					m.balanced(t)
-					if s := m.Stats(); s.Queued.Inflight != 0 || s.Queued.Messages != 0 {
-						t.Errorf("left over: %+v", s.Queued)
-					}
+					brokertest.WaitFor(t, "all exchanges to be over", func() bool {
+						s := m.Stats()
+						return s.Queued.Inflight == 0 && s.Queued.Messages == 0
+					})
 					other.Publish("to/c", "e", 1, false)
 					if e := c.ExpectMessage("to/c", "e"); e.PacketID == a.PacketID {
 						t.Errorf("identifier %d comes again at once", e.PacketID)
@@ -237,8 +252,8 @@ func TestHandoverInTheMiddleOfExchanges(t *testing.T) {
 // What CONNACK has said holds, and so do aliases, Receive Maximum, Maximum Packet
 // Size, subscription identifiers and shared subscriptions.
 func TestHandoverOfAConnectionsTerms(t *testing.T) {
-	eachStore(t, func(t *testing.T, stored bool) {
-		m := startMover(t, stored, nil)
+	eachStore(t, func(t *testing.T, where storing) {
+		m := startMover(t, where, nil)
 		con := brokertest.Clean(wire.V5, "c")
 		con.ReceiveMaximum, con.MaximumPacketSize, con.TopicAliasMaximum = 2, 200, 5
 		c := brokertest.Dial(t, m.addr, con)
@@ -296,8 +311,8 @@ func TestHandoverOfAConnectionsTerms(t *testing.T) {
 // Wills stay armed: the move sends none, the end of a client does, also if it ends
 // while there is no broker.
 func TestHandoverKeepsWills(t *testing.T) {
-	eachStore(t, func(t *testing.T, stored bool) {
-		m := startMover(t, stored, nil)
+	eachStore(t, func(t *testing.T, where storing) {
+		m := startMover(t, where, nil)
 		watcher := brokertest.Dial(t, m.addr, brokertest.Clean(wire.V5, "watcher"))
 		watcher.Subscribe(1, "will/#")
 		dial := func(id string) *brokertest.Client {
@@ -328,7 +343,7 @@ func TestHandoverKeepsWills(t *testing.T) {
 // Who is connected, since when and from where is told as before, no event says
 // otherwise, and counters do not count what has not happened.
 func TestHandoverIsNoConnection(t *testing.T) {
-	m := startMover(t, false, nil)
+	m := startMover(t, inMemory, nil)
 	con := brokertest.Clean(wire.V5, "c")
 	con.HasUsername, con.Username = true, "ann"
 	c := brokertest.Dial(t, m.addr, con)
@@ -356,7 +371,7 @@ func TestHandoverIsNoConnection(t *testing.T) {
 // A session that was handed over can be taken over, and its client is held to its
 // keep alive.
 func TestHandoverTakeOverAndKeepAlive(t *testing.T) {
-	m := startMover(t, true, nil)
+	m := startMover(t, inFolder, nil)
 	con := brokertest.Kept(wire.V5, "late-comer")
 	c := brokertest.Dial(t, m.addr, con)
 	c.Subscribe(1, "t")
@@ -376,19 +391,25 @@ func TestHandoverTakeOverAndKeepAlive(t *testing.T) {
 // Without a store everything travels: retained messages, what waits for clients
 // that are away, their wills and subscriptions.
 func TestHandoverWithoutStore(t *testing.T) {
-	m := startMover(t, false, nil)
+	for _, where := range []storing{inMemory, inBoth} {
+		t.Run(string(where), func(t *testing.T) { handoverOfWhatIsNotStored(t, where) })
+	}
+}
+
+func handoverOfWhatIsNotStored(t *testing.T, where storing) {
+	m := startMover(t, where, nil)
 	con := brokertest.Kept(wire.V5, "late-away")
 	away := brokertest.Dial(t, m.addr, con)
-	away.SubscribeTo(wire.Subscribe{SubscriptionID: 7, Filters: []wire.Filter{{Filter: "q/#", QoS: 2}}})
+	away.SubscribeTo(wire.Subscribe{SubscriptionID: 7, Filters: []wire.Filter{{Filter: "to/#", QoS: 2}}})
 	away.Drop()
 	pub := brokertest.Dial(t, m.addr, brokertest.Clean(wire.V5, "pub"))
 	pub.Publish("r/1", "retained", 1, true)
 	for i := range 3 {
-		pub.PublishOut(wire.Out{QoS: byte(i%2 + 1), Topic: []byte("q/1"), Payload: []byte(fmt.Sprint(i)), HasExpiry: true, Expiry: 1000})
+		pub.PublishOut(wire.Out{QoS: byte(i%2 + 1), Topic: []byte("to/1"), Payload: []byte(fmt.Sprint(i)), HasExpiry: true, Expiry: 1000})
 	}
 	m.move(t, nil, nil)
 	m.move(t, nil, nil)
-	pub.Publish("q/1", "3", 1, false)
+	pub.Publish("to/1", "3", 1, false)
 	pub.Subscribe(1, "r/#")
 	if d := pub.ExpectMessage("r/1", "retained"); !d.Retain {
 		t.Error("not as a retained message")
@@ -398,7 +419,7 @@ func TestHandoverWithoutStore(t *testing.T) {
 		t.Fatal("session is gone")
 	}
 	for i := range 4 {
-		d := back.ExpectMessage("q/1", fmt.Sprint(i))
+		d := back.ExpectMessage("to/1", fmt.Sprint(i))
 		if !slices.Equal(d.SubIDs, []uint32{7}) || i < 3 && (!d.HasExpiry || d.Expiry > 1000 || d.Expiry < 900) {
 			t.Errorf("message %d: %+v", i, d)
 		}
@@ -426,7 +447,7 @@ func TestHandoverAsksAnew(t *testing.T) {
 	if err := os.WriteFile(rules, []byte("allow any all #\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	m := startMover(t, true, func(c *appliance.Config) {
+	m := startMover(t, inFolder, func(c *appliance.Config) {
 		c.Access.Passwords, c.Access.Watch = users, false
 		c.Access.Rules = []string{rules}
 	})
@@ -459,7 +480,7 @@ func TestHandoverAsksAnew(t *testing.T) {
 // A listener that is not there any more takes its clients along; new ones come by
 // the socket that was kept.
 func TestHandoverToOtherListeners(t *testing.T) {
-	m := startMover(t, false, nil)
+	m := startMover(t, inMemory, nil)
 	stays := brokertest.Dial(t, m.addr, brokertest.Clean(wire.V5, "stays"))
 	goes := brokertest.Dial(t, m.unix, brokertest.Clean(wire.V5, "goes"))
 	waits := brokertest.DialRaw(t, m.addr, wire.V5) // has not said who it is
@@ -490,10 +511,72 @@ func TestHandoverToOtherListeners(t *testing.T) {
 	}
 }
 
+// Those who speak TLS or WebSocket cannot go on: over a time, while the others are
+// served, they are told to come again, and find the door open.
+func TestHandoverOfTLS(t *testing.T) {
+	p := newPKI(t)
+	m := startMover(t, inFolder, func(c *appliance.Config) {
+		c.Listeners = append(c.Listeners, p.listener("tls", appliance.ListenTLS),
+			appliance.ListenerConfig{Name: "ws", Type: appliance.ListenWebSocket, Address: "127.0.0.1:0", AllowAnonymous: new(bool)})
+		*c.Listeners[3].AllowAnonymous = true
+		c.Upgrade.Spread = 300 * time.Millisecond
+	})
+	plain := brokertest.Dial(t, m.addr, brokertest.Clean(wire.V5, "plain")).AutoAck()
+	plain.Subscribe(1, "t")
+	addr := m.Addr("tls")
+	dial := func(id string) *tls.Conn {
+		t.Helper()
+		c, err := tls.Dial("tcp", addr, p.clientConfig(t, ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		con := brokertest.Clean(wire.V5, id)
+		if _, err := c.Write(wire.AppendConnect(nil, &con)); err != nil {
+			t.Fatal(err)
+		}
+		_ = c.SetReadDeadline(time.Now().Add(brokertest.Patience))
+		if f, err := newFrames(c).next(); err != nil || f.Type != wire.CONNACK {
+			t.Fatalf("%v, %v", f.Type, err)
+		}
+		return c
+	}
+	const n = 6
+	told := make(chan time.Time, n)
+	for i := range n {
+		c := dial(fmt.Sprint("late-tls-", i))
+		go func() {
+			f, err := newFrames(c).next()
+			if d, err2 := wire.DecodeDisconnect(f, wire.V5); err != nil || err2 != nil || d.Reason != wire.ServerShuttingDown {
+				t.Errorf("told %v (%v), %v", d.Reason, err2, err)
+			}
+			told <- time.Now()
+		}()
+	}
+	parcel := make(chan *os.File)
+	go func() { parcel <- m.pack(t) }()
+	first := <-told
+	plain.Publish("t", "while they go", 1, false)
+	plain.ExpectMessage("t", "while they go")
+	var last time.Time
+	for range n - 1 {
+		last = <-told
+	}
+	if d := last.Sub(first); d < 100*time.Millisecond {
+		t.Errorf("all were told within %v", d)
+	}
+	m.unpack(t, <-parcel)
+	plain.Ping()
+	if got := m.Addr("tls"); got != addr {
+		t.Errorf("listens at %s instead of %s", got, addr)
+	}
+	dial("late-again").Close()
+}
+
 // When it fails in the middle, clients are told that the server shuts down; what
 // was stored is there.
 func TestHandoverThatFails(t *testing.T) {
-	m := startMover(t, true, nil)
+	m := startMover(t, inFolder, nil)
 	con := brokertest.Kept(wire.V5, "late-kept")
 	c := brokertest.Dial(t, m.addr, con)
 	c.Subscribe(1, "t")
@@ -525,7 +608,7 @@ func TestHandoverThatFails(t *testing.T) {
 // A parcel can be opened by one process after the other until clients are read
 // again, and tells who has tried.
 func TestHandoverParcelIsPatient(t *testing.T) {
-	m := startMover(t, false, nil)
+	m := startMover(t, inMemory, nil)
 	c := brokertest.Dial(t, m.addr, brokertest.Clean(wire.V5, "c"))
 	parcel := m.pack(t)
 	for i := range 3 {
@@ -553,8 +636,8 @@ func TestHandoverParcelIsPatient(t *testing.T) {
 // TestHandoverUnderLoad moves a broker again and again while a crowd of clients
 // publishes and subscribes; nothing is lost, repeated, out of order, or ends.
 func TestHandoverUnderLoad(t *testing.T) {
-	eachStore(t, func(t *testing.T, stored bool) {
-		m := startMover(t, stored, nil)
+	eachStore(t, func(t *testing.T, where storing) {
+		m := startMover(t, where, nil)
 		const pairs = 24
 		fleet := startPairs(t, m.addr, pairs)
 		for range 5 {
