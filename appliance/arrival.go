@@ -97,30 +97,38 @@ func (b *Broker) adopt() {
 	began, elapsed := time.Now(), b.arrived.Since()
 	conns := b.arrived.State.Conns
 	begin := make(chan struct{})
-	under := make(map[*listen.Conn]*handover.Conn)
-	for i := range conns {
-		k := &conns[i]
-		f := b.arrived.Conns[i]
-		delete(b.arrived.Conns, i)
-		c, closing, err := b.adoptOne(k, f, elapsed, begin)
-		if err != nil {
-			if !k.Gone {
+	var under, homeless []*listen.Conn
+	var lost []*handover.Conn
+	each := func(known bool) {
+		for i := range conns {
+			k := &conns[i]
+			if (k.Connect != nil) != known {
+				continue
+			}
+			f := b.arrived.Conns[i]
+			delete(b.arrived.Conns, i)
+			c, closing, err := b.adoptOne(k, f, elapsed, begin)
+			if err != nil && !k.Gone {
 				b.log.Warn("client cannot go on and has to connect anew", "client", k.ID, "error", err)
 			}
-			defer b.lose(k)
-			continue
+			switch {
+			case err != nil:
+				lost = append(lost, k)
+			case closing:
+				homeless = append(homeless, c)
+				fallthrough
+			default:
+				under = append(under, c)
+			}
 		}
-		if closing {
-			defer c.Kick(wire.AdministrativeAction, listen.EndListenerClosed)
-		}
-		under[c] = k
 	}
+	each(true)
 	late := time.NewTimer(arrivalWait)
 	defer late.Stop()
 	expired := false
-	for c := range under {
-		if expired || c.Underway() == nil {
-			continue
+	for _, c := range under {
+		if expired {
+			break
 		}
 		select {
 		case <-c.Underway():
@@ -131,6 +139,13 @@ func (b *Broker) adopt() {
 	}
 	expelled := b.expelUnwelcome(conns)
 	close(begin)
+	for _, k := range lost {
+		b.lose(k)
+	}
+	each(false) // who has not said yet who it is comes after those who have
+	for _, c := range homeless {
+		c.Kick(wire.AdministrativeAction, listen.EndListenerClosed)
+	}
 	b.log.Info("went on with clients of the process before", "clients", len(under), "expelled", expelled,
 		"program", b.arrived.State.Program, "pause", time.Since(began)+elapsed)
 	b.system("handed_over", fmt.Sprintf("%d clients", len(under)))

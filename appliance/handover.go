@@ -75,22 +75,27 @@ func (h *departure) carry(ctx context.Context, send func(*os.File) error) error 
 	if err := b.gate.Leave(ctx, h.conns, wire.ServerShuttingDown, listen.EndServerShutdown); err != nil {
 		return err
 	}
-	if b.store != nil {
-		done := make(relay.Outcome, 1)
-		b.store.Commit(relay.Sync, done)
-		if err := <-done; err != nil {
-			return fmt.Errorf("store what has been acknowledged: %w", err)
-		}
+	if err := h.settle(); err != nil { // what is acknowledged by now need not wait
+		return err
 	}
 	h.relayed = true
 	b.relay.Close()
 	for _, c := range h.conns {
 		c.Dam()
 	}
-	sockets, err := h.gather()
+	b.relay.Seal()
+	if err := h.settle(); err != nil {
+		return err
+	}
+	var sockets []int
+	carried, err := b.relay.Carry(func() (err error) {
+		sockets, err = h.gather()
+		return err
+	})
 	if err != nil {
 		return err
 	}
+	h.state.Relay, h.state.Made = *carried, handover.Now()
 	h.stored = true
 	if err := b.closeStore(); err != nil {
 		return err
@@ -137,7 +142,20 @@ func (h *departure) release(like func(ListenerConfig) bool) {
 	}
 }
 
-// gather puts the state together, and the descriptors that belong to it.
+// settle waits until all that was recorded is stored, and acknowledged.
+func (h *departure) settle() error {
+	if h.b.store == nil {
+		return nil
+	}
+	done := make(relay.Outcome, 1)
+	h.b.store.Commit(relay.Sync, done)
+	if err := <-done; err != nil {
+		return fmt.Errorf("store what has been acknowledged: %w", err)
+	}
+	return nil
+}
+
+// gather notes connections and listeners, and returns their descriptors.
 func (h *departure) gather() (sockets []int, err error) {
 	b := h.b
 	h.state.Program = b.version
@@ -169,12 +187,6 @@ func (h *departure) gather() (sockets []int, err error) {
 		}
 		h.state.Conns = append(h.state.Conns, hc)
 	}
-	carried, err := b.relay.Carry()
-	if err != nil {
-		return nil, err
-	}
-	h.state.Relay = *carried
-	h.state.Made = handover.Now()
 	return sockets, nil
 }
 
@@ -199,6 +211,7 @@ func (h *departure) leave(ctx context.Context, moved bool) error {
 		if moved {
 			c.Move()
 		} else {
+			c.Kick(wire.ServerShuttingDown, listen.EndServerShutdown)
 			c.Thaw()
 		}
 	}

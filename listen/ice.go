@@ -138,12 +138,17 @@ func (c *Conn) Dam() {
 	}
 }
 
-// Thaw lets a connection go on that Freeze has stopped.
+// Thaw lets a connection go on that Freeze has stopped, or end if it was kicked
+// meanwhile.
 func (c *Conn) Thaw() {
 	c.mu.Lock()
 	c.out.dammed = false
 	c.mu.Unlock()
-	_ = c.nc.SetWriteDeadline(time.Time{})
+	var deadline time.Time
+	if c.closed.Load() {
+		deadline = time.Now().Add(drainTimeout)
+	}
+	_ = c.nc.SetWriteDeadline(deadline)
 	if i := c.ice.Load(); i != nil {
 		close(i.over)
 	}

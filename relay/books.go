@@ -123,22 +123,29 @@ func (p *publisher) missed(s *Session, why DropReason) {
 // house is what publishes without a connection: wills, the program, the broker
 // of itself.
 type house struct {
-	turns sync.RWMutex // held for reading in a turn; before the other
-	mu    sync.Mutex   // guards what follows
+	turns  sync.RWMutex // held for reading in a turn; before the other
+	sealed bool         // see Relay.Seal; turns guards it
+
+	mu sync.Mutex // guards what follows
 	tally
 }
 
-// inHouse has a publisher without a connection do its work in a turn.
-func (r *Relay) inHouse(p *publisher, work func()) {
+// inHouse has a publisher without a connection do its work in a turn. It reports
+// false, and does nothing, if the relay is sealed.
+func (r *Relay) inHouse(p *publisher, work func()) bool {
 	r.wake()
 	r.house.turns.RLock()
 	defer r.house.turns.RUnlock()
+	if r.house.sealed {
+		return false
+	}
 	work()
 	p.unloadAll()
 	r.house.mu.Lock()
 	defer r.house.mu.Unlock()
 	r.house.tally.add(&p.tally)
 	p.tally = tally{}
+	return true
 }
 
 // refuse counts what is refused before it has a publisher.

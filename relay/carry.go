@@ -77,16 +77,32 @@ type CarriedPort struct {
 	SentAliases       map[string]uint16 // that the broker has set
 }
 
-// errUnstored keeps a relay from being carried whose store has not kept up.
-var errUnstored = errors.New("a message waits to be stored")
+var (
+	// errUnstored keeps a relay from being carried whose store has not kept up.
+	errUnstored = errors.New("a message waits to be stored")
+	errSealed   = errors.New("the broker is being handed over")
+)
 
-// Carry returns what the next process needs. Call it after Close, when nobody
-// uses a Port any more and all Commits have been told. What it returns refers to
-// memory of the relay. An error means that something is not as it must be; then
-// clients are to be disconnected as when the broker stops.
-func (r *Relay) Carry() (*Carried, error) {
+// Seal has the relay take nothing more from the program itself: what is published
+// without a connection afterwards is not.
+func (r *Relay) Seal() {
+	r.house.turns.Lock()
+	defer r.house.turns.Unlock()
+	r.house.sealed = true
+}
+
+// Carry returns what the next process needs. Call it after Close and Seal, when
+// nobody uses a Port any more and all Commits have been told. along runs while
+// nothing goes from one session to another: it is to look at connections, so that
+// what it sees of them and what is returned is one state. What Carry returns
+// refers to memory of the relay. An error means that something is not as it must
+// be, or is along's; then clients are to be disconnected as when the broker stops.
+func (r *Relay) Carry(along func() error) (*Carried, error) {
 	r.moving.Lock()
 	defer r.moving.Unlock()
+	if err := along(); err != nil {
+		return nil, err
+	}
 	c := &carrier{relay: r, places: make(map[*Message]int)}
 	for _, m := range r.unstoredRetained() {
 		c.out.Retained = append(c.out.Retained, c.place(m))
@@ -150,6 +166,9 @@ func (c *carrier) session(s *Session) error {
 	cs.Sent.accumulate(&s.sent)
 	if s.will != nil {
 		cs.WillIn = max(1, s.willDue-r.now())
+	}
+	if g := s.entry.gate; g != nil && !g.open.Load() || s.catching != nil && !s.catching.open.Load() {
+		return errUnstored
 	}
 	foreign := false // something is not the store's
 	for i := range s.window.n {

@@ -47,7 +47,7 @@ func runServe(e *env, c *cli.Context) error {
 	if _, err := e.positionals(c, 0, 0); err != nil {
 		return err
 	}
-	early := slog.New(slog.NewTextHandler(e.stderr, nil))
+	early, _ := appliance.NewLogger(appliance.DefaultConfig().Log, e.stderr) // that of the config comes later
 	came := &arrival{}
 	if os.Getenv(envTrial) == "" {
 		came = takeOver(early)
