@@ -39,10 +39,11 @@ type pair struct {
 func startPairs(t *testing.T, addr string, n int) *pairs {
 	t.Helper()
 	f := &pairs{stop: make(chan struct{})}
+	run := time.Now().UnixNano() // a broker may know those of an earlier one
 	for i := range n {
 		p := &pair{qos: byte(i % 3), version: []wire.Version{wire.V311, wire.V5}[i/3%2]}
 		for _, role := range []string{"pub", "sub"} {
-			con := brokertest.Clean(p.version, fmt.Sprintf("%s-%d", role, i))
+			con := brokertest.Clean(p.version, fmt.Sprintf("%s-%d-%x", role, i, run))
 			if i%4 == 3 {
 				con = brokertest.Kept(p.version, con.ClientID)
 			}
