@@ -115,6 +115,9 @@ func (h *departure) quieten(ctx context.Context) {
 	if err := errors.Join(b.httpDoor().close(ctx), b.stats.Close(ctx)); err != nil {
 		b.log.Warn("end requests", "error", err)
 	}
+	if b.store != nil {
+		b.store.Checkpoint(ctx)
+	}
 }
 
 // release takes the sockets of listeners that are like that, so that clients

@@ -25,6 +25,7 @@ type wheel struct {
 	now  atomic.Int64 // ticks since base; stands still while there are no entries
 	base time.Time
 	turn sync.WaitGroup
+	look chan struct{} // has it see at once whether there is anything left
 
 	mu      sync.Mutex // guards everything that follows
 	slots   [buckets]*entry
@@ -41,7 +42,7 @@ type entry struct {
 	due        int64 // the tick at which to look at it; 0: not in the wheel
 }
 
-func newWheel() *wheel { return &wheel{base: time.Now()} }
+func newWheel() *wheel { return &wheel{base: time.Now(), look: make(chan struct{}, 1)} }
 
 // add begins to watch e, unless timeout is 0.
 func (w *wheel) add(e *entry, timeout time.Duration) { w.addHeard(e, timeout, 0) }
@@ -115,7 +116,11 @@ func (w *wheel) run() {
 	defer w.turn.Done()
 	t := time.NewTicker(tick)
 	defer t.Stop()
-	for range t.C {
+	for {
+		select {
+		case <-t.C:
+		case <-w.look:
+		}
 		expired, more := w.advance()
 		for _, c := range expired {
 			if c.frozen() { // nobody listens to it
@@ -156,4 +161,10 @@ func (w *wheel) advance() (expired []*Conn, more bool) {
 }
 
 // wait waits until the wheel has stopped, which it does when it is empty.
-func (w *wheel) wait() { w.turn.Wait() }
+func (w *wheel) wait() {
+	select {
+	case w.look <- struct{}{}:
+	default:
+	}
+	w.turn.Wait()
+}
