@@ -25,18 +25,20 @@ func Keeps() bool {
 // Keep has the service manager keep f under a name, for the process of this unit
 // that it starts next: see [Kept]. It returns when the manager has read that. f
 // stays the caller's.
-func Keep(name string, f *os.File) error {
+func Keep(name string, f *os.File) error { return keep(name, f, barrierTimeout) }
+
+func keep(name string, f *os.File, timeout time.Duration) error {
 	if err := sendRights("FDSTORE=1\nFDNAME="+name+"\nFDPOLL=0", f); err != nil {
 		return fmt.Errorf("store a descriptor with the service manager: %w", err)
 	}
-	return barrier()
+	return barrier(timeout)
 }
 
 // Forget has the service manager close what it keeps under a name.
 func Forget(name string) error { return Notify("FDSTOREREMOVE=1\nFDNAME=" + name) }
 
 // barrier waits until the manager has read everything that it was sent.
-func barrier() error {
+func barrier(timeout time.Duration) error {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return fmt.Errorf("wait for the service manager: %w", err)
@@ -47,7 +49,7 @@ func barrier() error {
 	if err != nil {
 		return fmt.Errorf("wait for the service manager: %w", err)
 	}
-	if err := r.SetReadDeadline(time.Now().Add(barrierTimeout)); err != nil {
+	if err := r.SetReadDeadline(time.Now().Add(timeout)); err != nil {
 		return fmt.Errorf("wait for the service manager: %w", err)
 	}
 	var b [1]byte

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,6 +18,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/synthetism/edgebroker/appliance"
+	"github.com/synthetism/edgebroker/handover"
+	"github.com/synthetism/edgebroker/internal/brokertest"
 )
 
 // TestServeTellsTheServiceManager runs serve as systemd does, with a watchdog.
@@ -147,4 +151,50 @@ func TestServeConfigPrecedence(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What was handed over and cannot be read keeps nobody from starting.
+func TestServeWithABrokenParcel(t *testing.T) {
+	pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := syscall.Write(pair[1], []byte("no parcel")); err != nil {
+		t.Fatal(err)
+	}
+	_ = syscall.Close(pair[1])
+	t.Setenv(handover.EnvParcel, strconv.Itoa(pair[0]))
+	t.Setenv("NOTIFY_SOCKET", "")
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var log processLog
+	code := make(chan int, 1)
+	go func() {
+		code <- run(ctx, []string{program, "serve", "--listen", "127.0.0.1:0", "--socket", filepath.Join(dir, "c.sock")}, strings.NewReader(""), io.Discard, &log)
+	}()
+	brokertest.WaitFor(t, "the broker to be ready", func() bool { return strings.Contains(log.String(), "msg=\"ready;") })
+	cancel()
+	if got := <-code; got != exitOK || !strings.Contains(log.String(), "have to connect anew") {
+		t.Errorf("exit code %d, log %s", got, log.String())
+	}
+	if _, there := os.LookupEnv(handover.EnvParcel); there {
+		t.Error("the next program would be told of it again")
+	}
+}
+
+// Whoever is about to be replaced is told what the next program can take over, or
+// why it cannot.
+func TestServeTrial(t *testing.T) {
+	t.Setenv(envTrial, "1")
+	r := edgebroker(t, "serve", "--listen", "127.0.0.1:0")
+	wantCode(t, r, exitOK)
+	if r.stdout != trialAnswer()+"\n" {
+		t.Errorf("stdout %q", r.stdout)
+	}
+	bad := filepath.Join(t.TempDir(), "bad.yml")
+	if err := os.WriteFile(bad, []byte("nonsense: 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, edgebroker(t, "serve", "--config", bad), exitUsage)
 }
