@@ -638,9 +638,9 @@ func TestHandoverParcelIsPatient(t *testing.T) {
 func TestHandoverUnderLoad(t *testing.T) {
 	eachStore(t, func(t *testing.T, where storing) {
 		m := startMover(t, where, nil)
-		const pairs = 24
+		const pairs = 12
 		fleet := startPairs(t, m.addr, pairs)
-		for range 5 {
+		for range 3 {
 			fleet.await(t, 20)
 			m.move(t, nil, nil)
 		}

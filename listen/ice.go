@@ -53,24 +53,26 @@ func (c *Conn) Carriable() bool {
 // must follow.
 func (g *Gate) Freeze(ctx context.Context) (stopped []*Conn) {
 	var all []*Conn
+	var still []<-chan struct{}
 	for _, c := range g.Conns() {
-		if c.Carriable() && c.ice.CompareAndSwap(nil, &ice{still: make(chan struct{}), over: make(chan struct{})}) {
-			all = append(all, c)
+		i := &ice{still: make(chan struct{}), over: make(chan struct{})}
+		if c.Carriable() && c.ice.CompareAndSwap(nil, i) {
+			all, still = append(all, c), append(still, i.still)
 			c.rouse()
 		}
 	}
-	for _, c := range all {
+	for n, c := range all {
 		if c.connect.Load() == nil || c.bound() {
 			select {
-			case <-c.ice.Load().still:
+			case <-still[n]:
 			case <-c.done:
 			case <-ctx.Done():
 			}
 		}
 	}
-	for _, c := range all { // who is being let in is not waited for
+	for n, c := range all { // who is being let in is not waited for
 		select {
-		case <-c.ice.Load().still:
+		case <-still[n]:
 			stopped = append(stopped, c)
 		default:
 		}
@@ -106,7 +108,6 @@ func (c *Conn) hold() bool {
 	if i.moved {
 		return false
 	}
-	c.ice.Store(nil)
 	var deadline time.Time
 	if limit := c.connectTimeout(); limit > 0 && c.connect.Load() == nil {
 		deadline = c.connected.Add(limit)
@@ -149,7 +150,7 @@ func (c *Conn) Thaw() {
 		deadline = time.Now().Add(drainTimeout)
 	}
 	_ = c.nc.SetWriteDeadline(deadline)
-	if i := c.ice.Load(); i != nil {
+	if i := c.ice.Swap(nil); i != nil {
 		close(i.over)
 	}
 	c.Flush()
@@ -235,8 +236,7 @@ func (g *Gate) Leave(ctx context.Context, stay []*Conn, r wire.Reason, why strin
 	var list []*Conn
 	for _, c := range g.Conns() {
 		if !keep[c] {
-			if i := c.ice.Load(); i != nil { // late: it must not stop any more
-				i.moved = false
+			if i := c.ice.Swap(nil); i != nil { // late: it must not stop any more
 				close(i.over)
 			}
 			list = append(list, c)
