@@ -65,9 +65,8 @@ func (h *departure) carry(ctx context.Context, send func(*os.File) error) error 
 	b.gate.KickOthers(ctx, b.conf().Upgrade.Spread, wire.ServerShuttingDown, listen.EndServerShutdown) // 0x9C and 0x9D send clients elsewhere for good
 	b.stopUplinks()
 	b.telling.Store(false)
-	h.release(func(ListenerConfig) bool { return true })
 	h.quieten(ctx)
-
+	h.release(func(ListenerConfig) bool { return true })
 	still, cancel := context.WithTimeout(ctx, stillWait)
 	defer cancel()
 	b.relay.Still()

@@ -37,9 +37,6 @@ type CarriedOrigin struct {
 // stopped, and around which there is a Dam. early is input that comes before
 // what the connection holds. An error means that it cannot be carried.
 func (c *Conn) Carry(early []byte) (*Carried, error) {
-	if c.authStep != nil {
-		return nil, errors.New("it is authenticating anew")
-	}
 	k := &Carried{Listener: c.Listener(), Age: time.Since(c.connected), MaxPacket: c.maxPacket, ID: c.ID(), Username: c.username, Traffic: c.Traffic()}
 	if o := c.origin.Load(); o != nil {
 		k.Origin = &CarriedOrigin{o.remote.String(), o.local.String(), o.name}

@@ -197,7 +197,13 @@ func quit(log *slog.Logger, b *appliance.Broker, wait time.Duration, stops <-cha
 	}
 	log.Info("clients are handed over to the process that follows; a stop would have been said by SIGUSR1")
 	return stopWithin(wait, func(ctx context.Context) error {
-		_, err := b.HandOver(ctx, func(parcel *os.File) error { return systemd.Keep(handover.Name, parcel) })
+		_, err := b.HandOver(ctx, func(parcel *os.File) error {
+			err := systemd.Keep(handover.Name, parcel)
+			if err != nil { // it may have it all the same, and clients are about to be disconnected
+				tell(log, systemd.Forget(handover.Name))
+			}
+			return err
+		})
 		return err
 	})
 }
