@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -164,12 +165,21 @@ func (f *pairs) longest() (d time.Duration) {
 // (at QoS 0: when a ping has been answered every 16th time), until stop is closed.
 func (p *pair) publish(i int, stop <-chan struct{}) error {
 	in := newFrames(p.pub)
+	var pace <-chan time.Time
+	if d, err := time.ParseDuration(os.Getenv("EDGEBROKER_HANDOVER_PACE")); err == nil && d > 0 {
+		tick := time.NewTicker(d)
+		defer tick.Stop()
+		pace = tick.C
+	}
 	topic := []byte(fmt.Sprintf("pair/number/%d", i))
 	for n := uint64(1); ; n++ {
 		select {
 		case <-stop:
 			return nil
 		default:
+		}
+		if pace != nil {
+			<-pace
 		}
 		began, id := time.Now(), uint16(n%60000+1)
 		o := wire.Out{Version: p.version, QoS: p.qos, Topic: topic, Payload: append(binary.BigEndian.AppendUint64(nil, n), strings.Repeat("x", int(n%700))...)}
