@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"math"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +16,7 @@ import (
 	mqtt "github.com/mochi-mqtt/server/v2"
 
 	"github.com/synthetism/edgebroker/events"
+	"github.com/synthetism/edgebroker/handover"
 	"github.com/synthetism/edgebroker/hooks"
 	"github.com/synthetism/edgebroker/listen"
 	"github.com/synthetism/edgebroker/memory"
@@ -52,6 +54,8 @@ type Broker struct {
 	authMethods  []AuthMethod
 	authSources  []AuthSource
 	sockets      []systemd.Socket // bound by the service manager
+	arrived      *handover.Parcel // from the process before; nil: there was none
+	arrivedPaths []*net.UnixListener
 	authByName   map[string]AuthMethod
 	responseInfo func(client string) string // nil: none
 
@@ -210,6 +214,9 @@ func (b *Broker) Start(ctx context.Context) error {
 		b.unbind(ctx)
 		return err
 	}
+	if b.store != nil {
+		b.store.Run(b.relay) // not before: a start that fails leaves what an earlier version can read
+	}
 	b.run, b.cancel = context.WithCancel(context.Background())
 	b.running.Go(func() { _ = b.sampler.Run(b.run, b.rest) })
 	if b.watcher != nil {
@@ -234,6 +241,7 @@ func (b *Broker) Start(ctx context.Context) error {
 	if b.http != nil {
 		b.serveHTTP(b.http)
 	}
+	b.adopt()
 	// Not by the server's Serve: its loop looks every second for sessions and messages
 	// to clear away, of which it has none here; see forget.
 	b.server.Listeners.ServeAll(b.server.EstablishConnection)
@@ -255,9 +263,11 @@ func (b *Broker) assemble(rec relay.Recovered) {
 	if b.store != nil {
 		b.relay = relay.New(config, b.store, b.bus, b.log.With("component", "relay"))
 		b.relay.Restore(rec)
-		b.store.Run(b.relay)
 	} else {
 		b.relay = relay.New(config, nil, b.bus, b.log.With("component", "relay"))
+	}
+	if b.arrived != nil {
+		b.relay.Resume(&b.arrived.State.Relay)
 	}
 	b.sessions = hooks.NewSessions(b.relay, b.bus, b.responseInfo, b.forget)
 	b.sessions.Stands = b.stands
@@ -354,6 +364,12 @@ func (b *Broker) Stop(ctx context.Context) error {
 		e.listen.Close(nil)
 	}
 	b.reloading.Unlock()
+	return b.finish(ctx, false, false)
+}
+
+// finish ends what is left of the broker when no more connections are accepted.
+// The relay may have been closed already, and the store.
+func (b *Broker) finish(ctx context.Context, relayed, stored bool) error {
 	var errs []error
 	errs = append(errs, b.gate.Shutdown(ctx, wire.ServerShuttingDown, listen.EndServerShutdown))
 	if errs[0] == nil {
@@ -361,10 +377,14 @@ func (b *Broker) Stop(ctx context.Context) error {
 	} else {
 		go func() { _ = b.server.Close() }() // it waits for the connections that have not ended yet
 	}
-	b.stopUplinks()
-	b.telling.Store(false)
-	b.relay.Close()
-	errs = append(errs, b.closeStore())
+	if !relayed {
+		b.stopUplinks()
+		b.telling.Store(false)
+		b.relay.Close()
+	}
+	if !stored {
+		errs = append(errs, b.closeStore())
+	}
 	errs = append(errs, b.bus.Close(ctx), b.closeSinks(ctx), b.closeRecorder())
 	errs = append(errs, b.httpDoor().close(ctx), b.stats.Close(ctx))
 	b.accounts.EndAll()

@@ -26,6 +26,7 @@ type Config struct {
 	Statsd    StatsdConfig     `yaml:"statsd"`
 	OTLP      OTLPConfig       `yaml:"otlp"`
 	Log       LogConfig        `yaml:"log"`
+	Upgrade   UpgradeConfig    `yaml:"upgrade"`
 }
 
 // The kinds of listener.
@@ -231,5 +232,6 @@ func DefaultConfig() Config {
 		Statsd:   defaultStatsd(),
 		Log:      LogConfig{Level: slog.LevelInfo, Format: LogAuto},
 		OTLP:     defaultOTLP(),
+		Upgrade:  defaultUpgrade(),
 	}
 }

@@ -70,6 +70,7 @@ func (c Config) findings() []finding {
 	out = append(out, c.Statsd.findings()...)
 	out = append(out, oneOf("log.format", c.Log.Format, LogAuto, LogText, LogJSON, LogJournal)...)
 	out = append(out, c.OTLP.findings()...)
+	out = append(out, c.Upgrade.findings()...)
 	return out
 }
 

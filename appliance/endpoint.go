@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/synthetism/edgebroker/certs"
+	"github.com/synthetism/edgebroker/handover"
 	"github.com/synthetism/edgebroker/listen"
 )
 
@@ -18,6 +19,8 @@ type endpoint struct {
 	listen *listen.Listener
 	cancel context.CancelFunc // ends the watch over certs; nil if there is none
 	lost   bool               // it could not be bound again: see transition.lose
+
+	inherited *handover.Listener // of the process before, whose socket it has; nil: its own
 }
 
 // newEndpoint makes an endpoint that has neither read nor bound anything yet.
@@ -78,6 +81,7 @@ func (b *Broker) bindAll() error {
 	if err := b.giveSockets(); err != nil {
 		return err
 	}
+	b.inherit()
 	for _, e := range b.endpoints {
 		if err := b.server.AddListener(e.listen); err != nil {
 			return err

@@ -107,6 +107,10 @@ func (h *Access) OnConnectAuthenticate(cl *mqtt.Client, _ packets.Packet) bool {
 	if conn == nil {
 		return false
 	}
+	if k, ok := conn.Note.(*Carried); ok && conn.Adopted() {
+		h.readmit(conn, cl, k)
+		return true
+	}
 	g := &grant{rules: h.rules.Load()}
 	if con := conn.Connect(); con.HasAuthMethod {
 		if !h.authenticate(conn, cl.ID) {

@@ -16,6 +16,7 @@ type grant struct {
 	rules    *Rules        // by which it was let in
 	identity auth.Identity // the zero Identity: none was proven
 	rights   *rights
+	carried  *Carried // nil: it has come to this process
 }
 
 // stale reports whether the rules have changed since, so that what they expel

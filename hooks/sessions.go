@@ -105,6 +105,12 @@ func (h *Sessions) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 	h.mu.Lock()
 	h.byConn[conn] = b
 	h.mu.Unlock()
+	if g.carried != nil {
+		if err := h.reopen(conn, b, b.connect(g)); err != nil {
+			h.refuse(conn, cl.ID, err)
+		}
+		return
+	}
 	// Whoever has changed the rules may have looked at Members before.
 	stale := g.stale() || h.Stands != nil && !h.Stands(b.member())
 	h.mu.Lock()
@@ -131,13 +137,7 @@ func (h *Sessions) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 	if word, _ := conn.EndReason(); word != "" {
 		return // over already, perhaps taken over in its turn: the session stays as it is
 	}
-	c := conn.Connect()
-	port, err := h.relay.Open(relay.Connect{
-		ClientID: cl.ID, Username: conn.Username(), Remote: conn.Remote(), Version: c.Version, CleanStart: c.CleanStart,
-		Expiry: c.SessionExpiry, ReceiveMaximum: c.ReceiveMaximum, MaxPacket: c.MaximumPacketSize,
-		TopicAliasMaximum: c.TopicAliasMaximum, Will: c.Will,
-		Owner: b.identity.Name, Access: g.rights, Subject: g.rights.stored(),
-	})
+	port, err := h.relay.Open(b.connect(g))
 	if err != nil {
 		h.refuse(conn, cl.ID, err)
 		return
@@ -146,6 +146,17 @@ func (h *Sessions) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 	h.mu.Lock()
 	b.port = port
 	h.mu.Unlock()
+}
+
+// connect is what the CONNECT of b's client asks of the relay.
+func (b *binding) connect(g *grant) relay.Connect {
+	c := b.conn.Connect()
+	return relay.Connect{
+		ClientID: b.id, Username: b.conn.Username(), Remote: b.conn.Remote(), Version: c.Version, CleanStart: c.CleanStart,
+		Expiry: c.SessionExpiry, ReceiveMaximum: c.ReceiveMaximum, MaxPacket: c.MaximumPacketSize,
+		TopicAliasMaximum: c.TopicAliasMaximum, Will: c.Will,
+		Owner: b.identity.Name, Access: g.rights, Subject: g.rights.stored(),
+	}
 }
 
 var errStale = errors.New("the rules have changed while the client was let in")
@@ -200,14 +211,19 @@ func (h *Sessions) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 		h.mu.Unlock()
 		return
 	}
-	b.connected, b.before = time.Now(), b.port.Traffic()
-	h.counters.Connections++
-	h.counters.Connected++
-	h.counters.MaxConnected = max(h.counters.MaxConnected, h.counters.Connected)
+	k := grantOf(conn).carried
+	if k == nil {
+		b.connected, b.before = time.Now(), b.port.Traffic()
+		h.counters.Connections++
+		h.counters.Connected++
+		h.counters.MaxConnected = max(h.counters.MaxConnected, h.counters.Connected)
+	}
 	h.mu.Unlock()
 
 	c := conn.Connect()
-	if h.bus.Wants(events.Connection) {
+	if k != nil {
+		h.resume(b, k)
+	} else if h.bus.Wants(events.Connection) {
 		h.bus.Publish(events.New(events.Connection, b.id, events.ConnectionData{
 			ClientID: b.id, Username: conn.Username(), Remote: conn.Remote(), Listener: conn.Listener(),
 			Protocol: c.Version.String(), KeepAlive: c.KeepAlive, CleanStart: c.CleanStart,
@@ -240,11 +256,16 @@ func (h *Sessions) Ended(conn *listen.Conn, _ error) {
 	if h.last[b.id] == b {
 		delete(h.last, b.id)
 	}
-	if !b.connected.IsZero() {
+	moved := word == listen.EndHandedOver
+	if !b.connected.IsZero() && !moved {
 		h.counters.Connected--
 		h.counters.Disconnections[word]++
 	}
 	h.mu.Unlock()
+	if moved { // the session is another process's by now
+		h.forget(b.id, conn)
+		return
+	}
 
 	if !b.connected.IsZero() && h.bus.Wants(events.Disconnection) {
 		h.bus.Publish(events.New(events.Disconnection, b.id, b.disconnection(word, cause)))

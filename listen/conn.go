@@ -81,6 +81,7 @@ type Conn struct {
 	bytesIn    atomic.Uint64
 	packetsIn  atomic.Uint64
 	taps       atomic.Pointer[taps] // nil: none; that of out, for the reader
+	ice        atomic.Pointer[ice]  // nil: it is not to stop
 	done       chan struct{}
 	from       netip.Prefix  // what the gate counts it by; invalid: nothing
 	strange    *list.Element // its place among the gate's unauthenticated ones; the gate's mu guards it
@@ -101,6 +102,7 @@ type Conn struct {
 	heavy       bool     // it holds the gate's lock of that name
 	fresh       bool     // a frame has come whole since the share was settled
 	refusal     *refusal
+	adopted     *adoption // nil: it began here
 	readN       int
 	readErr     error
 

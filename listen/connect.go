@@ -35,12 +35,15 @@ func (c *Conn) readConnect() error {
 		if !c.charge(len(b)) {
 			return c.refuse(RefusedMemory, nil, errTooMuchHeld)
 		}
-		if c.closed.Load() {
+		if c.frozen() && !c.hold() || c.closed.Load() {
 			return errEnded
 		}
 		if err := c.fill(); err != nil {
 			if errors.Is(err, errTooMuchHeld) {
 				return c.refuse(RefusedMemory, nil, err)
+			}
+			if c.interrupted(err) {
+				continue
 			}
 			if errors.Is(err, os.ErrDeadlineExceeded) && !c.closed.Load() {
 				return c.refuse(RefusedSlowConnect, nil, fmt.Errorf("no complete CONNECT within %v", c.connectTimeout()))

@@ -143,10 +143,14 @@ func (c *Conn) wake() { _ = c.nc.SetReadDeadline(time.Unix(1, 0)) }
 // serve reads CONNECT, hands the connection to the server and sees it to its
 // end. Until there is a CONNECT the server knows nothing and spends nothing.
 func (c *Conn) serve(establish func(*Conn) error) {
-	if d := c.connectTimeout(); d > 0 {
-		_ = c.nc.SetReadDeadline(time.Now().Add(d))
+	if d := c.connectTimeout(); d > 0 && c.adopted == nil {
+		_ = c.nc.SetReadDeadline(c.connected.Add(d))
 	}
 	err := c.guard(func() error {
+		if c.adopted != nil {
+			c.offerTaps(c.ID())
+			return establish(c)
+		}
 		if err := c.unproxy(); err != nil {
 			return err
 		}
@@ -163,6 +167,10 @@ func (c *Conn) serve(establish func(*Conn) error) {
 		return establish(c)
 	})
 	c.leaveHeavy()
+	if c.moved() {
+		c.vanish()
+		return
+	}
 	c.settle(err)
 	_ = c.Close()
 	c.gate.wheel.remove(&c.alive)

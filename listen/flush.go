@@ -24,7 +24,7 @@ const (
 func (c *Conn) Flush() {
 	o := &c.out
 	c.mu.Lock()
-	if o.busy || o.head == nil && (c.tls == nil || !c.tls.waiting()) {
+	if o.dammed || o.busy || o.head == nil && (c.tls == nil || !c.tls.waiting()) {
 		o.again = o.busy
 		c.accountLocked()
 		c.mu.Unlock()
@@ -50,6 +50,10 @@ func (c *Conn) Flush() {
 		o.took(n)
 		c.resumeLocked()
 		contended = contended || o.again
+		if o.dammed {
+			c.heapLocked(work)
+			return
+		}
 		if err != nil {
 			c.writeFailedLocked(work, err)
 			return
@@ -149,6 +153,10 @@ func (c *Conn) drain() {
 				return
 			}
 		}
+		if o.dammed {
+			c.heapLocked(nil)
+			return
+		}
 		for work := o.detach(); work != nil; {
 			c.mu.Unlock()
 			n, err := c.writeList(work.gather(v, writeBytes))
@@ -158,6 +166,10 @@ func (c *Conn) drain() {
 			o.took(n)
 			o.progress()
 			c.accountLocked()
+			if o.dammed {
+				c.heapLocked(work)
+				return
+			}
 			if err != nil {
 				c.writeFailedLocked(work, err)
 				return
@@ -172,20 +184,29 @@ func (c *Conn) drain() {
 				c.mu.Lock()
 			}
 		}
-		if o.head != nil {
+		if o.head != nil && !o.dammed {
 			continue
 		}
 		o.armed = false
 		c.mu.Unlock()
 		c.writable()
 		c.mu.Lock()
-		if o.head == nil {
+		if o.head == nil || o.dammed {
 			o.rest()
 			c.accountLocked()
 			c.mu.Unlock()
 			return
 		}
 	}
+}
+
+// heapLocked stops writing at a dam, and unlocks. work is what was to be written
+// next. Whatever has failed will fail again for who writes next.
+func (c *Conn) heapLocked(work *batch) {
+	c.out.putBack(work)
+	c.out.rest()
+	c.accountLocked()
+	c.mu.Unlock()
 }
 
 // writeList writes list, and waits until that is done.
@@ -205,7 +226,7 @@ func (c *Conn) writeList(list [][]byte) (int, error) {
 // the answers to what it has sent so far.
 func (c *Conn) awaitRoom() {
 	c.mu.Lock()
-	if c.out.pending <= c.gate.mayPend() || c.closed.Load() {
+	if c.out.pending <= c.gate.mayPend() || c.closed.Load() || c.frozen() {
 		c.mu.Unlock()
 		return
 	}
@@ -222,7 +243,7 @@ func (c *Conn) resumeLocked() bool {
 	if c.out.room == nil {
 		return false
 	}
-	if c.out.pending <= c.gate.mayPend()/2 || c.closed.Load() || c.out.dead {
+	if c.out.pending <= c.gate.mayPend()/2 || c.closed.Load() || c.out.dead || c.frozen() {
 		close(c.out.room)
 		c.out.room = nil
 	}

@@ -16,6 +16,7 @@ type outbound struct {
 	again      bool          // Flush was called meanwhile
 	armed      bool          // pending reached low water, so that somebody may wait for Writable
 	dead       bool          // a write failed; nothing more will be sent
+	dammed     bool          // nobody may write for now: see Dam
 	idle       chan struct{} // closed when busy ends; nil if nobody waits
 	room       chan struct{} // closed when the reader may go on; nil if it does not wait
 

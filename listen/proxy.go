@@ -37,7 +37,7 @@ type origin struct {
 // client's address that of the connection. It is bounded like CONNECT: in time
 // by the connect timeout, in bytes as input of who has not authenticated.
 func (c *Conn) unproxy() error {
-	if !c.proxied {
+	if !c.proxied || c.origin.Load() != nil {
 		return nil
 	}
 	if c.closed.Load() {

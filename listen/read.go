@@ -39,7 +39,11 @@ func (c *Conn) next() error {
 	if c.recv == nil { // only this goroutine writes it
 		return c.kick(wire.ImplementationError, EndInternalError, errNotBound)
 	}
+	c.underway()
 	for {
+		if !c.hold() {
+			return errEnded
+		}
 		if err := c.scan(); err != nil || c.control != nil {
 			return err
 		}
@@ -51,7 +55,10 @@ func (c *Conn) next() error {
 		if c.closed.Load() {
 			return errEnded
 		}
-		if err := c.fill(); err != nil {
+		if c.frozen() {
+			continue
+		}
+		if err := c.fill(); err != nil && !c.interrupted(err) {
 			return c.readFailed(err)
 		}
 		if !isPing(c.in.bytes()) {
@@ -73,7 +80,7 @@ func (c *Conn) scan() error {
 	var err error
 	var f wire.Frame
 	tapped := c.taps.Load()
-	for c.control == nil && !c.closed.Load() {
+	for c.control == nil && !c.closed.Load() && !c.frozen() {
 		var n int
 		if f, n, err = wire.Scan(c.in.bytes(), c.maxPacket); err != nil || n == 0 {
 			break

@@ -11,8 +11,11 @@ import (
 )
 
 const (
-	tick    = 200 * time.Millisecond
-	buckets = 1024 // 205 s; longer timeouts go round more than once
+	tick = 200 * time.Millisecond
+	// adoptedTicks is how long an adopted connection that was silent for too long
+	// has to be read.
+	adoptedTicks = 5
+	buckets      = 1024 // 205 s; longer timeouts go round more than once
 )
 
 // wheel watches keep alive. A connection's reader notes the tick at which it
@@ -48,7 +51,11 @@ type entry struct {
 func newWheel(r *rest.Rest) *wheel { return &wheel{rest: r} }
 
 // add begins to watch e, unless timeout is 0.
-func (w *wheel) add(e *entry, timeout time.Duration) {
+func (w *wheel) add(e *entry, timeout time.Duration) { w.addHeard(e, timeout, 0) }
+
+// addHeard is add for a connection that was heard silence ago. What it has sent
+// since has time to be read.
+func (w *wheel) addHeard(e *entry, timeout, silence time.Duration) {
 	if timeout <= 0 {
 		return
 	}
@@ -67,8 +74,13 @@ func (w *wheel) add(e *entry, timeout time.Duration) {
 	// The last heard tick may have begun up to a tick earlier than the frame.
 	e.timeout = int64((timeout+tick-1)/tick) + 1
 	now := w.elapsed()
-	e.conn.lastSeen.Store(now)
-	w.insertLocked(e, now+e.timeout)
+	seen := now - int64(silence/tick)
+	e.conn.lastSeen.Store(seen)
+	due := seen + e.timeout
+	if silence > 0 {
+		due = max(due, now+adoptedTicks)
+	}
+	w.insertLocked(e, due)
 	w.job.At(w.when(e.due))
 }
 
@@ -127,6 +139,9 @@ func (w *wheel) run() {
 	for {
 		expired, more := w.advance()
 		for _, c := range expired {
+			if c.frozen() { // nobody listens to it
+				continue
+			}
 			c.Kick(wire.KeepAliveTimeout, EndKeepAlive)
 		}
 		if !more {
@@ -214,4 +229,11 @@ func (w *wheel) firstLocked(now int64) int64 {
 }
 
 // wait waits until the wheel has stopped, which it does when it is empty.
-func (w *wheel) wait() { w.turn.Wait() }
+func (w *wheel) wait() {
+	w.mu.Lock()
+	if w.running {
+		w.job.At(time.Now())
+	}
+	w.mu.Unlock()
+	w.turn.Wait()
+}

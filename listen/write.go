@@ -88,6 +88,14 @@ func (c *Conn) writeConnack(f wire.Frame, con *wire.Connect) error {
 	if con.ClientID == "" {
 		c.offerTaps(c.ID())
 	}
+	keepAlive := con.KeepAlive
+	if con.Version == wire.V5 && ack.HasServerKeepAlive { // [MQTT-3.1.2-21]
+		keepAlive = ack.ServerKeepAlive
+	}
+	patience := time.Duration(keepAlive) * time.Second * 3 / 2 // [MQTT-3.1.2-22]
+	if c.adopted != nil {
+		return c.goOn(patience)
+	}
 	if c.OnConnack != nil {
 		c.OnConnack(&ack)
 	}
@@ -109,12 +117,8 @@ func (c *Conn) writeConnack(f wire.Frame, con *wire.Connect) error {
 	if !ok {
 		return net.ErrClosed
 	}
-	keepAlive := con.KeepAlive
-	if con.Version == wire.V5 && ack.HasServerKeepAlive { // [MQTT-3.1.2-21]
-		keepAlive = ack.ServerKeepAlive
-	}
 	c.gate.authenticated(c)
-	c.gate.wheel.add(&c.alive, time.Duration(keepAlive)*time.Second*3/2) // [MQTT-3.1.2-22]
+	c.gate.wheel.add(&c.alive, patience)
 	return nil
 }
 

@@ -156,10 +156,11 @@ func (b *balance) accounts() []Account {
 		a.in("of retained messages", b.books.made[k])
 		a.in("passed on by other members of a group", s.gained[k])
 		if class(k) == acked {
-			a.in("recovered from the store", s.recovered)
+			a.in("recovered from the store", s.recovered[k])
 			a.out("acknowledged", b.books.delivered)
 			a.out("in flight", uint64(b.inflight))
 		} else {
+			a.in("queued by an earlier process", s.recovered[k])
 			a.out("sent", all.sent+b.books.sent)
 		}
 		a.out("queued", uint64(b.queued[k]))

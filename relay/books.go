@@ -123,22 +123,29 @@ func (p *publisher) missed(s *Session, why DropReason) {
 // house is what publishes without a connection: wills, the program, the broker
 // of itself.
 type house struct {
-	turns sync.RWMutex // held for reading in a turn; before the other
-	mu    sync.Mutex   // guards what follows
+	turns  sync.RWMutex // held for reading in a turn; before the other
+	sealed bool         // see Relay.Seal; turns guards it
+
+	mu sync.Mutex // guards what follows
 	tally
 }
 
-// inHouse has a publisher without a connection do its work in a turn.
-func (r *Relay) inHouse(p *publisher, work func()) {
+// inHouse has a publisher without a connection do its work in a turn. It reports
+// false, and does nothing, if the relay is sealed.
+func (r *Relay) inHouse(p *publisher, work func()) bool {
 	r.wake()
 	r.house.turns.RLock()
 	defer r.house.turns.RUnlock()
+	if r.house.sealed {
+		return false
+	}
 	work()
 	p.unloadAll()
 	r.house.mu.Lock()
 	defer r.house.mu.Unlock()
 	r.house.tally.add(&p.tally)
 	p.tally = tally{}
+	return true
 }
 
 // refuse counts what is refused before it has a publisher.
@@ -160,7 +167,7 @@ type books struct {
 }
 
 type rareBooks struct {
-	recovered uint64          // copies that the store has brought
+	recovered [classes]uint64 // copies that the store, or an earlier process, has brought
 	passed    [classes]uint64 // copies given to another member of a group
 	gained    [classes]uint64 // the same, for the one who got it
 	lost      [dropReasons][classes]uint64
@@ -183,8 +190,8 @@ func (b *books) add(o *books) {
 		return
 	}
 	r := b.seldom()
-	r.recovered += o.rare.recovered
 	for c := range classes {
+		r.recovered[c] += o.rare.recovered[c]
 		r.passed[c] += o.rare.passed[c]
 		r.gained[c] += o.rare.gained[c]
 		for why := range r.lost {

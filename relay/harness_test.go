@@ -51,6 +51,8 @@ type client struct {
 	port *relay.Port
 	link *link
 	next uint16 // packet identifier of its last publish
+
+	asked relay.Connect
 }
 
 // option alters a CONNECT.
@@ -79,7 +81,7 @@ func (b *broker) open(id string, opts ...option) *client {
 	l := newLink(b.cfg.MaxOutbound / 4)
 	l.aliasMaximum = c.TopicAliasMaximum
 	port, _ := b.Open(c) // nil if it is refused
-	return &client{tb: b.tb, b: b, id: id, v: c.Version, port: port, link: l}
+	return &client{tb: b.tb, b: b, id: id, v: c.Version, port: port, link: l, asked: c}
 }
 
 func (b *broker) connect(id string, opts ...option) *client {

@@ -64,7 +64,7 @@ func (p *Port) holdBack(raw []byte) error {
 	}
 	p.deliverAll()
 	p.depart() // it may have to wait
-	for !h.over && len(h.frames) > 0 && !p.relay.holds(h.bytes+n, n) {
+	for !h.over && !p.relay.still.Load() && len(h.frames) > 0 && !p.relay.holds(h.bytes+n, n) {
 		h.change.Wait()
 	}
 	if h.over {
@@ -94,6 +94,10 @@ func (p *Port) retry(h *held) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.over || len(h.frames) == 0 {
+		return
+	}
+	if p.relay.still.Load() { // whoever waits for room does so no more
+		h.change.Broadcast()
 		return
 	}
 	if p.link.Ended() {

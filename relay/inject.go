@@ -26,13 +26,18 @@ func (r *Relay) publishWill(client, username string, w *wire.Will, by access) {
 // be.
 func (r *Relay) inject(client, username string, pub *wire.Publish, done Done) {
 	p := publisher{relay: r, id: client, source: newSource(client, username, ""), version: wire.V5}
-	r.inHouse(&p, func() {
+	taken := r.inHouse(&p, func() {
 		p.tally.arrived[pub.QoS]++
 		rt, _ := p.route(pub.Topic)
 		p.publish(rt, pub, nil)
 		p.finish()
 	})
 	switch {
+	case !taken && done != nil:
+		done.Committed(errSealed)
+		return
+	case !taken:
+		return
 	case r.store != nil:
 		p.commitWith(&commit{relay: r, then: done})
 	case done != nil:

@@ -403,7 +403,7 @@ type bubbled struct{ testing.TB }
 func TestModel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for range 10 {
-			rapid.Check(bubbled{t}, modelled)
+			rapid.Check(bubbled{t}, func(t *rapid.T) { modelled(t, false) })
 		}
 	})
 }
@@ -411,11 +411,13 @@ func TestModel(t *testing.T) {
 // maxInflight is small, so that windows fill up.
 const maxInflight = 4
 
-func modelled(t *rapid.T) {
+// modelled runs a broker by chance beside its model. If moves is set, everything
+// moves to another broker now and then, and nobody must notice.
+func modelled(t *rapid.T, moves bool) {
 	b := openBroker(t, func(c *relay.Config) { c.MaxInflight = maxInflight }, nil)
-	defer b.Close()
 	m := &machine{broker: b, clients: map[string]*client{}, version: map[string]wire.Version{}, window: map[string]int{},
 		model: model{sessions: map[string]*modelSession{}, inbound: map[string]map[uint16]bool{}, wills: map[string]message{}}}
+	defer func() { m.Close() }()
 	with := func(f func(*rapid.T, string)) func(*rapid.T) {
 		return func(t *rapid.T) {
 			connected := slices.Sorted(maps.Keys(m.clients))
@@ -425,7 +427,7 @@ func modelled(t *rapid.T) {
 			f(t, rapid.SampledFrom(connected).Draw(t, "client"))
 		}
 	}
-	t.Repeat(map[string]func(*rapid.T){
+	actions := map[string]func(*rapid.T){
 		"connect":     m.connect,
 		"lose":        with(func(_ *rapid.T, id string) { m.lose(id, false) }),
 		"subscribe":   with(m.subscribe),
@@ -445,6 +447,10 @@ func modelled(t *rapid.T) {
 				m.look(id)
 			}
 		},
-	})
+	}
+	if moves {
+		actions["move"] = func(*rapid.T) { m.move() }
+	}
+	t.Repeat(actions)
 	m.finish()
 }

@@ -62,6 +62,8 @@ type Port struct {
 	acks        []ack        // acknowledgements received since the last Flush
 	held        *held        // nil if nothing is held back
 	pace        pace
+
+	aliasesSent map[string]uint16 // of Reopen, for Attach
 }
 
 // ack is an acknowledgement received from the client.
@@ -101,7 +103,8 @@ func (p *Port) Attach(link Link) {
 	}
 	l := &live{port: p, link: link, version: p.version, maxPacket: int(min(p.connect.MaxPacket, 1<<28)), window: window, since: r.now()}
 	if n := min(p.connect.TopicAliasMaximum, p.told.MaxTopicAlias); n > 0 && p.version == wire.V5 {
-		l.aliases = &aliases{limit: int(n)}
+		l.aliases = &aliases{limit: int(n), ids: p.aliasesSent}
+		p.aliasesSent = nil
 	}
 	l.taker, _ = link.(Taker)
 	s.live.Store(l)

@@ -52,7 +52,7 @@ func (p *Port) keepPace(n int) error {
 	}
 	p.concludeHolding() // what came before must not wait
 	p.session.flush()
-	for wait > 0 && !p.link.Ended() {
+	for wait > 0 && !p.link.Ended() && !p.relay.still.Load() {
 		time.Sleep(min(wait, paceStep))
 		wait = b.fill(rate, time.Now())
 	}

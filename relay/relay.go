@@ -45,6 +45,7 @@ type Relay struct {
 	shed        shed
 	closed      atomic.Bool
 	pulse       pulse
+	still       atomic.Bool // see Still
 
 	slowed      atomic.Uint64
 	setRetained func(m, old *Message) // records a retained message; nil without a store
@@ -190,6 +191,7 @@ func (r *Relay) Open(c Connect) (*Port, error) {
 	r.ports[p] = struct{}{}
 	s.mu.Lock()
 	s.stopTimersLocked()
+	s.carried = nil
 	s.dropWillLocked() // [MQTT-3.1.3-9] the client is back before it was due
 	s.port = p
 	s.opened++

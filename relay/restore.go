@@ -85,7 +85,7 @@ func (r *Relay) restoreSession(st *SessionState) {
 	recovered := len(st.Tail)
 	defer func() {
 		if recovered > 0 {
-			s.books.seldom().recovered = uint64(recovered)
+			s.books.seldom().recovered[acked] = uint64(recovered)
 		}
 	}()
 	for i := range st.Front {

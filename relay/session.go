@@ -63,6 +63,8 @@ type Session struct {
 	willAccess access     // what its client may publish
 	willDue    time.Duration
 	willing    *time.Timer // publishes will
+
+	carried *CarriedPort // of a connection that goes on and has not been reopened yet
 }
 
 // inbound is what is known of a QoS 2 identifier that was received.

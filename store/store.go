@@ -43,6 +43,7 @@ type Store struct {
 	pending atomic.Bool // lazy is due
 
 	relay  *relay.Relay // set by Run
+	ask    chan chan struct{}
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 }
@@ -62,7 +63,7 @@ type Report struct {
 // what was Recovered, before Run.
 func Open(opts Options) (*Store, relay.Recovered, *Report, error) {
 	began := time.Now()
-	s := &Store{opts: opts, log: opts.Log, maxBacklog: cmp.Or(opts.MaxBacklog, maxBacklog), scratch: sync.Pool{New: func() any { b := make([]byte, 0, 1024); return &b }}}
+	s := &Store{opts: opts, log: opts.Log, ask: make(chan chan struct{}), maxBacklog: cmp.Or(opts.MaxBacklog, maxBacklog), scratch: sync.Pool{New: func() any { b := make([]byte, 0, 1024); return &b }}}
 	r := newReplay()
 	log, found, err := journal.Open(journal.Options{
 		Disk: opts.Disk, SegmentSize: opts.SegmentSize, MaxBytes: opts.MaxBytes, MaxDelay: opts.MaxDelay,
@@ -107,6 +108,9 @@ func (s *Store) run(ctx context.Context) {
 			return
 		case <-s.journal.Due():
 			s.checkpoint()
+		case done := <-s.ask:
+			s.checkpoint()
+			close(done)
 		case <-rare.Turn():
 			known = s.recordDrops(known)
 			s.measure(false)
@@ -149,6 +153,21 @@ func total(drops map[string]uint64) (n uint64) {
 		n += d
 	}
 	return n
+}
+
+// Checkpoint writes one now, so that who opens the store next finds its state
+// soon. It returns when that is done, has failed, or ctx ends. Only between Run
+// and Close.
+func (s *Store) Checkpoint(ctx context.Context) {
+	done := make(chan struct{})
+	select {
+	case s.ask <- done:
+		select {
+		case <-done:
+		case <-ctx.Done():
+		}
+	case <-ctx.Done():
+	}
 }
 
 func (s *Store) checkpoint() {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,8 +24,9 @@ type Socket struct {
 // systemd.socket(5), in their order; several may have one name. Call it once:
 // programs that this one starts do not get them, nor does a second call. It
 // returns none outside of socket activation. With an error, which says which
-// socket cannot be used, none is left open.
-func Sockets() (list []Socket, err error) {
+// socket cannot be used, none is left open. What has one of the names in kept is
+// left alone: see [Kept].
+func Sockets(kept ...string) (list []Socket, err error) {
 	count, names, err := passed(os.Getenv, os.Getpid())
 	for _, key := range []string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"} {
 		err = errors.Join(err, os.Unsetenv(key))
@@ -32,7 +34,7 @@ func Sockets() (list []Socket, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return takeOver(firstFD, count, names)
+	return takeOver(firstFD, count, names, kept...)
 }
 
 // passed is how many sockets there are, and their names, as far as they have
@@ -53,7 +55,7 @@ func passed(getenv func(string) string, pid int) (count int, names []string, err
 }
 
 // takeOver makes listeners of the descriptors from first on.
-func takeOver(first, count int, names []string) (list []Socket, err error) {
+func takeOver(first, count int, names []string, kept ...string) (list []Socket, err error) {
 	for i := range count {
 		syscall.CloseOnExec(first + i)
 	}
@@ -62,6 +64,9 @@ func takeOver(first, count int, names []string) (list []Socket, err error) {
 		name := "unknown"
 		if i < len(names) && names[i] != "" {
 			name = names[i]
+		}
+		if slices.Contains(kept, name) {
+			continue
 		}
 		f := os.NewFile(uintptr(first+i), name)
 		l, err := net.FileListener(f)

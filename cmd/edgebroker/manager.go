@@ -35,12 +35,14 @@ const (
 	extendBy    = 90 * time.Second // as long as systemd waits by default
 )
 
-// tell logs that the manager could not be told something, if so.
-func (m *manager) tell(err error) {
+// tell logs that a service manager could not be told something, if so.
+func tell(log *slog.Logger, err error) {
 	if err != nil {
-		m.log.Warn("service manager was not told", "error", err)
+		log.Warn("service manager was not told", "error", err)
 	}
 }
+
+func (m *manager) tell(err error) { tell(m.log, err) }
 
 // options make a broker tell the manager what it does.
 func (m *manager) options() []appliance.Option {

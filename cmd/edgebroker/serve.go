@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/synthetism/edgebroker/appliance"
+	"github.com/synthetism/edgebroker/handover"
 	"github.com/synthetism/edgebroker/systemd"
 )
 
@@ -29,7 +30,8 @@ edgebroker serve --listen 127.0.0.1:0          on any free port, which the log n
 		Description: `Flags win over the environment, which wins over the config file. Where none of
 them names a folder for the state, it is the one that systemd made for the unit
 ($STATE_DIRECTORY). The log goes to stderr. SIGINT and SIGTERM stop the broker, at the latest after ten seconds; a
-second one ends it at once.`,
+second one ends it at once. SIGUSR2 puts the program that lies at its path by then in its place, and clients
+notice nothing; so does a restart by systemd. See docs/UPGRADE.md.`,
 		Flags: []cli.Flag{
 			&cli.PathFlag{Name: "config", Aliases: []string{"c"}, Usage: "read the configuration from `FILE`", DefaultText: "none: see edgebroker config example", TakesFile: true},
 			&cli.StringFlag{Name: "listen", Usage: "listen on `ADDR`, HOST:PORT or a unix socket's path, in place of the first listener's address ($" + appliance.EnvListen + ")"},
@@ -45,6 +47,21 @@ func runServe(e *env, c *cli.Context) error {
 	if _, err := e.positionals(c, 0, 0); err != nil {
 		return err
 	}
+	early, _ := appliance.NewLogger(appliance.DefaultConfig().Log, e.stderr) // that of the config comes later
+	came := &arrival{}
+	if os.Getenv(envTrial) == "" {
+		came = takeOver(early)
+	}
+	up := false
+	err := serve(e, c, came, &up)
+	if err != nil && !up {
+		return came.failed(early, err)
+	}
+	return err
+}
+
+// serve runs a broker until it is told to stop. up says that it has begun to.
+func serve(e *env, c *cli.Context, came *arrival, up *bool) error {
 	cfg, err := serveConfig(c)
 	if err != nil {
 		return configFailure(err)
@@ -52,18 +69,25 @@ func runServe(e *env, c *cli.Context) error {
 	hangups, deaf := hearHangups() // from here to the end: one that nobody hears ends the process
 	defer deaf()
 	log, level := appliance.NewLogger(cfg.Log, e.stderr)
+	if os.Getenv(envTrial) != "" {
+		return e.trial(cfg)
+	}
 	fitMemory(os.Getenv)
-	sockets, err := systemd.Sockets()
+	sockets, err := systemd.Sockets(handover.Name)
 	if err != nil {
 		return err
 	}
 	service := &manager{log: log}
-	b, err := appliance.New(cfg, append(service.options(), appliance.WithLogger(log), appliance.WithVersion(readBuildInfo().Version),
+	b, err := appliance.New(cfg, append(append(came.options(), service.options()...), appliance.WithLogger(log), appliance.WithVersion(readBuildInfo().Version),
 		appliance.WithSockets(sockets), appliance.WithLogLevel(level), appliance.WithProcessMemory(),
 		appliance.WithConfigSource(func() (appliance.Config, error) { return serveConfig(c) }))...)
 	if err != nil {
 		return configFailure(err)
 	}
+	upgrades, deafToUpgrades := hear(syscall.SIGUSR2)
+	defer deafToUpgrades()
+	stops, deafToStops := hear(syscall.SIGUSR1)
+	defer deafToStops()
 	if err := b.Start(c.Context); err != nil {
 		if c.Context.Err() != nil {
 			return nil // told to stop before it had begun
@@ -71,7 +95,9 @@ func runServe(e *env, c *cli.Context) error {
 		return fmt.Errorf("start broker: %w", err)
 	}
 	announce(log, cfg, b.Addr, b.HTTPAddr())
+	*up = true
 	service.tell(systemd.Ready())
+	came.done(log)
 	unwatch := service.watch(b)
 
 	go func() { // not waited for: if a reload hangs, so must not the stop
@@ -79,10 +105,20 @@ func runServe(e *env, c *cli.Context) error {
 			_, _ = b.Reload(context.Background()) // it logs how that went
 		}
 	}()
-	<-c.Context.Done()
-	log.Info("stopping")
-	service.tell(systemd.Stopping())
-	err = stopWithin(stopWait, b.Stop)
+	err = nil
+	for asked := true; asked && err == nil; {
+		select {
+		case <-upgrades:
+			err = upgrade(log, b, stopWait+b.Spread())
+		case <-c.Context.Done():
+			asked = false
+		}
+	}
+	if err == nil {
+		log.Info("stopping")
+		service.tell(systemd.Stopping())
+		err = quit(log, b, stopWait+b.Spread(), stops)
+	}
 	unwatch()
 	if err != nil {
 		return fmt.Errorf("stop broker: %w", err)

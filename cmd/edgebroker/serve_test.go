@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,6 +19,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/synthetism/edgebroker/appliance"
+	"github.com/synthetism/edgebroker/handover"
+	"github.com/synthetism/edgebroker/internal/brokertest"
 )
 
 // TestServeTellsTheServiceManager runs serve as systemd does, with a watchdog.
@@ -30,6 +34,7 @@ func TestServeTellsTheServiceManager(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", filepath.Join(dir, "notify"))
 	t.Setenv("WATCHDOG_USEC", "20000")
 	t.Setenv("WATCHDOG_PID", "")
+	t.Setenv("FDSTORE", "4")
 
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -76,7 +81,25 @@ func TestServeTellsTheServiceManager(t *testing.T) {
 			t.Errorf("before the end told %q", got)
 		}
 	}
-	if got := <-code; got != exitOK || out.Len() > 0 || !strings.Contains(log.String(), "msg=stopped") {
+	_ = manager.SetReadDeadline(time.Now().Add(patience))
+	var kept strings.Builder // nobody has said that this is no restart
+	var got int
+	for ended := false; !ended; {
+		select {
+		case got = <-code:
+			ended = true
+		default:
+			buf := make([]byte, 512)
+			_ = manager.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+			if n, err := manager.Read(buf); err == nil {
+				kept.WriteString(string(buf[:n]) + "\n")
+			}
+		}
+	}
+	if !strings.Contains(kept.String(), "FDSTORE=1\nFDNAME=edgebroker-handover\nFDPOLL=0\nBARRIER=1\n") {
+		t.Errorf("at the end told %q", kept.String())
+	}
+	if got != exitOK || out.Len() > 0 || !strings.Contains(log.String(), "msg=stopped") {
 		t.Errorf("exit code %d, stdout %q, stderr %q", got, out.String(), log.String())
 	}
 }
@@ -139,4 +162,50 @@ func TestServeConfigPrecedence(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What was handed over and cannot be read keeps nobody from starting.
+func TestServeWithABrokenParcel(t *testing.T) {
+	pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := syscall.Write(pair[1], []byte("no parcel")); err != nil {
+		t.Fatal(err)
+	}
+	_ = syscall.Close(pair[1])
+	t.Setenv(handover.EnvParcel, strconv.Itoa(pair[0]))
+	t.Setenv("NOTIFY_SOCKET", "")
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var log processLog
+	code := make(chan int, 1)
+	go func() {
+		code <- run(ctx, []string{program, "serve", "--listen", "127.0.0.1:0", "--socket", filepath.Join(dir, "c.sock")}, strings.NewReader(""), io.Discard, &log)
+	}()
+	brokertest.WaitFor(t, "the broker to be ready", func() bool { return strings.Contains(log.String(), "msg=\"ready;") })
+	cancel()
+	if got := <-code; got != exitOK || !strings.Contains(log.String(), "have to connect anew") {
+		t.Errorf("exit code %d, log %s", got, log.String())
+	}
+	if _, there := os.LookupEnv(handover.EnvParcel); there {
+		t.Error("the next program would be told of it again")
+	}
+}
+
+// Whoever is about to be replaced is told what the next program can take over, or
+// why it cannot.
+func TestServeTrial(t *testing.T) {
+	t.Setenv(envTrial, "1")
+	r := edgebroker(t, "serve", "--listen", "127.0.0.1:0")
+	wantCode(t, r, exitOK)
+	if r.stdout != trialAnswer()+"\n" {
+		t.Errorf("stdout %q", r.stdout)
+	}
+	bad := filepath.Join(t.TempDir(), "bad.yml")
+	if err := os.WriteFile(bad, []byte("nonsense: 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, edgebroker(t, "serve", "--config", bad), exitUsage)
 }
