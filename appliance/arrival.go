@@ -42,12 +42,16 @@ func (b *Broker) inherit() {
 			if at < 0 || b.arrived.Listeners[at] == nil {
 				continue
 			}
+			e.inherited = &before[at]
 			nl := b.arrived.Listeners[at]
+			u, local := nl.(*net.UnixListener)
+			if _, err := os.Lstat(e.cfg.Address); local && err != nil { // nobody finds it any more: it is bound anew
+				continue
+			}
 			b.arrived.Listeners[at] = nil
-			if u, ok := nl.(*net.UnixListener); ok {
+			if local {
 				b.arrivedPaths = append(b.arrivedPaths, u)
 			}
-			e.inherited = &before[at]
 			e.put(b.gate, i, nl, nil)
 		}
 	}

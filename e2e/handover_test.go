@@ -573,6 +573,23 @@ func TestHandoverOfTLS(t *testing.T) {
 	dial("late-again").Close()
 }
 
+// A unix socket whose path is gone, as a service manager removes its folder, is
+// bound anew; its clients go on.
+func TestHandoverOfAPathThatIsGone(t *testing.T) {
+	m := startMover(t, inMemory, nil)
+	path := strings.TrimPrefix(m.unix, "unix:")
+	c := brokertest.Dial(t, m.unix, brokertest.Clean(wire.V5, "c"))
+	m.move(t, nil, nil)
+	brokertest.Dial(t, m.unix, brokertest.Clean(wire.V5, "late-1")).Disconnect()
+	m.move(t, nil, func() {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	})
+	c.Ping()
+	brokertest.Dial(t, m.unix, brokertest.Clean(wire.V5, "late-2")).Disconnect()
+}
+
 // When it fails in the middle, clients are told that the server shuts down; what
 // was stored is there.
 func TestHandoverThatFails(t *testing.T) {
