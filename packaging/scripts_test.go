@@ -119,10 +119,19 @@ func (g gateway) owner(path string) (uid, gid, mode uint32) {
 	return st.Uid, st.Gid, st.Mode & 0o7777
 }
 
+// newProgram runs, and takes any configuration but one that nobody does.
+const newProgram = `#!/bin/sh
+case "$*" in
+version) ;;
+"config check "*) ! grep -q nonsense "$3" || { echo "edgebroker: error: nonsense"; exit 2; } ;;
+*) exit 9 ;;
+esac
+`
+
 // upgradeProgram is what the package manager does between the scripts.
 func (g gateway) upgradeProgram() {
 	g.t.Helper()
-	g.write("/usr/bin/new", "new", 0o755)
+	g.write("/usr/bin/new", newProgram, 0o755)
 	if err := os.Rename(g.root+"/usr/bin/new", g.root+"/usr/bin/edgebroker"); err != nil {
 		g.t.Fatal(err)
 	}
@@ -232,7 +241,7 @@ func TestLifeOfAPackage(t *testing.T) {
 					}
 				}
 			}
-			if read(t, g.root+"/usr/bin/edgebroker") != "new" || read(t, g.root+"/usr/lib/edgebroker/previous/edgebroker") != program {
+			if read(t, g.root+"/usr/bin/edgebroker") != newProgram || read(t, g.root+"/usr/lib/edgebroker/previous/edgebroker") != program {
 				t.Error("the program of before is not there to go back to")
 			}
 			if said != "" || read(t, g.root+"/etc/edgebroker/users") != "mine" || read(t, g.root+"/etc/passwd") != passwd {
@@ -245,6 +254,14 @@ func TestLifeOfAPackage(t *testing.T) {
 					t.Error("a reinstallation has forgotten the program of before")
 				}
 			}
+
+			// A version that would not start.
+			g.write("/etc/edgebroker/edgebroker.yml", "nonsense", 0o644)
+			said, calls = g.all(l.upgrade, g.upgradeProgram)
+			if strings.Contains(calls, l.restarted) || !strings.Contains(said, "the one before goes on") || !strings.Contains(said, "error: nonsense") {
+				t.Errorf("a version that refuses the configuration: said\n%s, calls\n%s", said, calls)
+			}
+			g.write("/etc/edgebroker/edgebroker.yml", "packaged", 0o644)
 
 			_, calls = g.all(l.remove, nil)
 			if !strings.Contains(calls, l.stopped) {

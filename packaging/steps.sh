@@ -109,6 +109,20 @@ unfollow_systemd() {
 	rmdir "$eb_root/usr/lib/systemd/system/edgebroker.service.d" 2>/dev/null || true
 }
 
+# fits: whether the program that has come runs here and takes the configuration. The
+# one that runs goes on if it does not: a restart would only find that out later.
+fits() {
+	if ! "$eb_root/usr/bin/edgebroker" version >/dev/null 2>&1; then
+		say "the new program does not run here; the one before goes on until the next restart" >&2
+		return 1
+	fi
+	if [ -e "$eb_root/etc/edgebroker/edgebroker.yml" ] && ! said=$("$eb_root/usr/bin/edgebroker" config check "$eb_root/etc/edgebroker/edgebroker.yml" 2>&1); then
+		say "the new version does not take the configuration; the one before goes on until the next restart:" >&2
+		echo "$said" >&2
+		return 1
+	fi
+}
+
 # remove_all: what is configured and stored, also by a unit with DynamicUser=yes.
 # The user stays: files elsewhere may be its own.
 remove_all() {
