@@ -12,7 +12,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-steps=(tools gofmt vet staticcheck govulncheck test allocs cross unit package shell tidy armv6)
+steps=(tools gofmt vet staticcheck govulncheck test allocs cross unit package shell tidy armv6 foreign gateway)
 
 # What is built for every target of scripts/build.sh: GOARCH GOARM.
 targets=("arm 6" "arm 7" "arm64 -" "amd64 -" "riscv64 -")
@@ -41,7 +41,7 @@ have() { command -v "$1" >/dev/null 2>&1; }
 
 # Programs that a step cannot do without, and those it can: command=package.
 required=(gcc=gcc mosquitto_pub=mosquitto-clients mosquitto=mosquitto node=nodejs systemd-analyze=systemd)
-optional=(qemu-arm-static=qemu-user-static shellcheck=shellcheck lintian=lintian groff=groff-base mandoc=mandoc busybox=busybox-static)
+optional=(qemu-arm-static=qemu-user-static systemd-nspawn=systemd-container mmdebstrap=mmdebstrap eatmydata=eatmydata ip=iproute2 shellcheck=shellcheck lintian=lintian groff=groff-base mandoc=mandoc busybox=busybox-static)
 
 # missing ASSIGNMENT...: the packages whose command is not there.
 missing() {
@@ -210,6 +210,24 @@ step_armv6() {
 	}
 	CGO_ENABLED=0 GOOS=linux GOARCH=arm GOARM=6 go test -vet=off -short -count=1 -timeout 4m \
 		-exec "qemu-arm-static -cpu arm1176" "${arm_packages[@]/#/./}"
+}
+
+# The binaries for other processors, under real clients and kills.
+step_foreign() {
+	have qemu-arm-static || {
+		skip "foreign binaries under real clients: qemu-user-static is not installed"
+		return 0
+	}
+	scripts/foreign.sh
+}
+
+# The package and the unit, on a Debian with systemd.
+step_gateway() {
+	[ "$(id -u)" = 0 ] || {
+		skip "gateways in containers: only root can boot them"
+		return 0
+	}
+	GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0=$PWD scripts/gateway.sh
 }
 
 case ${1-} in
