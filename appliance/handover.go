@@ -140,13 +140,11 @@ func (h *departure) release(like func(ListenerConfig) bool) {
 		if nl == nil {
 			continue
 		}
-		if _, passed := e.cfg.passed(); passed { // the service manager has it, too
-			_ = nl.Close()
-			continue
-		}
 		if u, ok := nl.(*net.UnixListener); ok {
 			u.SetUnlinkOnClose(false)
 		}
+		// Those of the service manager as well: it passes them to a process that it
+		// starts, but not to a program that takes the place of this one.
 		h.listeners = append(h.listeners, nl)
 		h.state.Listeners = append(h.state.Listeners, handover.Listener{Name: e.cfg.Name, Type: e.cfg.Type, Network: e.cfg.Network(),
 			Address: e.cfg.Address, Bound: address, Mode: uint32(e.cfg.SocketMode())})
@@ -169,7 +167,7 @@ func (h *departure) settle() error {
 // gather notes connections and listeners, and returns their descriptors.
 func (h *departure) gather() (sockets []int, err error) {
 	b := h.b
-	h.state.Program = b.version
+	h.state.Program, h.state.Epoch = b.version, b.memoryEpoch
 	for i, nl := range h.listeners {
 		fd, err := descriptor(nl)
 		if err != nil {
@@ -226,9 +224,10 @@ func (h *departure) leave(ctx context.Context, moved bool) error {
 			c.Thaw()
 		}
 	}
-	for _, nl := range h.listeners {
+	for i, nl := range h.listeners {
 		if u, ok := nl.(*net.UnixListener); ok {
-			u.SetUnlinkOnClose(!moved)
+			_, passed := carriedConfig(h.state.Listeners[i]).passed()
+			u.SetUnlinkOnClose(!moved && !passed)
 		}
 		_ = nl.Close()
 	}

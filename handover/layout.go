@@ -22,6 +22,7 @@ const Format = 1
 func (c *coder) state(s *State) {
 	c.text(&s.Program)
 	c.span(&s.Made)
+	c.text(&s.Epoch)
 	list(c, &s.Relay.Messages, 8, c.message)
 	most := len(s.Relay.Messages)
 	list(c, &s.Relay.Retained, 1, func(v *int) { c.place(v, most) })
