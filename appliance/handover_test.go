@@ -23,14 +23,18 @@ import (
 // What waits for an uplink that is down waits after a handover, too, and arrives
 // once and in its order; without a store as well.
 func TestHandoverOfUplinks(t *testing.T) {
-	for _, stored := range []bool{false, true} {
-		t.Run(fmt.Sprint("stored ", stored), func(t *testing.T) {
+	for i := range 4 {
+		stored, first := i%2 > 0, i > 1
+		t.Run(fmt.Sprint("stored ", stored, ", newest first ", first), func(t *testing.T) {
 			far := brokertest.Ports(t, 1)[0]
 			cfg := config(t)
 			if stored {
 				cfg.Storage.Directory = t.TempDir()
 			}
 			cfg.Bridges = []appliance.BridgeConfig{uplinkTo(far, appliance.BridgeTopic{Filter: "up/#", QoS: 2})}
+			if first {
+				cfg.Bridges[0] = newest(cfg.Bridges[0])
+			}
 			b := launch(t, cfg)
 			pub := brokertest.Dial(t, address(b), brokertest.Clean(wire.V5, "pub"))
 			for i := range 5 {

@@ -17,7 +17,7 @@ import (
 // Format is the version of what follows. Whoever changes that raises it, and
 // either makes the functions below read the version before or says in the
 // changelog that clients connect anew.
-const Format = 1
+const Format = 2
 
 func (c *coder) state(s *State) {
 	c.text(&s.Program)
