@@ -37,7 +37,7 @@ func (b *Broker) inherit() {
 		for i, e := range b.endpoints {
 			at := slices.IndexFunc(before, func(l handover.Listener) bool {
 				was := carriedConfig(l)
-				return e.inherited == nil && was.samePlace(e.cfg) && (byName && l.Name == e.cfg.Name || !byName && !e.cfg.anyPort())
+				return e.inherited == nil && !e.given && was.samePlace(e.cfg) && (byName && l.Name == e.cfg.Name || !byName && !e.cfg.anyPort())
 			})
 			if at < 0 || b.arrived.Listeners[at] == nil {
 				continue
@@ -45,6 +45,12 @@ func (b *Broker) inherit() {
 			e.inherited = &before[at]
 			nl := b.arrived.Listeners[at]
 			u, local := nl.(*net.UnixListener)
+			if _, passed := e.cfg.passed(); passed { // the service manager looks after its path
+				if local {
+					u.SetUnlinkOnClose(false)
+				}
+				local = false
+			}
 			if _, err := os.Lstat(e.cfg.Address); local && err != nil { // nobody finds it any more: it is bound anew
 				continue
 			}
@@ -61,6 +67,12 @@ func (b *Broker) inherit() {
 			b.arrived.Listeners[i] = nil
 		}
 	}
+}
+
+// inherits reports whether there is a socket of the process before for e, which the
+// service manager was to pass.
+func (b *Broker) inherits(e *endpoint) bool {
+	return b.arrived != nil && slices.ContainsFunc(b.arrived.State.Listeners, func(l handover.Listener) bool { return carriedConfig(l).samePlace(e.cfg) })
 }
 
 // carriedConfig is as much of a listener's configuration as tells where it was.

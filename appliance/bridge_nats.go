@@ -12,7 +12,8 @@ import (
 )
 
 // epoch is a name for what is stored: as long as the store is the same, so is
-// it. Without a store it is another after each start.
+// it. Without a store it is another after each start, unless clients and what waits
+// have been handed over.
 func (b *Broker) epoch() string {
 	if b.store != nil {
 		id := b.store.Journal().ID()

@@ -267,6 +267,9 @@ func (b *Broker) assemble(rec relay.Recovered) {
 		b.relay = relay.New(config, nil, b.bus, b.log.With("component", "relay"))
 	}
 	if b.arrived != nil {
+		if b.arrived.State.Epoch != "" {
+			b.memoryEpoch = b.arrived.State.Epoch // places of messages go on, too
+		}
 		b.relay.Resume(&b.arrived.State.Relay)
 	}
 	b.sessions = hooks.NewSessions(b.relay, b.bus, b.responseInfo, b.forget)

@@ -20,6 +20,7 @@ type endpoint struct {
 	cancel context.CancelFunc // ends the watch over certs; nil if there is none
 	lost   bool               // it could not be bound again: see transition.lose
 
+	given     bool               // it has a socket that the service manager has passed to this process
 	inherited *handover.Listener // of the process before, whose socket it has; nil: its own
 }
 

@@ -19,6 +19,10 @@ import (
 // take longer are disconnected.
 const stillWait = 2 * time.Second
 
+// quietWait bounds how long those may take who have asked for something over HTTP,
+// and then a checkpoint: clients must not be disconnected for that.
+const quietWait = 2 * time.Second
+
 // HandOver ends the broker as Stop does, except that clients which can go on in
 // another process are not disconnected: what that needs is put into a parcel,
 // which send gets. If that fails, or send does, clients have been told that the
@@ -35,9 +39,10 @@ func (b *Broker) HandOver(ctx context.Context, send func(parcel *os.File) error)
 	b.mu.Unlock()
 	b.system("handing_over", "")
 	h := &departure{b: b}
-	b.reloading.Lock() // a change that is under way ends first, and no other one begins
+	b.reloading.Lock() // a change that is under way ends first, and one that comes later sees that it is too late
+	h.release(func(c ListenerConfig) bool { return c.Secure() || c.webSocket() })
+	b.reloading.Unlock() // who waits for it is waited for below
 	failed := h.carry(ctx, send)
-	b.reloading.Unlock()
 	if failed != nil {
 		b.log.Error("clients cannot be handed over and are disconnected", "error", failed)
 		return false, h.leave(ctx, false)
@@ -58,10 +63,10 @@ type departure struct {
 	stored    bool // the store has been closed
 }
 
-// carry does everything up to send.
+// carry does everything up to send, but for the sockets of those whose connections
+// cannot travel.
 func (h *departure) carry(ctx context.Context, send func(*os.File) error) error {
 	b := h.b
-	h.release(func(c ListenerConfig) bool { return c.Secure() || c.webSocket() })
 	b.gate.KickOthers(ctx, b.conf().Upgrade.Spread, wire.ServerShuttingDown, listen.EndServerShutdown) // 0x9C and 0x9D send clients elsewhere for good
 	b.stopUplinks()
 	b.telling.Store(false)
@@ -111,11 +116,15 @@ func (h *departure) carry(ctx context.Context, send func(*os.File) error) error 
 // quieten ends what clients need not wait for while nobody serves them.
 func (h *departure) quieten(ctx context.Context) {
 	b := h.b
-	if err := errors.Join(b.httpDoor().close(ctx), b.stats.Close(ctx)); err != nil {
+	quiet, cancel := context.WithTimeout(ctx, quietWait)
+	defer cancel()
+	if err := errors.Join(b.httpDoor().close(quiet), b.stats.Close(quiet)); err != nil {
 		b.log.Warn("end requests", "error", err)
 	}
 	if b.store != nil {
-		b.store.Checkpoint(ctx)
+		short, cancel := context.WithTimeout(ctx, quietWait)
+		defer cancel()
+		b.store.Checkpoint(short)
 	}
 }
 
@@ -131,13 +140,11 @@ func (h *departure) release(like func(ListenerConfig) bool) {
 		if nl == nil {
 			continue
 		}
-		if _, passed := e.cfg.passed(); passed { // the service manager has it, too
-			_ = nl.Close()
-			continue
-		}
 		if u, ok := nl.(*net.UnixListener); ok {
 			u.SetUnlinkOnClose(false)
 		}
+		// Those of the service manager as well: it passes them to a process that it
+		// starts, but not to a program that takes the place of this one.
 		h.listeners = append(h.listeners, nl)
 		h.state.Listeners = append(h.state.Listeners, handover.Listener{Name: e.cfg.Name, Type: e.cfg.Type, Network: e.cfg.Network(),
 			Address: e.cfg.Address, Bound: address, Mode: uint32(e.cfg.SocketMode())})
@@ -160,7 +167,7 @@ func (h *departure) settle() error {
 // gather notes connections and listeners, and returns their descriptors.
 func (h *departure) gather() (sockets []int, err error) {
 	b := h.b
-	h.state.Program = b.version
+	h.state.Program, h.state.Epoch = b.version, b.memoryEpoch
 	for i, nl := range h.listeners {
 		fd, err := descriptor(nl)
 		if err != nil {
@@ -217,9 +224,10 @@ func (h *departure) leave(ctx context.Context, moved bool) error {
 			c.Thaw()
 		}
 	}
-	for _, nl := range h.listeners {
+	for i, nl := range h.listeners {
 		if u, ok := nl.(*net.UnixListener); ok {
-			u.SetUnlinkOnClose(!moved)
+			_, passed := carriedConfig(h.state.Listeners[i]).passed()
+			u.SetUnlinkOnClose(!moved && !passed)
 		}
 		_ = nl.Close()
 	}

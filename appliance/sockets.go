@@ -10,7 +10,8 @@ import (
 )
 
 // giveSockets gives the endpoints the sockets of the service manager that they
-// name, and closes those that nobody names. The error says who has got none.
+// name, and closes those that nobody names. The error says who has got none, and
+// will not get that of the process before either.
 func (b *Broker) giveSockets() error {
 	var without error
 	for i, e := range b.endpoints {
@@ -20,7 +21,8 @@ func (b *Broker) giveSockets() error {
 		}
 		if nl := b.takeSocket(name); nl != nil {
 			e.put(b.gate, i, nl, nil)
-		} else if without == nil {
+			e.given = true
+		} else if without == nil && !b.inherits(e) {
 			without = b.noSocket(i, e.cfg, name)
 		}
 	}

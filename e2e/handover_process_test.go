@@ -43,7 +43,7 @@ var compiled = sync.OnceValues(func() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	const sound = "	fitMemory(os.Getenv)\n"
+	const sound = "	service := &manager{log: log}\n"
 	if strings.Count(string(source), sound) != 1 {
 		return nil, errors.New("serve.go has no place for a fault")
 	}
@@ -215,6 +215,43 @@ func TestHandoverByExec(t *testing.T) {
 	t.Logf("longest wait for an acknowledgement %v, for a round of a library %v", fleet.longest(), libs.longest())
 }
 
+// A stop that is ordered while the next program is looked at is not forgotten.
+func TestStopDuringAnUpgrade(t *testing.T) {
+	s := newServed(t)
+	install(t, s.program, versionSound, 1)
+	s.run(t, nil)
+	s.reachable(t)
+	c := brokertest.Dial(t, s.addr, brokertest.Clean(wire.V5, "c"))
+	next, began, begin := filepath.Join(s.dir, "next"), filepath.Join(s.dir, "began"), filepath.Join(s.dir, "begin")
+	install(t, next, versionSound, 2)
+	if err := os.Remove(s.program); err != nil {
+		t.Fatal(err)
+	}
+	patient := fmt.Sprintf("#!/bin/sh\ntouch %s\nuntil [ -e %s ]; do sleep 0.1; done\nexec %s \"$@\"\n", began, begin, next)
+	if err := os.WriteFile(s.program, []byte(patient), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.process.Process.Signal(syscall.SIGUSR2); err != nil {
+		t.Fatal(err)
+	}
+	brokertest.WaitFor(t, "the next program to begin", func() bool { _, err := os.Stat(began); return err == nil })
+	if err := s.process.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(begin, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	brokertest.WaitFor(t, "the end", func() bool {
+		select {
+		case <-s.ended:
+			return true
+		default:
+			return false
+		}
+	})
+	c.ExpectClosed()
+}
+
 // keeper is a service manager as far as the broker can tell: it keeps the
 // descriptors that it is sent, and passes them to the next process.
 type keeper struct {
@@ -375,6 +412,7 @@ func TestHandoverByServiceManager(t *testing.T) {
 	k.start(t, s)
 	s.awaitVersion(t, versionSound+"0003")
 	fleet.await(t, 10)
+	brokertest.WaitFor(t, "the manager to forget", func() bool { return k.holds() == 0 }) // or connections would outlive their end
 
 	// One that crashes is given up when it is started again.
 	install(t, s.program, versionCrashes, 5)

@@ -17,11 +17,12 @@ import (
 // Format is the version of what follows. Whoever changes that raises it, and
 // either makes the functions below read the version before or says in the
 // changelog that clients connect anew.
-const Format = 1
+const Format = 2
 
 func (c *coder) state(s *State) {
 	c.text(&s.Program)
 	c.span(&s.Made)
+	c.text(&s.Epoch)
 	list(c, &s.Relay.Messages, 8, c.message)
 	most := len(s.Relay.Messages)
 	list(c, &s.Relay.Retained, 1, func(v *int) { c.place(v, most) })

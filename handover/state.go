@@ -12,6 +12,7 @@ import (
 type State struct {
 	Program   string        // version of the one that has made it
 	Made      time.Duration // by the clock of [Now]
+	Epoch     string        // names what no store keeps, for uplinks
 	Relay     relay.Carried
 	Listeners []Listener // with a descriptor each, in this order
 	Conns     []Conn     // then those of these, but for those that are Gone

@@ -159,7 +159,7 @@ func states() *rapid.Generator[*State] {
 			Bound: texts().Draw(t, "bound"), Mode: rapid.Uint32().Draw(t, "mode")}
 	})
 	return rapid.Custom(func(t *rapid.T) *State {
-		s := &State{Program: texts().Draw(t, "program"), Made: spans().Draw(t, "made")}
+		s := &State{Program: texts().Draw(t, "program"), Made: spans().Draw(t, "made"), Epoch: texts().Draw(t, "epoch")}
 		s.Relay.Messages = some(messages()).Draw(t, "messages")
 		n := len(s.Relay.Messages)
 		s.Relay.Retained = some(rapid.IntRange(-1, n-1)).Draw(t, "retained")

@@ -71,10 +71,12 @@ func carriedConnect(con *wire.Connect, id string) *wire.Connect {
 // adoption is what a connection that another process has begun needs until it is
 // on its way.
 type adoption struct {
-	silence time.Duration
-	under   chan struct{}   // closed when it is
-	begin   <-chan struct{} // closed when its client may be read
-	begun   bool
+	heard time.Time
+	under chan struct{}   // closed when it is
+	begin <-chan struct{} // closed when its client may be read
+	begun bool
+
+	patience time.Duration // see wheel.add; known when the server has said CONNACK
 }
 
 // Adopt goes on with a connection that another process has carried, elapsed ago.
@@ -109,7 +111,7 @@ func (l *Listener) Adopt(nc net.Conn, k *Carried, elapsed time.Duration, note an
 	c.packetsIn.Store(k.Traffic.PacketsIn)
 	c.out.packets, c.out.bytes = k.Traffic.PacketsOut, k.Traffic.BytesOut
 	if con != nil {
-		c.adopted = &adoption{silence: k.Silence + elapsed, under: make(chan struct{}), begin: begin}
+		c.adopted = &adoption{heard: time.Now().Add(-k.Silence - elapsed), under: make(chan struct{}), begin: begin}
 		c.SetID(k.ID)
 		c.connect.Store(con)
 		server := stripped(con)
@@ -177,6 +179,7 @@ func (c *Conn) underway() {
 		a.begun = true
 		close(a.under)
 		<-a.begin
+		c.gate.wheel.addHeard(&c.alive, a.patience, time.Since(a.heard)) // not before: what it has sent could not be heard
 	}
 }
 
@@ -191,6 +194,6 @@ func (c *Conn) goOn(keepAlive time.Duration) error {
 		return net.ErrClosed
 	}
 	c.gate.authenticated(c)
-	c.gate.wheel.addHeard(&c.alive, keepAlive, c.adopted.silence)
+	c.adopted.patience = keepAlive
 	return nil
 }

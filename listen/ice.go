@@ -48,9 +48,9 @@ func (c *Conn) Carriable() bool {
 
 // Freeze stops the readers of all connections that are Carriable, each after
 // what it has read so far has been dealt with, and waits for that. It returns
-// those that have stopped; the others have ended, are authenticating, or have not
-// stopped before ctx has: see Leave. Nothing is lost: what clients send waits in their sockets. Thaw, or Move,
-// must follow.
+// those that have stopped; the others have ended, are in the middle of CONNECT or
+// of authentication, or have not stopped before ctx has: see Leave. Nothing is
+// lost: what clients send waits in their sockets. Thaw, or Move, must follow.
 func (g *Gate) Freeze(ctx context.Context) (stopped []*Conn) {
 	var all []*Conn
 	var still []<-chan struct{}
@@ -73,7 +73,9 @@ func (g *Gate) Freeze(ctx context.Context) (stopped []*Conn) {
 	for n, c := range all { // who is being let in is not waited for
 		select {
 		case <-still[n]:
-			if c.authStep == nil { // what a step knows stays here
+			// What a step knows stays here, and so does a part of a CONNECT, in which
+			// there may be a password.
+			if c.authStep == nil && (c.connect.Load() != nil || len(c.in.bytes()) == 0) {
 				stopped = append(stopped, c)
 			}
 		default:

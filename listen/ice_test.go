@@ -161,3 +161,27 @@ func TestFreezeDoesNotWaitForEver(t *testing.T) {
 		t.Errorf("told %v", got)
 	}
 }
+
+// A part of a CONNECT, in which there may be a password, stays in this process; who
+// has sent nothing yet does not.
+func TestFreezeLeavesHalfAConnect(t *testing.T) {
+	r := newRig(t, Options{}, &fakeServer{})
+	l := r.listen(TypeTCP)
+	con := v5("half")
+	con.HasPassword, con.Password = true, bytes.Repeat([]byte("secret"), 20)
+	half, silent := r.dial(l), r.dial(l)
+	eventually(t, "two connections", func() bool { return len(r.gate.Conns()) == 2 })
+	half.send(wire.AppendConnect(nil, &con)[:100])
+	eventually(t, "a part of a CONNECT", func() bool {
+		return slices.ContainsFunc(r.gate.Conns(), func(c *Conn) bool { return c.bytesIn.Load() == 100 })
+	})
+	stopped := r.gate.Freeze(t.Context())
+	if len(stopped) != 1 || stopped[0].RemoteAddr().String() != silent.LocalAddr().String() {
+		t.Fatalf("stopped %v", stopped)
+	}
+	if err := r.gate.Leave(t.Context(), stopped, wire.ServerShuttingDown, EndServerShutdown); err != nil {
+		t.Error(err)
+	}
+	half.rest() // up to its end
+	stopped[0].Thaw()
+}

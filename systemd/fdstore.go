@@ -100,15 +100,3 @@ func Kept(name string) int {
 	}
 	return -1
 }
-
-// OthersPassed reports whether the service manager has passed anything else than
-// what it has kept under a name.
-func OthersPassed(name string) bool {
-	count, names, err := passed(os.Getenv, os.Getpid())
-	for i := range min(count, len(names)) {
-		if names[i] == name {
-			count--
-		}
-	}
-	return err == nil && count > 0
-}

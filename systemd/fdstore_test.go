@@ -137,24 +137,20 @@ func TestKept(t *testing.T) {
 	for _, tt := range []struct {
 		pid, fds, names string
 		kept            int
-		others          bool
 	}{
-		{self, "", "", -1, false},
-		{self, "2", "lan:parcel", 4, true},
-		{self, "1", "parcel", 3, false},
-		{self, "1", "lan", -1, true},
-		{self, "1", "lan:parcel", -1, true}, // more names than descriptors
-		{"1", "1", "parcel", -1, false},
-		{self, "x", "parcel", -1, false},
+		{self, "", "", -1},
+		{self, "2", "lan:parcel", 4},
+		{self, "1", "parcel", 3},
+		{self, "1", "lan", -1},
+		{self, "1", "lan:parcel", -1}, // more names than descriptors
+		{"1", "1", "parcel", -1},
+		{self, "x", "parcel", -1},
 	} {
 		t.Setenv("LISTEN_PID", tt.pid)
 		t.Setenv("LISTEN_FDS", tt.fds)
 		t.Setenv("LISTEN_FDNAMES", tt.names)
 		if got := Kept("parcel"); got != tt.kept {
 			t.Errorf("%+v: kept is %d", tt, got)
-		}
-		if got := OthersPassed("parcel"); got != tt.others {
-			t.Errorf("%+v: others is %v", tt, got)
 		}
 	}
 }

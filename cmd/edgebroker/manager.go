@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -112,6 +113,7 @@ func (m *manager) feed(ctx context.Context, r *rest.Rest, interval time.Duration
 		switch {
 		case ctx.Err() != nil:
 			return
+		case errors.Is(err, appliance.ErrState): // it is on its way out
 		case err != nil:
 			m.log.Error("the watchdog is not told that the broker works, since it does not", "error", err)
 		default:

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/synthetism/edgebroker/appliance"
 	"github.com/synthetism/edgebroker/rest"
 	"github.com/synthetism/edgebroker/statsd"
 )
@@ -95,6 +96,21 @@ func TestFeed(t *testing.T) {
 		<-done
 		if got := log.String(); strings.Count(got, "since it does not") != 2 || !strings.Contains(got, "it is broken") {
 			t.Errorf("logged %s", got)
+		}
+	})
+}
+
+// A broker on its way out has no pulse, which is no fault.
+func TestFeedOfABrokerThatLeaves(t *testing.T) {
+	told := fakeManager(t)
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		m := &manager{log: slog.New(slog.NewTextHandler(&log, nil))}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		m.feed(ctx, rest.New(), time.Minute, func(context.Context) error { return appliance.ErrState })
+		if got := told(); got != "" || log.Len() > 0 {
+			t.Errorf("told %q, logged %s", got, log.String())
 		}
 	})
 }

@@ -105,16 +105,16 @@ func serve(e *env, c *cli.Context, came *arrival, up *bool) error {
 			_, _ = b.Reload(context.Background()) // it logs how that went
 		}
 	}()
-	err = nil
-	for asked := true; asked && err == nil; {
+	err, over := error(nil), false
+	for asked := true; asked && !over; {
 		select {
 		case <-upgrades:
-			err = upgrade(log, b, stopWait+b.Spread())
+			over, err = upgrade(c.Context, log, b, stopWait+b.Spread(), stops)
 		case <-c.Context.Done():
 			asked = false
 		}
 	}
-	if err == nil {
+	if !over {
 		log.Info("stopping")
 		service.tell(systemd.Stopping())
 		err = quit(log, b, stopWait+b.Spread(), stops)

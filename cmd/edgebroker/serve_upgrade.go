@@ -31,8 +31,7 @@ func trialAnswer() string { return "handover " + strconv.Itoa(handover.Format) }
 // arrival is what the process before this one has handed over.
 type arrival struct {
 	parcel *handover.Parcel // nil: nothing, or nothing of use
-	kept   bool             // the service manager has it, too
-	rerun  bool             // an earlier program can be run at once
+	kept   bool             // the service manager may have it, too
 }
 
 // takeOver looks for what was handed over. If this program has failed with it
@@ -40,16 +39,13 @@ type arrival struct {
 func takeOver(log *slog.Logger) *arrival {
 	a := &arrival{}
 	fd := handover.Inherited()
-	if kept := systemd.Kept(handover.Name); fd < 0 {
-		fd = kept
-		a.kept = kept >= 0
+	if fd >= 0 {
+		a.kept = systemd.Keeps() // if this one runs since its successor has failed
+	} else if fd = systemd.Kept(handover.Name); fd >= 0 {
+		a.kept = true
 	} else {
-		a.kept = kept >= 0
-	}
-	if fd < 0 {
 		return a
 	}
-	a.rerun = !systemd.OthersPassed(handover.Name)
 	p, err := handover.Open(os.NewFile(uintptr(fd), handover.Name))
 	verdict, err2 := handover.Drop, error(nil)
 	if err == nil || p.Earlier(handover.Self()) {
@@ -89,9 +85,6 @@ func (a *arrival) failed(log *slog.Logger, err error) error {
 		return err
 	}
 	log.Error("this version cannot start; going on with the one before", "error", err)
-	if !a.rerun { // it needs sockets that only the service manager can pass again
-		return fmt.Errorf("give way to the version before: %w", err)
-	}
 	return errors.Join(err, p.RunProgram(os.Args, os.Environ()))
 }
 
@@ -126,6 +119,7 @@ func try(ctx context.Context, program string) error {
 	ctx, cancel := context.WithTimeout(ctx, trialWait)
 	defer cancel()
 	c := exec.CommandContext(ctx, program, os.Args[1:]...)
+	c.WaitDelay = time.Second // for what it may have started itself
 	c.Env = append(os.Environ(), envTrial+"=1", "NOTIFY_SOCKET=", "LISTEN_FDS=")
 	var said strings.Builder
 	c.Stderr = &said
@@ -152,27 +146,46 @@ func (e *env) trial(cfg appliance.Config) error {
 	return err
 }
 
+// errTold is why nothing goes on after a handover.
+var errTold = errors.New("the broker has been told to stop")
+
 // upgrade puts the program at the path of this one in its place. It returns if
-// that cannot be done: nil if nothing has changed.
-func upgrade(log *slog.Logger, b *appliance.Broker, wait time.Duration) error {
+// that cannot be done, with a nil error if nothing has changed, or when ctx has
+// ended, by which the broker is told to stop: over says that it has.
+func upgrade(ctx context.Context, log *slog.Logger, b *appliance.Broker, wait time.Duration, stops <-chan os.Signal) (over bool, err error) {
 	program, err := os.Executable()
 	if err == nil {
-		err = try(context.Background(), program)
+		err = try(ctx, program)
+	}
+	if ctx.Err() != nil {
+		return false, nil
 	}
 	if err != nil {
 		log.Error("not upgraded, everything goes on", "error", err)
-		return nil
+		return false, nil
 	}
 	log.Info("going on with the program that is there now", "program", program)
-	ctx, cancel := context.WithTimeout(context.Background(), wait)
+	tell(log, systemd.ExtendTimeout(extendBy)) // there is no pulse until the next program is ready
+	within, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
 	var parcel *os.File
-	moved, err := b.HandOver(ctx, func(f *os.File) (err error) {
+	moved, err := b.HandOver(within, func(f *os.File) (err error) {
+		if ctx.Err() != nil {
+			return leave(log, f, stops)
+		}
 		parcel, err = handover.Keep(f)
 		return err
 	})
 	if err != nil {
 		log.Error("stop broker", "error", err)
+	}
+	if ctx.Err() != nil { // the next program would not hear of it
+		if parcel != nil && moved {
+			if err := leave(log, parcel, stops); err != nil {
+				log.Warn("clients have to connect anew", "error", err)
+			}
+		}
+		return true, err
 	}
 	if !moved {
 		parcel = nil
@@ -180,30 +193,45 @@ func upgrade(log *slog.Logger, b *appliance.Broker, wait time.Duration) error {
 	signal.Ignore(syscall.SIGUSR2) // until it is heard again
 	err = handover.Run(program, os.Args, os.Environ(), parcel)
 	log.Error("the new program cannot be run, going on with this one", "error", err)
-	return errors.Join(err, handover.Run("/proc/self/exe", os.Args, os.Environ(), parcel))
+	return true, errors.Join(err, handover.Run("/proc/self/exe", os.Args, os.Environ(), parcel))
 }
 
-// quit ends the broker when it has been told to: clients are handed over if the
-// service manager keeps them for a process that it starts after this one, unless
-// that is known to be none.
+// quit ends the broker when it has been told to: clients are handed over if
+// somebody follows.
 func quit(log *slog.Logger, b *appliance.Broker, wait time.Duration, stops <-chan os.Signal) error {
-	if !systemd.Keeps() {
+	if !follows(stops) {
 		return stopWithin(stopWait, b.Stop)
-	}
-	select {
-	case <-stops:
-		return stopWithin(stopWait, b.Stop)
-	default:
 	}
 	log.Info("clients are handed over to the process that follows; a stop would have been said by SIGUSR1")
 	return stopWithin(wait, func(ctx context.Context) error {
-		_, err := b.HandOver(ctx, func(parcel *os.File) error {
-			err := systemd.Keep(handover.Name, parcel)
-			if err != nil { // it may have it all the same, and clients are about to be disconnected
-				tell(log, systemd.Forget(handover.Name))
-			}
-			return err
-		})
+		_, err := b.HandOver(ctx, func(parcel *os.File) error { return keep(log, parcel) })
 		return err
 	})
+}
+
+// follows reports whether the service manager keeps clients for a process that it
+// starts after this one, unless that is known to be none.
+func follows(stops <-chan os.Signal) bool {
+	select {
+	case <-stops:
+		return false
+	default:
+		return systemd.Keeps()
+	}
+}
+
+// leave leaves a parcel to the process that follows, if one does.
+func leave(log *slog.Logger, parcel *os.File, stops <-chan os.Signal) error {
+	if !follows(stops) {
+		return errTold
+	}
+	return keep(log, parcel)
+}
+
+func keep(log *slog.Logger, parcel *os.File) error {
+	err := systemd.Keep(handover.Name, parcel)
+	if err != nil { // it may have it all the same, and clients are about to be disconnected
+		tell(log, systemd.Forget(handover.Name))
+	}
+	return err
 }
