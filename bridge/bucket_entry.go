@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"net/url"
-	"slices"
 	"strconv"
 	"time"
 
@@ -77,8 +76,8 @@ func (b *mirror) entry(rev uint64, at time.Time, h nats.Header, data []byte, now
 // withoutMark is h without the last mark that says it has passed origin.
 func withoutMark(h nats.Header, origin string) nats.Header {
 	list := h[headerUser]
-	at := slices.Index(list, url.QueryEscape(viaKey)+"="+url.QueryEscape(origin))
-	if at != len(list)-1 || at < 0 {
+	at := len(list) - 1
+	if at < 0 || list[at] != url.QueryEscape(viaKey)+"="+url.QueryEscape(origin) { // a client may have said so before
 		return h
 	}
 	without := make(nats.Header, len(h))

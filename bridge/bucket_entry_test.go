@@ -64,6 +64,10 @@ func TestBucketEntry(t *testing.T) {
 	if own := value(nats.Header{"Edgebroker-Gateway": {"gw"}, "Mqtt-Content-Type": {"text"}, "Mqtt-User-Property": {"a=b", "c=d", "edgebroker-via=node"}}, "x"); own != same {
 		t.Error("the mark of this gateway counts")
 	}
+	said := value(nats.Header{"Mqtt-User-Property": {"edgebroker-via=node"}}, "x")
+	if own := value(nats.Header{"Edgebroker-Gateway": {"gw"}, "Mqtt-User-Property": {"edgebroker-via=node", "edgebroker-via=node"}}, "x"); own != said {
+		t.Error("the mark of this gateway counts behind one that the client has made")
+	}
 	for name, other := range map[string]uint64{
 		"payload":   value(nats.Header{"Mqtt-Content-Type": {"text"}, "Mqtt-User-Property": {"a=b", "c=d"}}, "y"),
 		"order":     value(nats.Header{"Mqtt-Content-Type": {"text"}, "Mqtt-User-Property": {"c=d", "a=b"}}, "x"),

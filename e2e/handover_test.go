@@ -485,19 +485,20 @@ func TestHandoverToOtherListeners(t *testing.T) {
 	goes := brokertest.Dial(t, m.unix, brokertest.Clean(wire.V5, "goes"))
 	waits := brokertest.DialRaw(t, m.addr, wire.V5) // has not said who it is
 	hello := brokertest.Clean(wire.V5, "late-waits")
-	frame := wire.AppendConnect(nil, &hello)
-	waits.Send(frame[:5])
+	half := brokertest.DialRaw(t, m.addr, wire.V5) // what it has begun to say stays behind, since it may hold a password
+	half.Send(wire.AppendConnect(nil, &hello)[:5])
 	var queued net.Conn
 	m.move(t, func(c *appliance.Config) { c.Listeners = c.Listeners[:1] }, func() {
 		var err error
 		if queued, err = net.Dial("tcp", m.addr); err != nil { // nobody refuses it
 			t.Fatal(err)
 		}
-		waits.Send(frame[5:])
+		waits.Send(wire.AppendConnect(nil, &hello))
 	})
 	defer queued.Close()
 	stays.Ping()
 	waits.Expect(wire.CONNACK)
+	half.ExpectClosed()
 	if r := goes.ExpectDisconnect(); r != wire.AdministrativeAction {
 		t.Errorf("told %v", r)
 	}
