@@ -1,9 +1,9 @@
+#!/usr/bin/env bash
 # Emulated machines for scripts that boot some: a Debian for arm64, armhf or amd64
 # with its own kernel, on a disk that outlives power cuts. To be sourced after fetch.bash, by root.
 #
 # What takes minutes to make is kept in EDGEBROKER_LAB_CACHE, by default
 # /var/cache/edgebroker-lab.
-# shellcheck shell=bash
 
 machine_cache=${EDGEBROKER_LAB_CACHE:-/var/cache/edgebroker-lab}
 
