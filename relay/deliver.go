@@ -1,22 +1,8 @@
 package relay
 
 import (
-	"sync"
-
 	"github.com/synthetism/edgebroker/wire"
 )
-
-// scratch buffers for frames that are encoded under a session's lock.
-var scratch = sync.Pool{New: func() any { b := make([]byte, 0, 4096); return &b }}
-
-const maxScratch = 64 << 10
-
-func putScratch(b *[]byte) {
-	if cap(*b) <= maxScratch {
-		*b = (*b)[:0]
-		scratch.Put(b)
-	}
-}
 
 // enqueue gives the session ds in order, sends what the client can take now,
 // and reports whether there is something to flush. taken is false if the
@@ -27,9 +13,10 @@ func (s *Session) enqueue(ds []delivery) (flush, taken bool) {
 	if s.ended.Load() {
 		return false, false
 	}
-	any := false
-	for i := range ds {
-		any = s.pushLocked(ds[i]) || any
+	n := s.passLocked(ds)
+	any := n > 0
+	for i := range ds[n:] {
+		any = s.pushLocked(ds[n+i]) || any
 	}
 	return s.pumpLocked() || any, true
 }
@@ -206,10 +193,8 @@ func (s *Session) pumpLocked() bool {
 		return false
 	}
 	defer s.refillLocked()
-	buf := scratch.Get().(*[]byte)
-	defer putScratch(buf)
 	defer s.weighLocked()
-	w, any := writer{session: s, link: l.link, buf: *buf}, false
+	w, any := s.writerLocked(l), false
 	limit, _ := s.relay.mayWait()
 	limit /= 2
 	for {
@@ -228,7 +213,7 @@ func (s *Session) pumpLocked() bool {
 		if resend && s.catchingUpLocked(l) || !resend && (s.heldLocked(s.queue.front()) || s.enteringLocked(l, s.queue.front())) {
 			break
 		}
-		if w.waiting()+l.link.Pending() > limit {
+		if w.waiting() > limit && w.waitingNow() > limit {
 			w.flush()
 			s.starved.Store(true)
 			// Whoever empties the link looks at starved afterwards. If it was
@@ -244,15 +229,7 @@ func (s *Session) pumpLocked() bool {
 			any = s.sendNextLocked(&w, l) || any
 		}
 	}
-	w.flush()
-	if w.popped0 > 0 {
-		s.queued0.Add(-w.popped0)
-	}
-	if w.seq > s.seen {
-		s.seen = w.seq
-		s.recordLocked(Change{Kind: Sent, Seq: w.seq})
-	}
-	*buf = w.buf
+	w.done()
 	return any
 }
 
@@ -265,7 +242,7 @@ func (s *Session) resendLocked(w *writer, l *live) bool {
 		s.window.current++
 		return true
 	}
-	remaining, alive := e.msg.remaining(s.relay.now())
+	remaining, alive := e.msg.remaining(w.now())
 	if s.deniedLocked(&e.delivery) {
 		s.forgetResentLocked(e, DropNotAuthorized)
 		return false
@@ -296,13 +273,23 @@ func (s *Session) sendNextLocked(w *writer, l *live) bool {
 	if d.qos == 0 {
 		w.popped0++
 	}
-	now := s.relay.now()
-	remaining, alive := d.msg.remaining(now)
-	if reason, unfit := s.unfitLocked(l, &d, remaining, alive && !d.late(now)); unfit {
+	var remaining uint32
+	alive := true
+	if d.msg.expires != 0 || d.until != 0 {
+		now := w.now()
+		remaining, alive = d.msg.remaining(now)
+		alive = alive && !d.late(now)
+	}
+	if reason, unfit := s.unfitLocked(l, &d, remaining, alive); unfit {
 		s.dropLocked(reason, d.msg.origin(d.qos), 1)
 		s.settledLocked(&d)
 		return false
 	}
+	return s.sendLocked(w, l, &d, remaining)
+}
+
+// sendLocked sends d for the first time.
+func (s *Session) sendLocked(w *writer, l *live, d *delivery, remaining uint32) bool {
 	var id uint16
 	if d.qos > 0 {
 		state := awaitPuback
@@ -311,7 +298,7 @@ func (s *Session) sendNextLocked(w *writer, l *live) bool {
 		}
 		e := s.window.add(d, state)
 		s.window.current++
-		s.relay.queuedBytes.Add(e.size)
+		w.charged += e.size
 		id = e.id
 		if d.kept {
 			w.seq = d.seq
@@ -320,11 +307,11 @@ func (s *Session) sendNextLocked(w *writer, l *live) bool {
 			}
 		}
 	}
-	if !s.encodeLocked(w, l, &d, id, false, remaining) {
+	if !s.encodeLocked(w, l, d, id, false, remaining) {
 		return false
 	}
 	if d.marks&markTimed != 0 && d.msg.taken >= l.since {
-		s.relay.delivery.add(now-d.msg.taken, 1)
+		s.relay.delivery.add(w.now()-d.msg.taken, 1)
 	}
 	return true
 }
@@ -371,7 +358,7 @@ func (s *Session) encodeLocked(w *writer, l *live, d *delivery, id uint16, dup b
 		w.flush()
 		l.taker.Take(Delivery{Message: d.msg, Seq: d.seq, PacketID: id, QoS: d.qos, Retain: d.retain, Dup: dup, Expiry: remaining, IDs: d.ids})
 		w.note(&o)
-		w.told(true)
+		w.told(w.waitingNow() + 1) // it has taken it
 	} else {
 		s.writeLocked(w, l, d, &o, id)
 	}
@@ -386,62 +373,6 @@ func (s *Session) writeLocked(w *writer, l *live, d *delivery, o *wire.Out, id u
 	if l.aliases != nil {
 		l.aliases.sent(o, d.msg.Topic)
 	}
-}
-
-// writer gathers frames for a link. The lock of the session is held.
-type writer struct {
-	session *Session
-	link    Link
-	buf     []byte
-	popped0 int32  // QoS 0 taken from the queue
-	seq     uint64 // of the last kept message that was sent for the first time
-
-	// Of the messages in buf: how many, by QoS, and the sum of their payloads.
-	n     [3]int
-	bytes int
-}
-
-func (w *writer) waiting() int { return len(w.buf) }
-
-func (w *writer) publish(o *wire.Out, id uint16) {
-	if len(o.Payload) < sharedBodyMin {
-		w.buf = wire.AppendPublish(w.buf, o, id)
-		w.note(o)
-		if len(w.buf) > maxScratch/2 {
-			w.flush()
-		}
-		return
-	}
-	w.flush()
-	w.buf = wire.AppendPublishHead(w.buf, o, id)
-	w.note(o)
-	w.told(w.link.SendShared(w.buf, o.Payload) > 0)
-	w.buf = w.buf[:0]
-}
-
-func (w *writer) note(o *wire.Out) {
-	w.n[o.QoS]++
-	w.bytes += len(o.Payload)
-}
-
-func (w *writer) flush() {
-	if len(w.buf) > 0 {
-		w.told(w.link.Send(w.buf) > 0)
-		w.buf = w.buf[:0]
-	}
-}
-
-// told counts what was in buf as sent if the link has taken it. Else the
-// connection has ended: QoS 0 is lost, and the rest sent on the next one.
-func (w *writer) told(taken bool) {
-	s := w.session
-	if taken {
-		s.sent.addAll(w.n, w.bytes)
-		s.books.sent += uint64(w.n[0])
-	} else if w.n[0] > 0 {
-		s.dropLocked(DropQoS0, origin{}, w.n[0])
-	}
-	w.n, w.bytes = [3]int{}, 0
 }
 
 // flush writes out what has been appended for the session. Call it without

@@ -117,13 +117,13 @@ func (s *Session) restoreEntryLocked(e *Entry) {
 	}
 	switch {
 	case e.HalfAcked:
-		s.window.addAs(d, awaitPubcomp, id).level = s.relay.store.Level("")
+		s.window.addAs(&d, awaitPubcomp, id).level = s.relay.store.Level("")
 	case e.Seq > s.seen:
 		s.queue.push(d)
 	case e.QoS == 2:
-		s.window.addAs(d, awaitPubrec, id)
+		s.window.addAs(&d, awaitPubrec, id)
 	default:
-		s.window.addAs(d, awaitPuback, id)
+		s.window.addAs(&d, awaitPuback, id)
 	}
 }
 

@@ -128,7 +128,7 @@ func (b *resumer) queues(s *Session, c *CarriedSession) {
 		if !ok || state < awaitPuback || state > awaitPubcomp || w.PacketID == 0 {
 			continue
 		}
-		e := s.window.addAs(d, state, w.PacketID)
+		e := s.window.addAs(&d, state, w.PacketID)
 		if d.kept && d.msg == nil {
 			e.level = s.relay.store.Level("")
 		}

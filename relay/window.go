@@ -36,7 +36,7 @@ func (w *window) at(i int) *sent { return &w.ring[(w.head+i)&(len(w.ring)-1)] }
 
 // add appends d. The caller has seen that fewer than 65,535 identifiers are in
 // use.
-func (w *window) add(d delivery, state exchange) *sent {
+func (w *window) add(d *delivery, state exchange) *sent {
 	return w.addAs(d, state, w.identify(d.seq))
 }
 
@@ -56,7 +56,7 @@ func (w *window) identify(seq uint64) uint16 {
 	}
 }
 
-func (w *window) addAs(d delivery, state exchange, id uint16) *sent {
+func (w *window) addAs(d *delivery, state exchange, id uint16) *sent {
 	if w.n == len(w.ring) {
 		ring := make([]sent, max(minRing, 2*len(w.ring)))
 		for i := range w.n {
@@ -65,7 +65,7 @@ func (w *window) addAs(d delivery, state exchange, id uint16) *sent {
 		w.ring, w.head = ring, 0
 	}
 	e := w.at(w.n)
-	*e = sent{delivery: d, id: id, state: state}
+	*e = sent{delivery: *d, id: id, state: state}
 	if d.msg != nil {
 		e.level, e.size = d.msg.level, d.msg.size()
 		w.open++

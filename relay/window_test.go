@@ -80,7 +80,7 @@ func TestWindowIsASlice(t *testing.T) {
 				for range rapid.IntRange(1, 20).Draw(t, "messages") {
 					m := &Message{Payload: make([]byte, len(model)%7)}
 					seq++
-					e := w.add(delivery{msg: m, qos: 1, seq: seq}, awaitPuback)
+					e := w.add(&delivery{msg: m, qos: 1, seq: seq}, awaitPuback)
 					w.current++
 					if e.id == 0 {
 						t.Fatal("identifier 0 [MQTT-2.2.1-4]")
@@ -150,7 +150,7 @@ func TestWindowHoldsEveryIdentifier(t *testing.T) {
 	seen := make([]bool, 1<<16)
 	add := func() uint16 {
 		seq++
-		id := w.add(delivery{msg: &Message{}, seq: seq}, awaitPuback).id
+		id := w.add(&delivery{msg: &Message{}, seq: seq}, awaitPuback).id
 		if w.current++; seen[id] || id == 0 {
 			t.Fatalf("identifier %d is in use", id)
 		}
