@@ -3,6 +3,8 @@ package listen
 import (
 	"sync"
 	"sync/atomic"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -54,8 +56,12 @@ func (b *batch) charge(n int64) {
 	b.held.Add(n)
 }
 
-// vector is room for the pieces of one write.
-type vector struct{ list [writeVecs][]byte }
+// vector is room for the pieces of one write, and for what the kernel is told of
+// them.
+type vector struct {
+	list [writeVecs][]byte
+	iov  [writeVecs]unix.Iovec
+}
 
 func newBatchPool(size int) *sync.Pool {
 	p := new(sync.Pool)

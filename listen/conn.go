@@ -108,6 +108,7 @@ type Conn struct {
 
 	// The writer's: whoever set out.busy.
 	iov      [][]byte
+	vec      *vector // room for more than one of them
 	written  int
 	writeErr error
 

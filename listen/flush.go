@@ -85,11 +85,12 @@ func (c *Conn) Flush() {
 func (c *Conn) writeNow(work *batch) (rest *batch, total int, err error) {
 	var v *vector
 	for work != nil {
-		if work.next == nil {
+		if work.next == nil && len(work.vecs)-work.at == 1 {
 			c.iov = work.vecs[work.at:]
 		} else {
 			if v == nil {
 				v = vectors.Get().(*vector)
+				c.vec = v
 			}
 			c.iov = work.gather(v, 1<<30)
 		}
@@ -107,6 +108,7 @@ func (c *Conn) writeNow(work *batch) (rest *batch, total int, err error) {
 	}
 	if v != nil {
 		clear(v.list[:])
+		c.vec = nil
 		vectors.Put(v)
 	}
 	return work, total, err
@@ -120,7 +122,7 @@ func (c *Conn) writeFD(fd uintptr) bool {
 		if len(c.iov) == 1 {
 			n, err = rawWrite(fd, c.iov[0])
 		} else {
-			n, err = unix.Writev(int(fd), c.iov)
+			n, err = rawWritev(fd, c.vec, c.iov)
 		}
 		switch err {
 		case nil:
