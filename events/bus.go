@@ -45,6 +45,9 @@ func NewBus(log *slog.Logger, match func(filter, topic string) bool) *Bus {
 	return b
 }
 
+// WantsMessages is Wants(Message), for who asks before each of them.
+func (b *Bus) WantsMessages() bool { return bits(b.wants.Load())&bitMessage != 0 }
+
 // Wants reports whether an event of type t may reach anybody, so that a
 // producer can skip building it. For built-in types it is one atomic load. A
 // custom type is wanted when somebody named it or listens to everything.

@@ -238,11 +238,11 @@ func (c *carrier) delivery(d *delivery) (CarriedDelivery, error) {
 func (p *Port) carry(s *Session) *CarriedPort {
 	k := &CarriedPort{ReceiveMaximum: p.told.ReceiveMaximum, TopicAliasMaximum: p.told.MaxTopicAlias}
 	for alias, topic := range p.aliases {
-		if topic != "" {
+		if len(topic) > 0 {
 			if k.Aliases == nil {
 				k.Aliases = make(map[uint16]string)
 			}
-			k.Aliases[uint16(alias)] = topic
+			k.Aliases[uint16(alias)] = string(topic)
 		}
 	}
 	if l := s.live.Load(); l != nil && l.aliases != nil {

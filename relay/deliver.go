@@ -307,7 +307,9 @@ func (s *Session) sendLocked(w *writer, l *live, d *delivery, remaining uint32) 
 			}
 		}
 	}
-	if !s.encodeLocked(w, l, d, id, false, remaining) {
+	if m := d.msg; d.qos > 0 && l.simple && d.ids == nil && remaining == 0 && len(m.Props) == 0 && len(m.Payload) < sharedBodyMin && len(m.name) < sharedBodyMin {
+		w.plain(l.version, d, id)
+	} else if !s.encodeLocked(w, l, d, id, false, remaining) {
 		return false
 	}
 	if d.marks&markTimed != 0 && d.msg.taken >= l.since {

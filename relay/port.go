@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -56,10 +57,12 @@ type Port struct {
 	settled     settled
 	ids         []uint16     // QoS 2 identifiers recorded since the last commit
 	uncommitted atomic.Int32 // commits that have not been told
-	aliases     []string     // inbound topic aliases, index 0 unused [MQTT-3.3.2-12]
+	pub         wire.Publish // that is being received
+	aliases     [][]byte     // inbound topic aliases, index 0 unused [MQTT-3.3.2-12]
 	aliased     int          // bytes of topics in aliases
 	answers     []byte       // acknowledgements to send once what they promise is stored
 	acks        []ack        // acknowledgements received since the last Flush
+	uncharged   int64        // bytes of messages that they have settled, to be taken off Relay.queuedBytes
 	held        *held        // nil if nothing is held back
 	pace        pace
 
@@ -107,6 +110,7 @@ func (p *Port) Attach(link Link) {
 		p.aliasesSent = nil
 	}
 	l.taker, _ = link.(Taker)
+	l.simple = l.maxPacket == 0 && l.aliases == nil && l.taker == nil
 	s.live.Store(l)
 	s.pumpLocked()
 }
@@ -130,7 +134,7 @@ func (p *Port) Receive(f wire.Frame) error {
 			p.held = nil
 		}
 	}
-	err := p.receive(f)
+	err := p.receive(&f)
 	if err != nil { // the end of the connection may take its time
 		p.deliverAll()
 		p.depart()
@@ -138,11 +142,11 @@ func (p *Port) Receive(f wire.Frame) error {
 	return err
 }
 
-func (p *Port) receive(f wire.Frame) error {
+func (p *Port) receive(f *wire.Frame) error {
 	if f.Type == wire.PUBLISH {
 		return p.receivePublish(f)
 	}
-	id, reason, err := wire.DecodeAck(f, p.version)
+	id, reason, err := wire.DecodeAck(*f, p.version)
 	if err != nil {
 		return err
 	}
@@ -158,25 +162,30 @@ func (p *Port) receive(f wire.Frame) error {
 	return nil
 }
 
-func (p *Port) receivePublish(f wire.Frame) error {
-	pub, err := wire.DecodePublish(f, p.version)
+func (p *Port) receivePublish(f *wire.Frame) error {
+	pub := &p.pub
+	same, err := pub.Decode(f, p.version, p.lastTopic())
 	if err != nil {
 		return err
 	}
 	raw := f.Raw
 	if pub.Alias != 0 {
-		if err := p.resolveAlias(&pub); err != nil {
+		if err := p.resolveAlias(pub); err != nil {
 			return err
 		}
 		raw = nil
 	}
 	p.enter()
 	p.tally.arrived[pub.QoS]++
-	rt, allowed := p.route(pub.Topic)
-	if p.version != wire.V5 && pub.QoS > 0 && (p.held != nil || p.mustWait(&pub, rt, allowed)) {
+	rt, allowed := p.routeAfter(pub.Topic, same)
+	if p.goesOn(pub, rt, allowed, raw) {
+		p.extend(raw, len(pub.Payload))
+		return nil
+	}
+	if p.version != wire.V5 && pub.QoS > 0 && (p.held != nil || p.mustWait(pub, rt, allowed)) {
 		return p.holdBack(f.Raw)
 	}
-	return p.accept(&pub, rt, allowed, raw)
+	return p.accept(pub, rt, allowed, raw)
 }
 
 // accept takes pub on, or refuses it.
@@ -209,7 +218,7 @@ func (p *Port) accept(pub *wire.Publish, rt *route, allowed bool, raw []byte) er
 // has not. Only for the goroutine that calls Receive.
 func (p *Port) AliasTopic(alias uint16) string {
 	if int(alias) < len(p.aliases) {
-		return p.aliases[alias]
+		return string(p.aliases[alias])
 	}
 	return ""
 }
@@ -222,7 +231,7 @@ func (p *Port) resolveAlias(pub *wire.Publish) error {
 			Detail: fmt.Sprintf("topic alias %d is above the Topic Alias Maximum of %d", pub.Alias, limit)}
 	}
 	if p.aliases == nil {
-		p.aliases = make([]string, int(limit)+1)
+		p.aliases = make([][]byte, int(limit)+1)
 	}
 	if len(pub.Topic) > 0 {
 		p.aliased += len(pub.Topic) - len(p.aliases[pub.Alias])
@@ -230,15 +239,15 @@ func (p *Port) resolveAlias(pub *wire.Publish) error {
 			return &wire.Error{Reason: wire.QuotaExceeded,
 				Detail: fmt.Sprintf("topic aliases stand for more than %d bytes of topics", aliasMemory)}
 		}
-		p.aliases[pub.Alias] = string(pub.Topic)
+		p.aliases[pub.Alias] = bytes.Clone(pub.Topic)
 		return nil
 	}
 	topic := p.aliases[pub.Alias]
-	if topic == "" {
+	if len(topic) == 0 {
 		return &wire.Error{Reason: wire.ProtocolError, Rule: "[MQTT-3.3.2-7]",
 			Detail: fmt.Sprintf("topic alias %d has not been set on this connection", pub.Alias)}
 	}
-	pub.Topic = []byte(topic)
+	pub.Topic = topic
 	return nil
 }
 
@@ -455,6 +464,8 @@ func (p *Port) settle() {
 		p.settleLocked(a)
 	}
 	p.acks = p.acks[:0]
+	p.relay.queuedBytes.Add(-p.uncharged)
+	p.uncharged = 0
 	p.settledLocked()
 	s.pumpLocked()
 	s.weighLocked()
@@ -497,6 +508,15 @@ func (p *Port) settledLocked() {
 
 func (p *Port) settleLocked(a ack) {
 	s := p.session
+	if a.kind == wire.PUBACK && a.reason < wire.UnspecifiedError && s.window.current > 0 {
+		if e := s.window.at(0); e.id == a.id && e.state == awaitPuback && e.msg != nil { // the ordinary case
+			s.books.delivered++
+			p.uncharged += e.size
+			p.settleEntryLocked(e)
+			s.window.removeFirst()
+			return
+		}
+	}
 	i, held := s.window.find(a.id)
 	known := held && i < s.window.current // what has not been sent on this connection cannot be acknowledged on it
 	var e *sent

@@ -1,10 +1,8 @@
 package relay
 
 import (
-	"bytes"
 	"time"
 
-	"github.com/synthetism/edgebroker/events"
 	"github.com/synthetism/edgebroker/wire"
 )
 
@@ -24,6 +22,7 @@ type publisher struct {
 	access  access
 
 	recent  [4]recent // routes of the last topics, by hash
+	last    *recent   // of the last one received
 	run     run
 	touched []*Session // have something to flush
 	turn    turn
@@ -39,6 +38,7 @@ type publisher struct {
 	gate  *gate      // for messages that are held back until then; nil if there are none
 	gates []*gate    // what that commit will lift, gate included
 	batch []delivery // scratch of deliver
+	props []byte     // scratch of gather
 	slow  []*target  // scratch of finishFrames
 }
 
@@ -67,7 +67,30 @@ const maxRun = 32 << 10 // bytes of frames gathered before they are handed on
 // it. topic may alias a read buffer.
 func (p *publisher) route(topic []byte) (*route, bool) {
 	c := &p.recent[slot(topic)]
-	if c.rt != nil && c.rt.topic == string(topic) {
+	return p.routeBy(c, topic, c.rt != nil && c.rt.topic == string(topic))
+}
+
+// lastTopic is the topic of the route that routeAfter has returned last, "" if it
+// is not remembered.
+func (p *publisher) lastTopic() string {
+	if c := p.last; c != nil && c.rt != nil {
+		return c.rt.topic
+	}
+	return ""
+}
+
+// routeAfter is route for who says that topic is lastTopic, if it is.
+func (p *publisher) routeAfter(topic []byte, same bool) (*route, bool) {
+	if same {
+		return p.routeBy(p.last, topic, true)
+	}
+	c := &p.recent[slot(topic)]
+	p.last = c
+	return p.routeBy(c, topic, c.rt != nil && c.rt.topic == string(topic))
+}
+
+func (p *publisher) routeBy(c *recent, topic []byte, same bool) (*route, bool) {
+	if same {
 		if c.rt.epoch != p.relay.subs.epoch.Load() || c.rt.flow.gone.Load() {
 			p.unload(c)
 			c.rt = p.relay.routes.lookup(topic)
@@ -98,7 +121,7 @@ func slot[T string | []byte](topic T) int {
 // came by an alias; raw is the whole frame if it can be sent on as it is.
 func (p *publisher) publish(rt *route, pub *wire.Publish, raw []byte) (*route, *Message) {
 	r := p.relay
-	if r.bus.Wants(events.Message) {
+	if r.bus.WantsMessages() {
 		p.reportMessage(rt.topic, pub)
 	}
 	if p.session != nil {
@@ -140,6 +163,24 @@ func (p *publisher) held() *gate {
 // promised says that the answers from now on rely on something recorded.
 func (p *publisher) promised(level Level) { p.need = max(p.need, level) }
 
+// goesOn reports whether pub is one more of a run of QoS 0, so that all that there
+// is to check has been checked for the one before. raw: see publish.
+func (p *publisher) goesOn(pub *wire.Publish, rt *route, allowed bool, raw []byte) bool {
+	run := &p.run
+	return run.rt == rt && run.n > 0 && pub.QoS == 0 && !pub.Retain && allowed && raw != nil &&
+		len(pub.Payload) < sharedBodyMin && len(run.frames) <= maxRun && !p.relay.bus.WantsMessages()
+}
+
+// extend adds the frame raw to the run, whose payload has size bytes.
+func (p *publisher) extend(raw []byte, size int) {
+	p.weigh(size)
+	run := &p.run
+	run.frames = append(run.frames, raw...)
+	run.n++
+	run.bytes += size
+	run.widest = max(run.widest, len(raw))
+}
+
 // gather adds a small QoS 0 message to the run.
 func (p *publisher) gather(rt *route, pub *wire.Publish, raw []byte) {
 	if p.run.rt != rt || len(p.run.msgs) > 0 || len(p.run.frames) > maxRun {
@@ -155,7 +196,8 @@ func (p *publisher) gather(rt *route, pub *wire.Publish, raw []byte) {
 	} else {
 		o := wire.Out{Version: p.version, Topic: rt.name, Payload: pub.Payload}
 		if p.version == wire.V5 {
-			o.Props = wire.AppendForward(nil, pub)
+			p.props = wire.AppendForward(p.props[:0], pub)
+			o.Props = p.props
 			o.HasExpiry, o.Expiry = pub.HasExpiry, pub.Expiry
 		}
 		run.frames = wire.AppendPublish(run.frames, &o, 0)
@@ -167,8 +209,9 @@ func (p *publisher) gather(rt *route, pub *wire.Publish, raw []byte) {
 
 // message makes a Message that owns its bytes.
 func (p *publisher) message(rt *route, pub *wire.Publish) *Message {
-	m := &Message{Topic: rt.topic, name: rt.name, Publisher: p.id, QoS: pub.QoS, Retain: pub.Retain, level: rt.level, came: p.relay.coarse.Load()}
-	m.Payload = bytes.Clone(pub.Payload)
+	m := newMessage(pub.Payload)
+	m.Topic, m.name, m.level = rt.topic, rt.name, rt.level
+	m.Publisher, m.QoS, m.Retain, m.came = p.id, pub.QoS, pub.Retain, p.relay.coarse.Load()
 	if len(pub.Props) > 0 {
 		m.Props = wire.AppendForward(nil, pub)
 	}

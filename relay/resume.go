@@ -303,9 +303,9 @@ func (p *Port) takeAliases(k *CarriedPort) {
 			continue
 		}
 		if p.aliases == nil {
-			p.aliases = make([]string, int(k.TopicAliasMaximum)+1)
+			p.aliases = make([][]byte, int(k.TopicAliasMaximum)+1)
 		}
-		p.aliases[alias] = topic
+		p.aliases[alias] = []byte(topic)
 		p.aliased += len(topic)
 	}
 }

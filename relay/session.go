@@ -85,6 +85,7 @@ type live struct {
 	since     time.Duration // when it was attached
 	aliases   *aliases      // nil if the client takes none
 	taker     Taker         // link, if it is one
+	simple    bool          // nothing of the above need be heeded to encode a message
 }
 
 // never is the session expiry interval that does not expire. [MQTT-3.1.2-11.2]

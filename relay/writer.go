@@ -94,6 +94,16 @@ func (w *writer) publish(o *wire.Out, id uint16) {
 	w.buf = w.buf[:0]
 }
 
+// plain is publish of what wire.AppendPlainPublish can encode.
+func (w *writer) plain(v wire.Version, d *delivery, id uint16) {
+	w.buf = wire.AppendPlainPublish(w.buf, v, d.qos, d.retain, id, d.msg.name, d.msg.Payload)
+	w.n[d.qos]++
+	w.bytes += len(d.msg.Payload)
+	if len(w.buf) > maxScratch/2 {
+		w.flush()
+	}
+}
+
 func (w *writer) note(o *wire.Out) {
 	w.n[o.QoS]++
 	w.bytes += len(o.Payload)

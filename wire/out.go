@@ -102,6 +102,36 @@ func AppendPublishHead(dst []byte, o *Out, packetID uint16) []byte {
 	return dst
 }
 
+// MaxPlain is the size in bytes up to which topic and payload together may be
+// appended by AppendPlainPublish.
+const MaxPlain = 1<<14 - 1 - 2 - 2 - 1
+
+// AppendPlainPublish is AppendPublish of what most messages are: at QoS 1 or 2,
+// sent for the first time, without properties. Topic and payload together have at
+// most MaxPlain bytes.
+func AppendPlainPublish(dst []byte, v Version, qos byte, retain bool, packetID uint16, topic, payload []byte) []byte {
+	remaining := 2 + len(topic) + 2 + len(payload)
+	if v == V5 {
+		remaining++
+	}
+	h := byte(PUBLISH)<<4 | qos<<1
+	if retain {
+		h |= 1
+	}
+	if remaining < 0x80 {
+		dst = append(dst, h, byte(remaining), byte(len(topic)>>8), byte(len(topic)))
+	} else {
+		dst = append(dst, h, byte(remaining)|0x80, byte(remaining>>7), byte(len(topic)>>8), byte(len(topic)))
+	}
+	dst = append(dst, topic...)
+	if v == V5 {
+		dst = append(dst, byte(packetID>>8), byte(packetID), 0)
+	} else {
+		dst = append(dst, byte(packetID>>8), byte(packetID))
+	}
+	return append(dst, payload...)
+}
+
 func (o *Out) appendProps(dst []byte) []byte {
 	if o.Alias != 0 {
 		dst = appendU16Prop(dst, propTopicAlias, o.Alias)

@@ -33,10 +33,22 @@ const (
 // against the maximum that it announced, QoS and Retain against what it
 // offers.
 func DecodePublish(f Frame, v Version) (p Publish, err error) {
-	if e := decodePublish(&p, f, v, nil); e != nil {
+	if _, e := decodePublish(&p, &f, v, "", nil); e != nil {
 		return p, e
 	}
 	return p, nil
+}
+
+// Decode is DecodePublish into p, for who decodes one after the other. known is a
+// topic name that has been found sound before, most often that of the PUBLISH
+// before; same reports whether p has that, which is then not looked at again.
+func (p *Publish) Decode(f *Frame, v Version, known string) (same bool, err error) {
+	*p = Publish{}
+	same, e := decodePublish(p, f, v, known, nil)
+	if e != nil {
+		return same, e
+	}
+	return same, nil
 }
 
 // Delivery is a PUBLISH as a client receives it.
@@ -49,17 +61,17 @@ type Delivery struct {
 // subscription identifiers.
 func DecodeDelivery(f Frame, v Version) (Delivery, error) {
 	d := Delivery{SubIDs: []uint32{}}
-	if e := decodePublish(&d.Publish, f, v, &d.SubIDs); e != nil {
+	if _, e := decodePublish(&d.Publish, &f, v, "", &d.SubIDs); e != nil {
 		return d, e
 	}
 	return d, nil
 }
 
-// decodePublish fills p. subIDs takes subscription identifiers; nil means
+// decodePublish fills p, which is zero. known: see Decode. subIDs takes subscription identifiers; nil means
 // that the sender may not use them. [MQTT-3.3.4-6]
-func decodePublish(p *Publish, f Frame, v Version, subIDs *[]uint32) *Error {
+func decodePublish(p *Publish, f *Frame, v Version, known string, subIDs *[]uint32) (same bool, e *Error) {
 	if f.Type != PUBLISH {
-		return wrongType(PUBLISH, f)
+		return false, wrongType(PUBLISH, *f)
 	}
 	p.AliasAt, p.ExpiryAt = -1, -1
 	p.Dup = f.Flags&8 != 0
@@ -67,48 +79,54 @@ func decodePublish(p *Publish, f Frame, v Version, subIDs *[]uint32) *Error {
 	p.Retain = f.Flags&1 != 0
 	b := f.Body
 	if len(b) < 2 {
-		return cut("topic name")
+		return false, cut("topic name")
 	}
 	n := 2 + int(binary.BigEndian.Uint16(b))
 	if n > len(b) {
-		return cut("topic name")
+		return false, cut("topic name")
 	}
-	p.Topic = b[2:n:n]
+	topic := b[2:n:n]
+	p.Topic = topic
 	b = b[n:]
 	if p.QoS > 0 {
 		if len(b) < 2 {
-			return cut("packet identifier")
+			return false, cut("packet identifier")
 		}
 		p.PacketID = binary.BigEndian.Uint16(b)
 		if p.PacketID == 0 {
-			return protocolError("[MQTT-2.2.1-3]", "packet identifier is 0")
+			return false, protocolError("[MQTT-2.2.1-3]", "packet identifier is 0")
 		}
 		b = b[2:]
 	}
-	if checkTopic(p.Topic) != sound {
-		return topicError(p.Topic, "topic name", "[MQTT-3.3.2-2]")
+	same = len(topic) > 0 && string(topic) == known
+	if !same && checkTopic(topic) != sound {
+		return false, topicError(topic, "topic name", "[MQTT-3.3.2-2]")
 	}
 	if v < V5 {
-		if len(p.Topic) == 0 {
-			return protocolError("[MQTT-4.7.3-1]", "topic name is empty")
+		if len(topic) == 0 {
+			return false, protocolError("[MQTT-4.7.3-1]", "topic name is empty")
 		}
 		p.Payload = b
-		return nil
+		return same, nil
 	}
-	section, payload, e := splitProps(b)
-	if e != nil {
-		return e
-	}
-	p.Props, p.Payload = section, payload
-	if len(section) > 0 {
-		if e := publishProps(p, subIDs); e != nil {
-			return e
+	if len(b) > 0 && b[0] == 0 { // no properties, as most have none
+		p.Props, p.Payload = b[1:1:1], b[1:]
+	} else {
+		section, payload, e := splitProps(b)
+		if e != nil {
+			return false, e
+		}
+		p.Props, p.Payload = section, payload
+		if len(section) > 0 {
+			if e := publishProps(p, subIDs); e != nil {
+				return false, e
+			}
 		}
 	}
-	if len(p.Topic) == 0 && p.Alias == 0 {
-		return protocolError("[MQTT-3.3.2-1]", "neither a topic name nor a topic alias")
+	if len(topic) == 0 && p.Alias == 0 {
+		return false, protocolError("[MQTT-3.3.2-1]", "neither a topic name nor a topic alias")
 	}
-	return nil
+	return same, nil
 }
 
 func publishProps(p *Publish, subIDs *[]uint32) *Error {
