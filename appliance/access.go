@@ -39,8 +39,10 @@ type guards struct {
 // they are.
 const refusalFloor = time.Second
 
-func newGuards() guards {
-	v, err := auth.NewVerifier(auth.DefaultVerifierLimits())
+func newGuards(compute func(work func())) guards {
+	limits := auth.DefaultVerifierLimits()
+	limits.Compute = compute
+	v, err := auth.NewVerifier(limits)
 	l, err2 := auth.NewLockout(auth.DefaultLockoutConfig())
 	if err := errors.Join(err, err2); err != nil {
 		panic(fmt.Sprintf("default limits of logins: %v", err)) // they are good
@@ -159,7 +161,7 @@ func (c HTTPAuthConfig) source() (*auth.HTTPSource, error) {
 // it cannot be looked at here.
 func (c Config) CheckFiles() (warnings []string, err error) {
 	c, warnings = c.withoutPassed()
-	g := newGuards()
+	g := newGuards(nil)
 	a, err := c.Access.load(g, nil)
 	_, err2 := c.HTTP.loadUsers(g.verifier)
 	if err := errors.Join(err, err2); err != nil {
