@@ -48,14 +48,18 @@ func newDialer(o *Options, connections, files int) (*dialer, error) {
 		return nil, err
 	}
 	d.sources = append(d.sources, net.Dialer{})
-	for i := 1; i < n; i++ {
-		// 127.0.0.0/8 is all this machine; each address has ports of its own.
-		d.sources = append(d.sources, net.Dialer{
-			LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, byte(i>>8), byte(1+i&0xff))},
-			Control:   bindLate,
-		})
-	}
+	d.sources = append(d.sources, sourcesFrom(2, n-1)...)
 	return d, nil
+}
+
+// sourcesFrom is n dialers from 127.0.0.first on. 127.0.0.0/8 is all this
+// machine, and each address has ports of its own.
+func sourcesFrom(first, n int) (all []net.Dialer) {
+	for i := range n {
+		k := first + i
+		all = append(all, net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, byte(k>>8), byte(k))}, Control: bindLate})
+	}
+	return all
 }
 
 // sourcesFor is how many local addresses as many connections to address need.

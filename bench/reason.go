@@ -40,5 +40,9 @@ func reasonOf(err error) string {
 	case errors.Is(err, errClosed), errors.Is(err, io.EOF):
 		return "closed before CONNACK"
 	}
-	return "other: " + err.Error()
+	// The innermost error does not name the client.
+	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
+		err = inner
+	}
+	return err.Error()
 }
