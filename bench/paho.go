@@ -44,7 +44,7 @@ func (d *dialer) connectPaho(ctx context.Context, clientID string, onMessage fun
 	p := &pahoClient{name: clientID, net: nc}
 	p.ctx, p.cancel = context.WithCancelCause(context.Background())
 	p.client = paho.NewClient(paho.ClientConfig{
-		ClientID: clientID, Conn: nc, PacketTimeout: handshakeTimeout,
+		ClientID: clientID, Conn: nc, Session: newPahoSession(), PacketTimeout: handshakeTimeout,
 		OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(r paho.PublishReceived) (bool, error) {
 			onMessage(r.Packet)
 			return true, nil
