@@ -58,7 +58,9 @@ var compiled = sync.OnceValues(func() ([]byte, error) {
 			return nil, err
 		}
 	}
-	out, err := exec.Command("go", "build", "-overlay", overlay, "-ldflags", "-s -w -X main.version="+anyVersion, "-o", program, "../cmd/edgebroker").CombinedOutput()
+	cmd := exec.Command("go", "build", "-trimpath", "-overlay", overlay, "-ldflags", "-s -w -X main.version="+anyVersion, "-o", program, "../cmd/edgebroker")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is shipped
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return nil, fmt.Errorf("build: %w\n%s", err, out)
 	}

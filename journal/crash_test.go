@@ -20,7 +20,7 @@ import (
 // FROM-TO of the seeds; scripts/crash.sh asks for many.
 func TestCrash(t *testing.T) {
 	from, to := uint64(1), uint64(301)
-	if testing.Short() {
+	if testing.Short() || raceEnabled { // scripts/check.sh runs all without it, too
 		to = 51
 	}
 	if s := os.Getenv("CRASH_SEEDS"); s != "" {

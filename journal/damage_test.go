@@ -149,7 +149,7 @@ func stride(usual int) int {
 	switch {
 	case os.Getenv("EDGEBROKER_THOROUGH") != "":
 		return 1
-	case testing.Short():
+	case testing.Short() || raceEnabled: // scripts/check.sh runs all without it, too
 		return 7 * usual
 	}
 	return usual

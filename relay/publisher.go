@@ -91,7 +91,7 @@ func (p *publisher) routeAfter(topic []byte, same bool) (*route, bool) {
 
 func (p *publisher) routeBy(c *recent, topic []byte, same bool) (*route, bool) {
 	if same {
-		if c.rt.epoch != p.relay.subs.epoch.Load() || c.rt.flow.gone.Load() {
+		if p.relay.subs.stale(c.rt) || c.rt.flow.gone.Load() {
 			p.unload(c)
 			c.rt = p.relay.routes.lookup(topic)
 			c.allowed = p.access.publish(c.rt.topic)

@@ -1,9 +1,13 @@
 #!/usr/bin/env bash
 # Every check that a change must pass; CI runs this and nothing else.
 #
-#   scripts/check.sh             all steps, in order, up to the first failure
-#   scripts/check.sh STEP...     only these steps
+#   scripts/check.sh             all steps, in two rows side by side, each in order
+#                                and up to its first failure
+#   scripts/check.sh STEP...     only these steps, one after the other
 #   scripts/check.sh --list      the names of the steps
+#
+# The rows are side by side since much of what they do is to wait. What the second
+# says stands below what the first says.
 #
 # It needs Go, the Go module proxy and some Debian packages. As root it installs
 # the packages that are missing; otherwise it names them. What only widens the
@@ -12,7 +16,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-steps=(tools gofmt vet staticcheck govulncheck test allocs cross unit package shell tidy armv6 foreign gateway)
+first=(tools gofmt shell tidy vet staticcheck test allocs crashes)
+second=(gateway cross unit package armv6 foreign govulncheck)
+steps=("${first[@]}" "${second[@]}")
 
 # What is built for every target of scripts/build.sh: GOARCH GOARM.
 targets=("arm 6" "arm 7" "arm64 -" "amd64 -" "riscv64 -")
@@ -34,9 +40,8 @@ die() {
 }
 skip() {
 	echo "skipped: $*"
-	skipped+=("$*")
+	echo "$*" >>"$tmp/skipped"
 }
-skipped=()
 have() { command -v "$1" >/dev/null 2>&1; }
 
 # Programs that a step cannot do without, and those it can: command=package.
@@ -132,9 +137,9 @@ step_govulncheck() {
 strict_packages=(journal store relay wire events e2e)
 step_test() {
 	local status=0 report=$tmp/again failed=$tmp/failed strict
-	EDGEBROKER_E2E=1 CGO_ENABLED=1 go tool gotestsum --format pkgname --format-icons text --format-hide-empty-pkg --no-color \
+	EDGEBROKER_E2E=1 CGO_ENABLED=1 GOFLAGS=${GOFLAGS/-trimpath/} go tool gotestsum --format pkgname --format-icons text --format-hide-empty-pkg --no-color \
 		--rerun-fails=1 --rerun-fails-max-failures=6 --rerun-fails-run-root-test --rerun-fails-abort-on-data-race \
-		--rerun-fails-report "$report" --packages ./... -- -race -count=1 -timeout 9m >"$tmp/test" 2>&1 || status=$?
+		--rerun-fails-report "$report" --packages ./... -- -race -p 4 -vet=off -count=1 -timeout 14m >"$tmp/test" 2>&1 || status=$?
 	cat "$tmp/test"
 	# The same test may be told of twice, once for each run.
 	grep -aE '^=== FAIL: ' "$tmp/test" | sed -E 's/^=== FAIL: //; s/( \(re-run [0-9]+\))? \([0-9.]+s\)$//' | sort -u >"$failed" || true
@@ -149,21 +154,30 @@ step_test() {
 		sed 's/^/failed, though not when run again: /' "$tmp/strict"
 		die "go test -race: see above; in these packages one failure counts"
 	fi
-	while IFS= read -r line; do unsteady+=("$line"); done <"$failed"
+	cat "$failed" >>"$tmp/unsteady"
 }
-unsteady=()
 
 # The race detector makes pools forget, so what guards allocations is skipped
 # above and runs here without it.
-step_allocs() { go test -count=1 -run 'Alloc' ./wire ./relay ./listen ./events; }
+step_allocs() { go test -vet=off -count=1 -run 'Alloc' ./wire ./relay ./listen ./events; }
 
+# Lives on simulated disks that end in power cuts, and damage to what is stored,
+# prove what they prove without the race detector, too, and are ten times as fast
+# then. It sees some of them above; scripts/crash.sh runs as many as one likes.
+step_crashes() {
+	CRASH_SEEDS=0-100 go test -vet=off -count=1 -run '^Test(Crash|Crashes|FailingDisks|Damage.*|EveryBitMatters)$' ./journal ./store
+}
+
+# All packages compile for each target, tools and tests' helpers included; of the
+# programs only the one that is shipped is linked.
 step_cross() {
 	local arch arm target
 	for target in "${targets[@]}"; do
 		read -r arch arm <<<"$target"
 		[ "$arm" != - ] || arm=
 		echo "linux/$arch${arm:+ GOARM=$arm}"
-		CGO_ENABLED=0 GOOS=linux GOARCH=$arch GOARM=$arm go build -o /dev/null ./...
+		GOOS=linux GOARCH=$arch GOARM=$arm go list -export ./... >/dev/null
+		GOOS=linux GOARCH=$arch GOARM=$arm go build -o /dev/null ./cmd/edgebroker
 	done
 }
 
@@ -208,7 +222,7 @@ step_armv6() {
 		skip "tests as ARMv6 code: qemu-user-static is not installed"
 		return 0
 	}
-	CGO_ENABLED=0 GOOS=linux GOARCH=arm GOARM=6 go test -vet=off -short -count=1 -timeout 4m \
+	GOOS=linux GOARCH=arm GOARM=6 go test -vet=off -short -count=1 -timeout 9m \
 		-exec "qemu-arm-static -cpu arm1176" "${arm_packages[@]/#/./}"
 }
 
@@ -243,25 +257,74 @@ esac
 for name; do
 	[[ " ${steps[*]} " == *" $name "* ]] || die "no step '$name'; the steps are: ${steps[*]}"
 done
-[ $# -eq 0 ] || steps=("$@")
+[ $# -eq 0 ] || steps=("$@") first=("$@") second=()
 
 # Daemons lie in sbin, which is not on everybody's PATH.
 PATH=$PATH:/usr/sbin:/usr/local/go/bin
-# Go must not ask git about a checkout that another user owns, nor build
-# against a workspace around this one.
-GOFLAGS="$(go env GOFLAGS 2>/dev/null) -buildvcs=false"
-export GOFLAGS GOWORK=off
+# Go must not ask git about a checkout that another user owns, nor build against a
+# workspace around this one. Everything but the race detector is built like the
+# binaries that are shipped, so that each package is compiled once per target.
+GOFLAGS="$(go env GOFLAGS 2>/dev/null) -buildvcs=false -trimpath"
+export GOFLAGS GOWORK=off CGO_ENABLED=0
+
+# row NAME...: does these steps, up to the first that fails.
+row() {
+	local began
+	for current; do
+		echo "== $current"
+		began=$SECONDS
+		"step_$current"
+		echo "-- $current: $((SECONDS - began)) s"
+	done
+	current=""
+}
+current=""
+failed() {
+	[ -z "$current" ] || echo "FAILED: $current after ${SECONDS} s" | tee -a "$tmp/failures" >&2
+}
+
+# beside NAME...: a row in a group of processes of its own, the last of $groups.
+# It is no part of a condition, in which a step that fails would go on.
+beside() {
+	set -m
+	(
+		set +m
+		trap failed EXIT
+		row "$@"
+	) &
+	set +m
+	groups+=($!)
+}
+groups=()
+stop() {
+	local group
+	for group in "${groups[@]}"; do
+		kill -- "-$group" 2>/dev/null || continue
+		wait "$group" || true
+	done
+}
 
 SECONDS=0
-current=
-trap '[ -z "$current" ] || echo "FAILED: $current after ${SECONDS} s" >&2; cleanup' EXIT
-for current in "${steps[@]}"; do
-	echo "== $current"
-	began=$SECONDS
-	"step_$current"
-	echo "-- $current: $((SECONDS - began)) s"
-done
-current=
+touch "$tmp/failures" "$tmp/skipped" "$tmp/unsteady"
+trap 'failed; stop; cleanup' EXIT
+trap 'exit 130' INT TERM
+if [ "${first[0]}" = tools ]; then # the others need them
+	row tools
+	first=("${first[@]:1}")
+fi
+status=0
+[ ${#first[@]} = 0 ] || beside "${first[@]}"
+if [ ${#second[@]} -gt 0 ]; then
+	beside "${second[@]}" >"$tmp/second" 2>&1
+	wait "${groups[0]}" || status=1
+	wait "${groups[1]}" || status=1
+	cat "$tmp/second"
+	cat "$tmp/failures" >&2 # again, since the end may be all that is kept of the output
+elif [ ${#groups[@]} -gt 0 ]; then
+	wait "${groups[0]}" || status=1
+fi
+groups=()
+[ $status = 0 ] || exit 1
 echo "passed: ${steps[*]}; ${SECONDS} s"
-for reason in "${skipped[@]}"; do echo "left out: $reason"; done
-for name in "${unsteady[@]}"; do echo "unsteady, failed once and then passed; find out why: $name"; done
+sed 's/^/left out: /' "$tmp/skipped"
+sed 's/^/unsteady, failed once and then passed; find out why: /' "$tmp/unsteady"

@@ -68,6 +68,7 @@ func scriptedBroker(t *testing.T, on answer) (address string, frames <-chan []wi
 		if err != nil {
 			return
 		}
+		_ = conn.(*net.TCPConn).SetWriteBuffer(64 << 10) // which the kernel enlarges else
 		got <- converse(conn, on)
 	}()
 	return l.Addr().String(), got
@@ -184,7 +185,7 @@ func TestPubQoS0IsReadBeforeItEnds(t *testing.T) {
 // than to read DISCONNECT. It answers nothing any more.
 func TestEndsAfterTheBroker(t *testing.T) {
 	address, frames := scriptedBroker(t, instead(wire.DISCONNECT, func(wire.Frame) (late []byte, end bool) {
-		for id := range uint16(4096) { // more than sockets hold
+		for id := range uint16(512) { // more than sockets hold, and read well within partingWait
 			late = wire.AppendPublish(late, &wire.Out{Version: wire.V5, QoS: 1, Topic: []byte("t"), Payload: make([]byte, 4096)}, id+1)
 		}
 		return late, true

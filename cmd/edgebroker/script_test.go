@@ -15,6 +15,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/synthetism/edgebroker/certs"
+	"github.com/synthetism/edgebroker/internal/brokertest"
 )
 
 func TestMain(m *testing.M) {
@@ -30,25 +31,63 @@ func TestMain(m *testing.M) {
 //	await FILE REGEXP [VAR]         wait until FILE matches; set VAR to the first group
 //	until REGEXP COMMAND ARGS...    run COMMAND again and again until its stdout matches
 //	certificates DIR                make DIR with ca.crt, ca.crl, server.crt and .key for 127.0.0.1, device.crt and .key
+//
+// With the race detector it costs a tenth of a second to start a program, and there
+// are a thousand here. So "edgebroker serve", which has many goroutines, runs with
+// it, and what asks one question and ends as it is shipped.
 func TestScript(t *testing.T) {
+	path := os.Getenv("PATH")
+	if raceEnabled {
+		path = buildProgram(t) + string(filepath.ListSeparator) + path
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                "testdata/script",
 		RequireUniqueNames: true,
 		Setup: func(e *testscript.Env) error {
 			// The race detector makes each process sleep for a second at its end.
 			e.Setenv("GORACE", "atexit_sleep_ms=0")
+			e.Setenv("PATH", path)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits":    cmdExits,
-			"usage":    cmdUsage,
-			"freeport": cmdFreePort,
-			"await":    cmdAwait,
-			"until":    cmdUntil,
+			"exits": cmdExits,
+			"usage": cmdUsage,
+			"freeport": func(ts *testscript.TestScript, neg bool, args []string) {
+				if neg || len(args) != 1 {
+					ts.Fatalf("usage: freeport VAR")
+				}
+				_, port, err := net.SplitHostPort(brokertest.Ports(t, 1)[0])
+				ts.Check(err)
+				ts.Setenv(args[0], port)
+			},
+			"await": cmdAwait,
+			"until": cmdUntil,
 
 			"certificates": cmdCertificates,
 		},
 	})
+}
+
+// buildProgram is a folder for PATH with an edgebroker that is this test's program
+// for serve, and the one that is shipped for everything else.
+func buildProgram(t *testing.T) string {
+	t.Helper()
+	raced, err := exec.LookPath(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	plain := filepath.Join(dir, "plain", program)
+	build := exec.Command("go", "build", "-trimpath", "-o", plain, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build edgebroker: %v\n%s", err, out)
+	}
+	text := "#!/bin/sh\nif [ \"$1\" = serve ]; then exec " + raced + " \"$@\"; fi\nexec " + plain + " \"$@\"\n"
+	if err := os.WriteFile(filepath.Join(dir, program), []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
@@ -138,15 +177,4 @@ func poll(ts *testscript.TestScript, what string, done func() bool) {
 			ts.Fatalf("%q did not come within %v", what, patience)
 		}
 	}
-}
-
-func cmdFreePort(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: freeport VAR")
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	ts.Check(err)
-	port := l.Addr().(*net.TCPAddr).Port
-	ts.Check(l.Close())
-	ts.Setenv(args[0], strconv.Itoa(port))
 }

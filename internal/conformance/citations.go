@@ -35,6 +35,7 @@ func (p place) String() string { return fmt.Sprintf("%s:%d: %v", p.file, p.line,
 type suite struct {
 	dir    string
 	uses   map[string]map[string]bool // declared name: names that occur in it
+	usedBy map[string]map[string]bool // the same, the other way round
 	places []place
 }
 
@@ -90,7 +91,7 @@ func (src *source) add(file string, text []byte) error {
 	test := strings.HasSuffix(file, "_test.go")
 	s := src.suites[path.Dir(file)]
 	if test && s == nil {
-		s = &suite{dir: path.Dir(file), uses: map[string]map[string]bool{}}
+		s = &suite{dir: path.Dir(file), uses: map[string]map[string]bool{}, usedBy: map[string]map[string]bool{}}
 		src.suites[s.dir] = s
 	}
 	if test {
@@ -122,6 +123,10 @@ func (s *suite) declare(d ast.Decl) {
 		ast.Inspect(d, func(n ast.Node) bool {
 			if id, ok := n.(*ast.Ident); ok && id.Name != name {
 				s.uses[name][id.Name] = true
+				if s.usedBy[id.Name] == nil {
+					s.usedBy[id.Name] = map[string]bool{}
+				}
+				s.usedBy[id.Name][name] = true
 			}
 			return true
 		})
@@ -175,9 +180,18 @@ func around(f *ast.File, pos token.Pos) string {
 // tests returns the tests that run the declaration, sorted.
 func (s *suite) tests(decl string) []string {
 	var out []string
-	for name := range s.uses {
-		if isTest(name) && s.reaches(name, decl, map[string]bool{}) {
+	seen := map[string]bool{decl: true}
+	for next := []string{decl}; len(next) > 0; {
+		name := next[len(next)-1]
+		next = next[:len(next)-1]
+		if isTest(name) && s.uses[name] != nil {
 			out = append(out, name)
+		}
+		for user := range s.usedBy[name] {
+			if !seen[user] {
+				seen[user] = true
+				next = append(next, user)
+			}
 		}
 	}
 	slices.Sort(out)
@@ -186,20 +200,4 @@ func (s *suite) tests(decl string) []string {
 
 func isTest(name string) bool {
 	return strings.HasPrefix(name, "Test") && name != "TestMain" || strings.HasPrefix(name, "Fuzz")
-}
-
-func (s *suite) reaches(from, to string, seen map[string]bool) bool {
-	if from == to {
-		return true
-	}
-	if seen[from] || s.uses[from] == nil {
-		return false
-	}
-	seen[from] = true
-	for name := range s.uses[from] {
-		if s.reaches(name, to, seen) {
-			return true
-		}
-	}
-	return false
 }

@@ -9,19 +9,25 @@ import (
 	"testing"
 )
 
-// buildBroker builds edgebroker as it is shipped.
-func buildBroker(t *testing.T) string {
-	t.Helper()
+// TestTorture lets each mode do its worst to a broker as it is shipped, all at
+// once, since most of what they do is to wait. How often is enough to find what
+// breaks at one kill in a few; scripts/torture.sh kills it 500 times.
+func TestTorture(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds and runs the broker")
 	}
 	binary := filepath.Join(t.TempDir(), "edgebroker")
-	build := exec.Command("go", "build", "-o", binary, "../../cmd/edgebroker")
+	build := exec.Command("go", "build", "-trimpath", "-o", binary, "../../cmd/edgebroker")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build edgebroker: %v\n%s", err, out)
 	}
-	return binary
+	for mode, rounds := range map[string]string{"memory": "3", "kill": "15", "stop": "5"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			runTorture(t, "--broker", binary, "--mode", mode, "--kills", rounds)
+		})
+	}
 }
 
 // runTorture runs the command in a folder with a short path, as sockets need.
@@ -39,30 +45,6 @@ func runTorture(t *testing.T, args ...string) {
 	if code := command(t.Context(), args, &out, &log); code != 0 {
 		t.Errorf("torture %s: exit status %d\n%s%s", strings.Join(args, " "), code, &log, &out)
 	}
-}
-
-func TestTortureUndisturbed(t *testing.T) {
-	runTorture(t, "--broker", buildBroker(t), "--mode", "memory", "--kills", "3")
-}
-
-// stores tells whether the broker keeps state on disk in this version.
-func stores() bool {
-	_, err := os.Stat("../../journal")
-	return err == nil
-}
-
-func TestTortureKill(t *testing.T) {
-	if !stores() {
-		t.Skip("this version keeps state in memory")
-	}
-	runTorture(t, "--broker", buildBroker(t), "--mode", "kill", "--kills", "15")
-}
-
-func TestTortureStop(t *testing.T) {
-	if !stores() {
-		t.Skip("this version keeps state in memory")
-	}
-	runTorture(t, "--broker", buildBroker(t), "--mode", "stop", "--kills", "5")
 }
 
 func TestCommandUsage(t *testing.T) {
