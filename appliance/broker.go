@@ -280,6 +280,7 @@ func (b *Broker) assemble(rec relay.Recovered) {
 		Log:          b.log.With("component", "listen"),
 		Rest:         b.rest,
 		OnEnd:        b.sessions.Ended,
+		Control:      func(c *listen.Conn) error { return hooks.Control(b.server, c) },
 		OnRefuse:     b.refused,
 	})
 	b.server = newServer(b.log)

@@ -77,6 +77,7 @@ type Conn struct {
 	disconnect atomic.Pointer[wire.Disconnect]
 	id         atomic.Pointer[string]
 	closed     atomic.Bool  // set under mu; nothing is appended afterwards
+	alone      atomic.Bool  // the server has let go of it: see Options.Control
 	lastSeen   atomic.Int64 // wheel tick of the last batch that held a frame
 	bytesIn    atomic.Uint64
 	packetsIn  atomic.Uint64

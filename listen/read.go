@@ -16,6 +16,12 @@ func (c *Conn) Read(p []byte) (int, error) {
 		return 0, nil
 	}
 	if len(c.control) == 0 {
+		if c.alone.Load() {
+			return 0, io.EOF
+		}
+		if c.letGo() {
+			return 0, errLetIn
+		}
 		if err := c.next(); err != nil {
 			return 0, err
 		}
