@@ -101,6 +101,7 @@ type Conn struct {
 	connectHeld int64    // bytes of CONNECT charged to the gate
 	share       share    // of the gate's memory for input
 	heavy       bool     // it holds the gate's lock of that name
+	pong        [2]byte  // PINGRESP
 	fresh       bool     // a frame has come whole since the share was settled
 	refusal     *refusal
 	adopted     *adoption // nil: it began here
