@@ -223,6 +223,9 @@ func (b *Broker) Start(ctx context.Context) error {
 		b.running.Go(func() { b.watcher.Run(b.run, b.rest) })
 		b.watchCollections()
 	}
+	if b.ownsProcess {
+		b.running.Go(func() { memory.AtRest(b.run, b.rest, memory.Shrink) })
+	}
 	b.running.Go(func() { _ = b.accessWatcher().run(b.run) })
 	b.running.Go(func() { _ = b.httpWatcher().run(b.run) })
 	b.running.Go(func() { b.recordLosses(b.run) })
