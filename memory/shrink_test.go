@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -50,12 +52,23 @@ func TestAtRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := rest.New()
 		ctx, cancel := context.WithCancel(t.Context())
+		var mu sync.Mutex // guards at
 		var at []time.Duration
+		times := func() []time.Duration {
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.Clone(at)
+		}
 		start := time.Now()
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			memory.AtRest(ctx, r, func() bool { at = append(at, time.Since(start)); return true })
+			memory.AtRest(ctx, r, func() bool {
+				mu.Lock()
+				defer mu.Unlock()
+				at = append(at, time.Since(start))
+				return true
+			})
 		}()
 		for spell := 1; spell <= 3; spell++ {
 			for range 100 {
@@ -63,12 +76,13 @@ func TestAtRest(t *testing.T) {
 				time.Sleep(7 * time.Second)
 				synctest.Wait()
 			}
-			if len(at) != spell-1 {
+			if at := times(); len(at) != spell-1 {
 				t.Fatalf("spell %d: it happened while there was work: %v", spell, at)
 			}
 			worked := time.Since(start)
 			time.Sleep(10 * time.Minute)
 			synctest.Wait()
+			at := times()
 			if len(at) != spell {
 				t.Fatalf("spell %d: happened %d times, want once each: %v", spell, len(at), at)
 			}
