@@ -224,7 +224,7 @@ func (b *Broker) Start(ctx context.Context) error {
 		b.watchCollections()
 	}
 	if b.ownsProcess {
-		b.running.Go(func() { memory.AtRest(b.run, b.rest, memory.Shrink) })
+		b.running.Go(func() { memory.AtRest(b.run, b.rest, new(memory.Shrinker).Shrink) })
 	}
 	b.running.Go(func() { _ = b.accessWatcher().run(b.run) })
 	b.running.Go(func() { _ = b.httpWatcher().run(b.run) })

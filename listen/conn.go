@@ -85,7 +85,7 @@ type Conn struct {
 	ice        atomic.Pointer[ice]  // nil: it is not to stop
 	done       chan struct{}
 	from       netip.Prefix  // what the gate counts it by; invalid: nothing
-	strange    *list.Element // its place among the gate's unauthenticated ones; the gate's mu guards it
+	strange    *list.Element // its place among the gate's unauthenticated ones, nil when it has none any more; the gate's mu guards it
 
 	// The reader's.
 	in          input

@@ -263,6 +263,7 @@ func (g *Gate) knownLocked(c *Conn) {
 		g.conns[c] = false
 		g.unauth--
 		g.strange.Remove(c.strange)
+		c.strange = nil
 	}
 }
 

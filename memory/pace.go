@@ -7,13 +7,13 @@ import (
 )
 
 // The heap may grow to five times what is alive before garbage is collected, as
-// long as the garbage is no more than 32 MiB, and to twice in any case. What is
+// long as the garbage is no more than 24 MiB, and to twice in any case. What is
 // alive are a few MiB on an ordinary gateway, and at Go's default of 100 percent
 // the collector was a quarter of the processor time under load at QoS 1. With
 // thousands of connections five times what is alive would be the larger part of
-// what each of them takes, while a collection is as rare at 32 MiB.
+// what each of them takes, while a collection is rare enough at 24 MiB.
 const (
-	maxGarbage  = 32 << 20
+	maxGarbage  = 24 << 20
 	maxPercent  = 400
 	minPercent  = 100
 	stepPercent = 20 // what is nearer to the percentage in force is left as it is: to change it stops the process for a moment

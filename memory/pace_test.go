@@ -11,7 +11,7 @@ import (
 
 func TestPercent(t *testing.T) {
 	for live, want := range map[uint64]int{
-		0: 400, 1: 400, 3 << 20: 400, 8 << 20: 400, 16 << 20: 200, 32 << 20: 100, 1 << 30: 100, 1 << 62: 100,
+		0: 400, 1: 400, 3 << 20: 400, 6 << 20: 400, 12 << 20: 200, 24 << 20: 100, 1 << 30: 100, 1 << 62: 100,
 	} {
 		if got := memory.Percent(live); got != want {
 			t.Errorf("%d bytes alive: %d percent, want %d", live, got, want)

@@ -19,7 +19,11 @@ import (
 // nothing to do.
 func TestShrink(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // nobody else collects it
-	memory.Shrink()
+	var shrinker memory.Shrinker
+	shrinker.Shrink()
+	if shrinker.Shrink() {
+		t.Error("there was something to give back at once")
+	}
 	released := func() uint64 {
 		s := []metrics.Sample{{Name: "/memory/classes/heap/released:bytes"}}
 		metrics.Read(s)
@@ -35,13 +39,13 @@ func TestShrink(t *testing.T) {
 	garbage = nil
 	runtime.GC()
 	before := released()
-	if !memory.Shrink() {
+	if !shrinker.Shrink() {
 		t.Fatal("there is nothing to give back")
 	}
 	if got := released() - before; got < size*3/4 {
 		t.Errorf("%d bytes have been given back, of %d", got, size)
 	}
-	if memory.Shrink() {
+	if shrinker.Shrink() {
 		t.Error("again there was something to give back")
 	}
 }
