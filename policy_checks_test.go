@@ -18,7 +18,7 @@ func arrows() map[string][]string {
 		// The command line is also a client of the control socket, whose
 		// protocol is statsd's, and speaks MQTT for pub, sub and bench. It reads
 		// and copies stores that no broker has open.
-		"cmd":       {"appliance", "handover", "rest", "certs", "statsd", "store", "journal", "systemd", "bench", "wire", "events", "auth", "acl", "doctor", "moving", "recorder", "top", "trace", "internal/dial", "internal/manpage", "internal/screen"},
+		"cmd":       {"appliance", "handover", "rest", "certs", "statsd", "store", "journal", "systemd", "bench", "wire", "events", "auth", "acl", "doctor", "moving", "recorder", "top", "trace", "internal/dial", "internal/manpage", "internal/screen", "memory"},
 		"appliance": {"handover", "auth", "acl", "certs", "listen", "hooks", "relay", "store", "journal", "statsd", "web", "recorder", "trace", "sinks", "bridge", "systemd", "wire", "events", "memory", "cores", "rest", "internal/unixsocket", "internal/dial", "internal/post"},
 		// top sees a broker by its control socket alone.
 		"top": {"statsd", "events", "internal/screen"},
@@ -81,6 +81,7 @@ func arrows() map[string][]string {
 		"internal/lab":         {"wire", "internal/brokertest"},                         // sees a gateway as its devices do
 		"internal/torture":     {"wire", "internal/dial"},                               // sees the broker as its clients do
 		"internal/flood":       {"wire", "internal/dial"},                               // likewise
+		"internal/many":        {"wire", "internal/dial"},                               // likewise
 		"internal/outage":      {"wire", "internal/dial"},                               // likewise
 	}
 }

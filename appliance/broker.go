@@ -227,6 +227,9 @@ func (b *Broker) Start(ctx context.Context) error {
 		b.running.Go(func() { b.watcher.Run(b.run, b.rest) })
 		b.watchCollections()
 	}
+	if b.ownsProcess {
+		b.running.Go(func() { memory.AtRest(b.run, b.rest, new(memory.Shrinker).Shrink) })
+	}
 	b.running.Go(func() { _ = b.accessWatcher().run(b.run) })
 	b.running.Go(func() { _ = b.httpWatcher().run(b.run) })
 	b.running.Go(func() { b.recordLosses(b.run) })
@@ -284,6 +287,7 @@ func (b *Broker) assemble(rec relay.Recovered) {
 		Log:          b.log.With("component", "listen"),
 		Rest:         b.rest,
 		OnEnd:        b.sessions.Ended,
+		Control:      func(c *listen.Conn) error { return hooks.Control(b.server, c) },
 		OnRefuse:     b.refused,
 	})
 	b.server = newServer(b.log)

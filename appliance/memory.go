@@ -92,6 +92,9 @@ func (b *Broker) keepToBudget() {
 	log.Info("memory budget", "bytes", budget, "from", b.budgetSource, "max_connections", e.Limits.MaxConnections,
 		"total_queued_bytes", e.Sessions.TotalQueuedBytes.rounded(), "retained_bytes", e.Retained.MaxBytes.rounded(), "max_outbound_bytes", e.Limits.MaxOutboundBytes.rounded())
 	if b.ownsProcess {
+		if err := memory.LeaveCode(); err != nil {
+			log.Debug("what starting has needed stays resident", "error", err)
+		}
 		if limit, ours := memory.Limit(budget, os.Getenv); !ours {
 			log.Info("GOMEMLIMIT is set and counts for the garbage collector", "bytes", limit)
 		}

@@ -27,7 +27,7 @@ func (h *Sessions) Carry(conn *listen.Conn) (k *Carried, early []byte) {
 	if b == nil || b.port == nil || b.connected.IsZero() {
 		return nil, nil
 	}
-	return &Carried{b.identity, time.Since(b.connected), b.before}, b.port.Part()
+	return &Carried{b.grant.identity, time.Since(b.connected), b.before}, b.port.Part()
 }
 
 // readmit lets a client in whose connection goes on: it has shown who it is. What

@@ -38,7 +38,7 @@ func (h *Sessions) Members() []Member {
 }
 
 func (b *binding) member() Member {
-	return Member{b.id, b.identity, b.subject, b.conn.Version(), b.conn.Certificates(), b.conn.ConnectedAt(), b.conn}
+	return Member{b.id, b.grant.identity, b.grant.rights.subject, b.conn.Version(), b.conn.Certificates(), b.conn.ConnectedAt(), b.conn}
 }
 
 // Expel disconnects a client that may not stay, with "not authorized".

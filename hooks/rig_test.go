@@ -55,7 +55,8 @@ func newRig(t *testing.T, anonymous bool, first, last []mqtt.Hook) *rig {
 		}
 	})
 	r.access = hooks.NewAccess(&hooks.Rules{Anonymous: map[string]bool{"tcp": anonymous}}, nil, bus, log)
-	r.gate = listen.NewGate(listen.Options{Limits: listen.Limits{MaxPacketSize: maxPacketSize}, OnEnd: r.sessions.Ended})
+	r.gate = listen.NewGate(listen.Options{Limits: listen.Limits{MaxPacketSize: maxPacketSize}, OnEnd: r.sessions.Ended,
+		Control: func(c *listen.Conn) error { return hooks.Control(r.server, c) }})
 	r.server = mqtt.New(&mqtt.Options{Logger: log, SysTopicResendInterval: math.MaxInt32})
 	ours := []mqtt.Hook{r.access, r.sessions, hooks.NewSubscriptions(r.access, r.sessions)}
 	for _, list := range [][]mqtt.Hook{first, ours, last} {

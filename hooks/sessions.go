@@ -9,8 +9,6 @@ import (
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 
-	"github.com/synthetism/edgebroker/acl"
-	"github.com/synthetism/edgebroker/auth"
 	"github.com/synthetism/edgebroker/events"
 	"github.com/synthetism/edgebroker/listen"
 	"github.com/synthetism/edgebroker/relay"
@@ -58,11 +56,10 @@ type Counters struct {
 type binding struct {
 	conn      *listen.Conn
 	id        string
-	stranger  bool          // turned away, because the session is another's
-	identity  auth.Identity // who its client has proven to be; the zero Identity if nothing
-	subject   acl.Subject   // the same for the rules of what it may do
-	port      *relay.Port   // nil until the session is its own
-	expiry    *time.Timer   // ends it when its client's credentials do; nil if they do not
+	stranger  bool        // turned away, because the session is another's
+	grant     *grant      // with what it was let in
+	port      *relay.Port // nil until the session is its own
+	expiry    *time.Timer // ends it when its client's credentials do; nil if they do not
 	granted   []relay.Granted
 	connected time.Time // of the connection event; zero if there was none
 	before    relay.PortTraffic
@@ -101,7 +98,7 @@ func (h *Sessions) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 		conn.Kick(wire.NotAuthorized, listen.EndNotAuthorized)
 		return
 	}
-	b := &binding{conn: conn, id: cl.ID, identity: g.identity, subject: g.rights.subject}
+	b := &binding{conn: conn, id: cl.ID, grant: g}
 	h.mu.Lock()
 	h.byConn[conn] = b
 	h.mu.Unlock()
@@ -115,7 +112,7 @@ func (h *Sessions) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 	stale := g.stale() || h.Stands != nil && !h.Stands(b.member())
 	h.mu.Lock()
 	earlier := h.last[cl.ID]
-	if owned := earlier != nil && earlier.identity.Name != "" && earlier.identity.Name != b.identity.Name; stale || owned {
+	if owned := earlier != nil && earlier.grant.identity.Name != "" && earlier.grant.identity.Name != b.grant.identity.Name; stale || owned {
 		// The server would disconnect whom it knows by this name.
 		h.strangers++
 		b.id, b.stranger = fmt.Sprintf("\x00stranger %d", h.strangers), true
@@ -155,7 +152,7 @@ func (b *binding) connect(g *grant) relay.Connect {
 		ClientID: b.id, Username: b.conn.Username(), Remote: b.conn.Remote(), Version: c.Version, CleanStart: c.CleanStart,
 		Expiry: c.SessionExpiry, ReceiveMaximum: c.ReceiveMaximum, MaxPacket: c.MaximumPacketSize,
 		TopicAliasMaximum: c.TopicAliasMaximum, Will: c.Will,
-		Owner: b.identity.Name, Access: g.rights, Subject: g.rights.stored(),
+		Owner: b.grant.identity.Name, Access: g.rights, Subject: g.rights.stored(),
 	}
 }
 
@@ -232,7 +229,7 @@ func (h *Sessions) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	}
 	conn.Bind(b.port, c.Version)
 	b.port.Attach(conn)
-	if end := b.identity.NotAfter; !end.IsZero() {
+	if end := b.grant.identity.NotAfter; !end.IsZero() {
 		h.mu.Lock()
 		b.expiry = time.AfterFunc(time.Until(end), func() { conn.Kick(wire.NotAuthorized, listen.EndNotAuthorized) })
 		h.mu.Unlock()

@@ -77,6 +77,7 @@ type Conn struct {
 	disconnect atomic.Pointer[wire.Disconnect]
 	id         atomic.Pointer[string]
 	closed     atomic.Bool  // set under mu; nothing is appended afterwards
+	alone      atomic.Bool  // the server has let go of it: see Options.Control
 	lastSeen   atomic.Int64 // wheel tick of the last batch that held a frame
 	bytesIn    atomic.Uint64
 	packetsIn  atomic.Uint64
@@ -84,7 +85,7 @@ type Conn struct {
 	ice        atomic.Pointer[ice]  // nil: it is not to stop
 	done       chan struct{}
 	from       netip.Prefix  // what the gate counts it by; invalid: nothing
-	strange    *list.Element // its place among the gate's unauthenticated ones; the gate's mu guards it
+	strange    *list.Element // its place among the gate's unauthenticated ones, nil when it has none any more; the gate's mu guards it
 
 	// The reader's.
 	in          input
@@ -100,6 +101,7 @@ type Conn struct {
 	connectHeld int64    // bytes of CONNECT charged to the gate
 	share       share    // of the gate's memory for input
 	heavy       bool     // it holds the gate's lock of that name
+	pong        [2]byte  // PINGRESP
 	fresh       bool     // a frame has come whole since the share was settled
 	refusal     *refusal
 	adopted     *adoption // nil: it began here

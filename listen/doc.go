@@ -14,6 +14,8 @@
 //     more only when it has finished one, so the order of control and message
 //     frames holds without locks. It sees every session as a clean one without
 //     will: those are the business of whoever is bound.
+//     With Options.Control the server is done with a connection when it has let the
+//     client in, and sees single control frames from then on.
 //   - Message frames (PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP) go to the
 //     [Receiver] that was bound with [Conn.Bind]; the server never sees them.
 //   - PINGREQ is answered here.

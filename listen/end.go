@@ -108,15 +108,21 @@ func connackReason(r wire.Reason) wire.Reason {
 	return wire.UnspecifiedError
 }
 
-// Close ends the connection on behalf of the server. What waits is still sent
-// if the peer takes it within a second. It does not block and always returns
-// nil.
+// Close ends the connection on behalf of the server, unless that has let go of
+// it. What waits is still sent if the peer takes it within a second. It does not
+// block and always returns nil.
 func (c *Conn) Close() error {
+	if !c.alone.Load() {
+		c.close()
+	}
+	return nil
+}
+
+func (c *Conn) close() {
 	c.mu.Lock()
 	c.closed.Store(true)
 	c.mu.Unlock()
 	c.part()
-	return nil
 }
 
 // part sends off what waits and wakes the reader, once nothing more can be
@@ -166,13 +172,22 @@ func (c *Conn) serve(establish func(*Conn) error) {
 		}
 		return establish(c)
 	})
+	if c.alone.Load() && errors.Is(err, errLetIn) {
+		go c.readOn()
+		return
+	}
+	c.over(err)
+}
+
+// over sees a connection to its end, which err has brought about.
+func (c *Conn) over(err error) {
 	c.leaveHeavy()
 	if c.moved() {
 		c.vanish()
 		return
 	}
 	c.settle(err)
-	_ = c.Close()
+	c.close()
 	c.gate.wheel.remove(&c.alive)
 	if end := c.gate.opts.OnEnd; end != nil {
 		_ = c.guard(func() error { end(c, err); return nil })

@@ -63,6 +63,15 @@ type Options struct {
 	// connection's EndReason is settled by then. Conn.Done is closed afterwards.
 	OnEnd func(c *Conn, err error)
 
+	// Control, if not nil, has the server work on one control frame of a client
+	// that has been let in: Read yields the frame and then io.EOF. It runs in a
+	// goroutine that ends with it, while the connection's reader waits; hooks may
+	// take it for that. An error ends the connection. With Control the server's
+	// EstablishConnection returns as soon as the client is let in, since the two
+	// goroutines that it would keep for as long as the connection take 20 KB of
+	// stacks; Close does nothing from then on.
+	Control func(*Conn) error
+
 	// Rest is stirred by connections that come, go or say more than that they are
 	// there; nil for one that nobody else has.
 	Rest *rest.Rest
@@ -254,6 +263,7 @@ func (g *Gate) knownLocked(c *Conn) {
 		g.conns[c] = false
 		g.unauth--
 		g.strange.Remove(c.strange)
+		c.strange = nil
 	}
 }
 

@@ -78,6 +78,7 @@ type fakeServer struct {
 	bound    func(c *Conn)
 	auth     AuthStep // of every exchange, for clients that want one
 	readSize int
+	letsGo   bool // of a connection that is let in, to work on its control frames only: see Options.Control
 }
 
 func (s *fakeServer) establish(_ string, nc net.Conn) error {
@@ -127,6 +128,29 @@ func (s *fakeServer) establish(_ string, nc net.Conn) error {
 		}
 		if f.Type == wire.DISCONNECT {
 			return nil
+		}
+	}
+}
+
+// work is Options.Control.
+func (s *fakeServer) work(c *Conn) error {
+	br := bufio.NewReaderSize(c, max(s.readSize, 16))
+	for {
+		f, err := readFrame(br)
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		s.note(f)
+		if s.control != nil {
+			err = s.control(c, f)
+		} else {
+			err = s.answer(c, f, c.Version())
+		}
+		if err != nil {
+			return err
 		}
 	}
 }
@@ -215,6 +239,9 @@ func newRig(t testing.TB, o Options, s *fakeServer) *rig {
 		}
 	}
 	o.OnRefuse = func(_, _, reason string) { r.refused <- reason }
+	if s.letsGo {
+		o.Control = s.work
+	}
 	r.gate = NewGate(o)
 	return r
 }

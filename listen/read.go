@@ -16,6 +16,12 @@ func (c *Conn) Read(p []byte) (int, error) {
 		return 0, nil
 	}
 	if len(c.control) == 0 {
+		if c.alone.Load() {
+			return 0, io.EOF
+		}
+		if c.letGo() {
+			return 0, errLetIn
+		}
 		if err := c.next(); err != nil {
 			return 0, err
 		}
@@ -132,8 +138,7 @@ func (c *Conn) receive(f wire.Frame) error {
 		if err := wire.DecodeEmpty(f); err != nil {
 			return err
 		}
-		var pong [2]byte
-		c.Send(wire.AppendPing(pong[:0], wire.PINGRESP)) // [MQTT-3.12.4-1]
+		c.Send(wire.AppendPing(c.pong[:0], wire.PINGRESP)) // [MQTT-3.12.4-1]
 		return nil
 	case wire.SUBSCRIBE:
 		if err := c.enter(len(f.Raw)); err != nil {

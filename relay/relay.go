@@ -318,6 +318,7 @@ func (p *Port) leave(e End) {
 	p.connect.Will = nil
 	keep := owned && expiry > 0
 	timed := !r.closed.Load()
+	serial := p.serial // timers must not keep p, and its connection, for as long as the session
 	if keep && will != nil && will.Delay > 0 && r.roomForWill(will) { // [MQTT-3.1.3-9]
 		delay := min(will.Delay, expiry)
 		s.setWillLocked(will)
@@ -325,11 +326,11 @@ func (p *Port) leave(e End) {
 		s.willDue = r.now() + time.Duration(delay)*time.Second
 		s.recordLocked(Change{Kind: WillWaits, Will: s.will, Clock: s.willDue})
 		if timed {
-			s.willing = time.AfterFunc(time.Duration(delay)*time.Second, func() { s.publishDelayed(p.serial) })
+			s.willing = time.AfterFunc(time.Duration(delay)*time.Second, func() { s.publishDelayed(serial) })
 		}
 	}
 	if keep && timed && expiry != never {
-		s.expiring = time.AfterFunc(time.Duration(expiry)*time.Second, func() { r.expire(s, p.serial) })
+		s.expiring = time.AfterFunc(time.Duration(expiry)*time.Second, func() { r.expire(s, serial) })
 	}
 	s.mu.Unlock()
 

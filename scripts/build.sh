@@ -63,7 +63,7 @@ build() {
 			cd "$src"
 			env -u GOEXPERIMENT GOFLAGS=-mod=readonly GOWORK=off CGO_ENABLED=0 GOOS=linux \
 				GOARCH="$arch" GOARM="$arm" GOAMD64=v1 GOARM64=v8.0 GORISCV64=rva20u64 \
-				go build -trimpath -buildvcs=false \
+				go build -trimpath -buildvcs=false -tags urfave_cli_no_docs \
 				-ldflags "-s -w -buildid= -X main.version=$VERSION" \
 				-o "$out/edgebroker-linux-$name" ./cmd/edgebroker
 		)

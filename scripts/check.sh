@@ -157,9 +157,13 @@ step_test() {
 	cat "$failed" >>"$tmp/unsteady"
 }
 
-# The race detector makes pools forget, so what guards allocations is skipped
-# above and runs here without it.
-step_allocs() { go test -vet=off -count=1 -run 'Alloc' ./wire ./relay ./listen ./events; }
+# The race detector makes pools forget and takes memory of its own, so what guards
+# allocations and memory is skipped above and runs here without it. A package that
+# measures its whole process must not share the processor's time with others.
+step_allocs() {
+	go test -vet=off -count=1 -run 'Alloc' ./wire ./relay ./listen ./events
+	go test -vet=off -count=1 ./e2e/footprint
+}
 
 # Lives on simulated disks that end in power cuts, and damage to what is stored,
 # prove what they prove without the race detector, too, and are ten times as fast

@@ -10,13 +10,13 @@ func TestFitMemory(t *testing.T) {
 		gogc    string
 		percent int
 	}{
-		"nobody has said anything": {"", gcPercent},
+		"nobody has said anything": {"", 400},
 		"GOGC is set":              {"50", 100},
 	} {
 		t.Run(name, func(t *testing.T) {
 			percent := debug.SetGCPercent(100)
 			defer debug.SetGCPercent(percent)
-			fitMemory(func(string) string { return tc.gogc })
+			defer fitMemory(func(string) string { return tc.gogc })()
 			if got := debug.SetGCPercent(100); got != tc.percent {
 				t.Errorf("GC percent %d, want %d", got, tc.percent)
 			}

@@ -72,7 +72,7 @@ func serve(e *env, c *cli.Context, came *arrival, up *bool) error {
 	if os.Getenv(envTrial) != "" {
 		return e.trial(cfg)
 	}
-	fitMemory(os.Getenv)
+	defer fitMemory(os.Getenv)()
 	sockets, err := systemd.Sockets(handover.Name)
 	if err != nil {
 		return err
