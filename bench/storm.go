@@ -214,15 +214,16 @@ func (s *storm) stay(ctx context.Context) error {
 	if err := wait(ctx, s.opts.Stay); err != nil {
 		return err
 	}
-	for _, c := range s.staying {
+	return each(ctx, len(s.staying), func(_ context.Context, i int) error {
+		c := s.staying[i]
 		c.net.SetReadDeadline(time.Now().Add(time.Millisecond))
 		var b [1]byte
 		if n, err := c.net.Read(b[:]); n > 0 || !os.IsTimeout(err) {
 			s.fail(errNotStayed)
 			s.made.Add(^uint64(0))
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // leave says goodbye for all who stayed.
