@@ -42,7 +42,11 @@ func newStorm(o *Options, d *dialer, over context.Context) *storm {
 // runStorm lets clients connect. It fails only if none could: who could not and
 // why is a result.
 func runStorm(ctx context.Context, o Options) (Result, error) {
-	d, err := newDialer(&o, o.Clients, 1)
+	files := o.Clients
+	if o.Stay == 0 && o.Rate == 0 {
+		files = min(files, o.Window) // each leaves before another comes
+	}
+	d, err := newDialer(&o, o.Clients, files)
 	if err != nil {
 		return Result{}, err
 	}
