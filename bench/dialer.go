@@ -32,10 +32,11 @@ type dialer struct {
 	limit   int // largest frame accepted, bytes
 }
 
-// newDialer prepares for as many connections at a time, and files besides them.
+// newDialer prepares for as many connections within a minute, for which a port
+// cannot be used again, and as many files open at a time, connections included.
 // It is an error when the machine does not allow so many.
 func newDialer(o *Options, connections, files int) (*dialer, error) {
-	if err := allowFiles(connections + files + ownFiles); err != nil {
+	if err := allowFiles(files + ownFiles); err != nil {
 		return nil, fmt.Errorf("open %d connections: %w", connections, err)
 	}
 	d := &dialer{opts: o, limit: o.Payload + 4096 + len(o.Topic) + len(userProperties(o.UserProperties))}

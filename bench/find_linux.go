@@ -29,6 +29,8 @@ func FindBroker(ctx context.Context, address string) (int, error) {
 	switch {
 	case err != nil:
 		return 0, fmt.Errorf("find the broker's process: %w", err)
+	case len(pids) == 1 && forwards(pids[0]):
+		return 0, fmt.Errorf("find the broker's process: process %d, which listens at %s, passes connections on to a container; give --pid, as docker inspect or podman inspect tells it (State.Pid)", pids[0], address)
 	case len(pids) == 1:
 		return pids[0], nil
 	case len(pids) > 1:
@@ -37,6 +39,12 @@ func FindBroker(ctx context.Context, address string) (int, error) {
 		return 0, fmt.Errorf("find the broker's process: it belongs to another user; run bench as root or as the broker's user, or give --pid")
 	}
 	return 0, fmt.Errorf("find the broker's process: none but this one listens at %s; is the broker in a container? give --pid", address)
+}
+
+// forwards tells whether a process passes connections on to a container.
+func forwards(pid int) bool {
+	name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	return slices.Contains([]string{"docker-proxy", "rootlessport", "slirp4netns", "pasta", "pasta.avx2"}, strings.TrimSpace(string(name)))
 }
 
 // listeners are the inodes of the sockets that listen at address.

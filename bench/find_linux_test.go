@@ -75,6 +75,32 @@ func TestFindBrokerFails(t *testing.T) {
 	}
 }
 
+// Who passes connections on is not the broker.
+func TestForwards(t *testing.T) {
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Skip("no sleep")
+	}
+	for name, want := range map[string]bool{"docker-proxy": true, "mosquitto": false} {
+		file := filepath.Join(t.TempDir(), name)
+		binary, err := os.ReadFile(sleep)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, binary, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.CommandContext(t.Context(), file, "60")
+		if err := cmd.Start(); err != nil {
+			t.Skipf("run a copy of sleep: %v", err)
+		}
+		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+		if got := forwards(cmd.Process.Pid); got != want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
 func TestTCPListeners(t *testing.T) {
 	const table = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0100007F:075B 00000000:0000 0A 00000000:00000000 00:00000000 00000000   100        0 11 1 0 100 0 0 10 0

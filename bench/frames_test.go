@@ -90,3 +90,58 @@ func FuzzParseMessage(f *testing.F) {
 		}
 	})
 }
+
+// TestBatchTopics: message n goes to topic n modulo the number of topics, by its
+// name, by its alias, or by both, and carries the properties.
+func TestBatchTopics(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		spec := frameSpec{
+			version: wire.V5, qos: byte(rapid.IntRange(0, 2).Draw(t, "qos")), retain: rapid.Bool().Draw(t, "retain"),
+			base: rapid.StringMatching(`[a-z/]{1,200}`).Draw(t, "base"), topics: rapid.IntRange(1, 1200).Draw(t, "topics"),
+			aliased: rapid.Bool().Draw(t, "aliased"), introduce: rapid.Bool().Draw(t, "introduce"),
+			props: userProperties(rapid.IntRange(0, 20).Draw(t, "props")), payload: MinPayload, publisher: 3,
+		}
+		b := newBatch(2, spec)
+		seq := rapid.Uint32().Draw(t, "seq")
+		b.set(0, ^seq, 0) // what was there before does not matter
+		b.set(0, seq, 9)
+		f, n, err := wire.Scan(b.bytes(1), 0)
+		if err != nil || n != len(b.bytes(1)) {
+			t.Fatalf("%d bytes, %v", n, err)
+		}
+		p, err := wire.DecodePublish(f, wire.V5)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k := int(seq % uint32(spec.topics))
+		topic, alias := topicOf(spec.base, spec.topics, k), uint16(k+1)
+		if spec.aliased {
+			topic = ""
+		}
+		if !spec.aliased && !spec.introduce {
+			alias = 0
+		}
+		if string(p.Topic) != topic || p.Alias != alias || p.Retain != spec.retain {
+			t.Fatalf("message %d of %d topics goes to %q, alias %d, retained %v; not to %q, alias %d", seq, spec.topics, p.Topic, p.Alias, p.Retain, topic, alias)
+		}
+		if m, ok := parseMessage(f, wire.V5); !ok || m.seq != seq || m.at != 9 || m.publisher != 3 || m.props < len(spec.props) {
+			t.Fatalf("parsed %+v", m)
+		}
+	})
+}
+
+// TestTopicsDiffer: topics of one publisher are as many as were asked for, and
+// equally long, since they are patched in place.
+func TestTopicsDiffer(t *testing.T) {
+	for _, n := range []int{1, 2, 9, 10, 11, 100, 101, 1000} {
+		seen := map[string]bool{}
+		for k := range n {
+			topic := topicOf("a", n, k)
+			first, _ := topicsOf("a", n)
+			if seen[topic] || len(topic) != len(first) {
+				t.Fatalf("%d topics: %q comes twice, or is not as long as %q", n, topic, first)
+			}
+			seen[topic] = true
+		}
+	}
+}

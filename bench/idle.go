@@ -25,7 +25,7 @@ type idlers struct {
 // runIdle connects clients that do nothing, lets the broker settle for the
 // warm-up, and measures what it then costs to have them.
 func runIdle(ctx context.Context, o Options) (Result, error) {
-	d, err := newDialer(&o, o.Clients, 1)
+	d, err := newDialer(&o, o.Clients, o.Clients)
 	if err != nil {
 		return Result{}, err
 	}

@@ -23,7 +23,7 @@ func allowFiles(n int) error {
 	// Above the hard limit only root may go.
 	raised := unix.Rlimit{Cur: want, Max: max(l.Max, want)}
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &raised); err != nil {
-		return fmt.Errorf("%w: %d are needed and the hard limit is %d; run bench as root, or start it from a shell in which root has said `ulimit -Hn %d`, or raise nofile in /etc/security/limits.conf and log in again", errTooManyFiles, n, l.Max, n)
+		return fmt.Errorf("%w: %d are needed and the hard limit is %d; run bench as root, or start it from a shell in which root has said `ulimit -Hn %d`, or raise nofile in /etc/security/limits.conf and log in again; a container gets more by --ulimit nofile=%d", errTooManyFiles, n, l.Max, n, n)
 	}
 	return nil
 }

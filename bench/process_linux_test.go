@@ -31,14 +31,20 @@ func TestRunCountsWrites(t *testing.T) {
 			}
 		}
 	})
-	res, err := bench.Run(t.Context(), bench.Options{Address: startBroker(t), Duration: 300 * time.Millisecond, BrokerPID: os.Getpid()})
+	// On a busy machine an interval may pass without a message, or a write.
+	counted := false
+	for i := 0; i < 20 && !counted; i++ {
+		res, err := bench.Run(t.Context(), bench.Options{Address: startBroker(t), Duration: 300 * time.Millisecond, BrokerPID: os.Getpid()})
+		if err != nil {
+			t.Error(err)
+			break
+		}
+		counted = res.BrokerDiskBytesPerMsg > 0
+	}
 	close(stop)
 	writer.Wait()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if res.BrokerDiskBytesPerMsg == 0 && onDisk(t, file) {
-		t.Error("a megabyte and more was written, and not counted")
+	if !counted && onDisk(t, file) {
+		t.Error("megabytes were written, and not counted")
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 var errStopped = errors.New("stopped")
 
 // openWindow bounds what an open-loop publisher above QoS 0 has on its way, so
-// that no packet id is in use twice. Reaching it delays sending; the delay
+// that no packet id is in use twice; many publishers have less each. Reaching it delays sending; the delay
 // counts as latency, since that starts at the scheduled time.
 const openWindow = 1 << 15
 
@@ -48,7 +48,7 @@ func newPublisher(r *run, c *conn, paho *pahoClient, index uint32, plan pubPlan)
 	p := &publisher{pubPlan: plan, conn: c, opts: o, base: r.base, index: index, of: len(r.plan.publishers), window: newWindow(), ponged: make(chan struct{})}
 	p.size = o.Window
 	if p.rate > 0 {
-		p.size = openWindow
+		p.size = min(openWindow, max(o.Window, openBudget/p.of))
 	}
 	switch {
 	case c == nil:
@@ -70,7 +70,7 @@ func newPublisher(r *run, c *conn, paho *pahoClient, index uint32, plan pubPlan)
 		version: o.Version, qos: p.qos, retain: p.retain, base: p.pubPlan.base, topics: p.topics,
 		aliased: o.Aliases, props: userProperties(o.UserProperties), payload: o.Payload, publisher: index,
 	}
-	n := max(1, min(p.size/2, 256, maxBatch/o.Payload))
+	n := max(1, min(p.size/2, maxBatch, batchBudget/p.of/(o.Payload+64)))
 	p.frames = newBatch(n, spec)
 	if o.Aliases {
 		if limit := int(c.connack.TopicAliasMaximum); limit < p.topics {
@@ -82,8 +82,13 @@ func newPublisher(r *run, c *conn, paho *pahoClient, index uint32, plan pubPlan)
 	return p, nil
 }
 
-// maxBatch bounds the bytes of a batch, where messages are large.
-const maxBatch = 4 << 20
+// What all publishers together keep: frames of batches, of at most maxBatch
+// each, in bytes, and in an open loop messages on their way.
+const (
+	maxBatch    = 256
+	batchBudget = 64 << 20
+	openBudget  = 1 << 22
+)
 
 // batch is the frames that message sent is of, and how many from it on.
 func (p *publisher) batch(sent uint64) (b *batch, n uint64) {

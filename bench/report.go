@@ -84,7 +84,7 @@ func loadRow(w io.Writer, r Result) {
 	case r.Rate > 0:
 		rate = fmt.Sprintf("%.4g/s", r.Rate)
 	}
-	qos := fmt.Sprint(r.QoS)
+	qos, size := fmt.Sprint(r.QoS), fmt.Sprint(r.Payload)
 	if r.Scenario == Mixed {
 		qos = "0+1"
 	}
@@ -93,10 +93,10 @@ func loadRow(w io.Writer, r Result) {
 		reordered, repeated = "-", "-"
 	}
 	if r.Scenario == Sub {
-		lost = "-"
+		lost, size = "-", "-"
 	}
-	fmt.Fprintf(w, "%s\t%d->%d\t%s\t%s\t%d\t%s\t%s\t%s\t%.2f\t%s\t%s\t%s\t%s\t%s\t%s\n",
-		r.Scenario, r.Publishers, r.Subscribers, qos, r.Version, r.Payload, rate,
+	fmt.Fprintf(w, "%s\t%d->%d\t%s\t%s\t%s\t%s\t%s\t%s\t%.2f\t%s\t%s\t%s\t%s\t%s\t%s\n",
+		r.Scenario, r.Publishers, r.Subscribers, qos, r.Version, size, rate,
 		humanize.Comma(int64(r.MsgsPerSec)), cpu, r.LoadCPUMicrosPerMsg, memory(r.BrokerRSS), switches,
 		percentiles(r.Latency), lost, reordered, repeated+"\t")
 }

@@ -14,8 +14,8 @@ type Result struct {
 	Version     string   `json:"version"`
 	QoS         byte     `json:"qos"`
 	Publishers  int      `json:"publishers"`
-	Subscribers int      `json:"subscribers"` // those to a wildcard included
-	Payload     int      `json:"payloadBytes"`
+	Subscribers int      `json:"subscribers"`             // those to a wildcard included
+	Payload     int      `json:"payloadBytes"`            // zero of sub: whatever others publish
 	Window      int      `json:"window,omitempty"`        // closed loop
 	Rate        float64  `json:"ratePerSecond,omitempty"` // open loop, of each publisher; of connections: of all clients
 	RateShare   float64  `json:"rateShare,omitempty"`     // the rate as a part of what the broker has managed in the closed loop
@@ -139,6 +139,9 @@ func resultOf(o *Options) Result {
 		Scenario: o.Scenario, Version: o.Version.String(), QoS: o.QoS, Payload: o.Payload, Rate: o.Rate,
 		Wildcard: o.Wildcard, Subscriptions: o.Subscriptions, Stalled: o.Stalled,
 		UserProperties: o.UserProperties, Aliases: o.Aliases, Retain: o.Retain,
+	}
+	if o.Scenario == Sub {
+		res.Payload = 0 // whatever others publish
 	}
 	if o.Topics > 1 || o.Scenario == Idle {
 		res.Topics = o.Topics

@@ -2,6 +2,7 @@ package bench_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -89,6 +90,42 @@ func TestRunPub(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A broker that no longer reads, or answers, has not taken what was sent to it.
+func TestRunPubSeesFaults(t *testing.T) {
+	brokertest.NoLeaks(t)
+	o := bench.Options{Scenario: bench.Pub, Clients: 1, Count: 100, StallAfter: 200 * time.Millisecond, Window: 10}
+	for name, silent := range map[string]wire.Type{"no PUBACK": wire.PUBLISH, "no PINGRESP": wire.PINGREQ} {
+		t.Run(name, func(t *testing.T) {
+			o.QoS = 0
+			if silent == wire.PUBLISH {
+				o.QoS = 1
+			}
+			seen := 0
+			o.Address = fakeBroker(t, func(n int, f wire.Frame) ([]byte, bool) {
+				if f.Type == silent {
+					if seen++; silent == wire.PINGREQ || seen > 50 {
+						return nil, false
+					}
+				}
+				return accepting(n, f)
+			})
+			res, err := bench.Run(t.Context(), o)
+			if !errors.Is(err, bench.ErrStalled) || o.QoS == 1 && (res.Lost == 0 || res.Lost != res.Published-50) {
+				t.Errorf("got %+v, %v", res, err)
+			}
+		})
+	}
+	t.Run("refused", func(t *testing.T) {
+		_, addr := startBrokerWith(t, func(c *appliance.Config) {
+			c.Access.Rules = []string{rules(t, "deny any publish bench/#\nallow any all #\n")}
+		})
+		_, err := bench.Run(t.Context(), bench.Options{Address: addr, Scenario: bench.Pub, Clients: 1, QoS: 1, Version: wire.V5})
+		if err == nil || !strings.Contains(err.Error(), "refused a publish") {
+			t.Errorf("got %v", err)
+		}
+	})
 }
 
 // What others publish is counted, whatever it is.

@@ -31,12 +31,13 @@ func prefixOf(o *Options, base time.Time) string {
 func (r *run) connect(ctx context.Context) error {
 	o := &r.opts
 	idle := (o.Subscriptions + subscriptionsEach - 1) / subscriptionsEach
-	files := churnAtOnce
+	connections := len(r.plan.publishers) + len(r.plan.subscribers) + o.Stalled + idle
+	files := connections + churnAtOnce
 	if o.Rate > 0 {
 		files += len(r.plan.publishers) // clocks
 	}
 	var err error
-	if r.dialer, err = newDialer(o, len(r.plan.publishers)+len(r.plan.subscribers)+o.Stalled+idle, files); err != nil {
+	if r.dialer, err = newDialer(o, connections, files); err != nil {
 		return err
 	}
 	r.bystanders = make([]*conn, idle)

@@ -42,7 +42,11 @@ func newStorm(o *Options, d *dialer, over context.Context) *storm {
 // runStorm lets clients connect. It fails only if none could: who could not and
 // why is a result.
 func runStorm(ctx context.Context, o Options) (Result, error) {
-	d, err := newDialer(&o, o.Clients, 1)
+	files := o.Clients
+	if o.Stay == 0 && o.Rate == 0 {
+		files = min(files, o.Window) // each leaves before another comes
+	}
+	d, err := newDialer(&o, o.Clients, files)
 	if err != nil {
 		return Result{}, err
 	}
@@ -214,15 +218,16 @@ func (s *storm) stay(ctx context.Context) error {
 	if err := wait(ctx, s.opts.Stay); err != nil {
 		return err
 	}
-	for _, c := range s.staying {
+	return each(ctx, len(s.staying), func(_ context.Context, i int) error {
+		c := s.staying[i]
 		c.net.SetReadDeadline(time.Now().Add(time.Millisecond))
 		var b [1]byte
 		if n, err := c.net.Read(b[:]); n > 0 || !os.IsTimeout(err) {
 			s.fail(errNotStayed)
 			s.made.Add(^uint64(0))
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // leave says goodbye for all who stayed.
