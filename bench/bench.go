@@ -18,6 +18,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -34,12 +35,19 @@ const progressInterval = 100 * time.Millisecond
 
 // run is one load run. Its slices are fixed before the first goroutine starts.
 type run struct {
-	opts Options
-	base time.Time // times in payloads are nanoseconds since base
+	opts   Options
+	base   time.Time // times in payloads are nanoseconds since base
+	prefix string    // of all topics
+	plan   plan
+	props  int // bytes of properties that each delivery has at least
+	dialer *dialer
 
 	publishers  []*publisher
 	subscribers []*subscriber
+	recorders   []*recorder
 	stalled     []*conn // connected, never read
+	bystanders  []*conn // connected, get nothing
+	churn       *storm  // clients that come and go meanwhile; nil if there are none
 
 	stop     func()       // makes publishers send no more
 	recordAt atomic.Int64 // latency is kept for messages sent at or after this time since base
@@ -55,13 +63,27 @@ func Run(ctx context.Context, opts Options) (Result, error) {
 	if err := opts.Validate(); err != nil {
 		return Result{}, err
 	}
-	r := &run{opts: opts, base: time.Now()}
+	switch opts.Scenario {
+	case Connect:
+		return runStorm(ctx, opts)
+	case Idle:
+		return runIdle(ctx, opts)
+	}
+	r := newRun(opts)
 	defer r.forget(context.WithoutCancel(ctx))
 	defer r.close()
 	if err := r.connect(ctx); err != nil {
 		return Result{}, err
 	}
 	return r.measure(ctx)
+}
+
+func newRun(opts Options) *run {
+	r := &run{opts: opts, base: time.Now(), props: len(userProperties(opts.UserProperties))}
+	r.prefix = prefixOf(&opts, r.base)
+	r.plan = newPlan(&opts, r.prefix)
+	r.recorders = recorders(max(len(r.plan.subscribers), len(r.plan.publishers)))
+	return r
 }
 
 // measure applies the load to the connected clients. It returns when every
@@ -89,6 +111,13 @@ func (r *run) measure(ctx context.Context) (Result, error) {
 	defer r.stop()
 	for _, p := range r.publishers {
 		senders.Go(func() error { return p.run(sending, start) })
+	}
+	if len(r.publishers) == 0 {
+		senders.Go(func() error { <-sending.Done(); return nil }) // others send
+	}
+	if r.plan.churn > 0 {
+		r.churn = r.newChurn(sending)
+		readers.Go(func() error { return r.churn.open(live) })
 	}
 	sent := make(chan error, 1)
 	go func() {
@@ -175,6 +204,9 @@ func (r *run) awaitArrival(ctx context.Context) error {
 		if err := p.window.await(ctx, p.window.sent.Load()); err != nil {
 			return err
 		}
+		if err := p.settle(ctx); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -182,41 +214,58 @@ func (r *run) awaitArrival(ctx context.Context) error {
 // idle tells whether nothing is on its way.
 func (r *run) idle() bool {
 	for _, p := range r.publishers {
-		if p.window.floor() < p.window.sent.Load() {
+		if p.window.floor() < p.window.sent.Load() || p.pinging.Load() {
 			return false
 		}
 	}
 	return true
 }
 
-// received is the number of messages all subscribers got so far.
+// received is the number of messages all subscribers got so far or, if there
+// are none, of those that the broker has taken.
 func (r *run) received() uint64 {
 	var n uint64
 	for _, s := range r.subscribers {
 		n += s.received.Load()
 	}
+	if len(r.subscribers) == 0 {
+		for _, p := range r.publishers {
+			n += p.window.floor()
+		}
+	}
 	return n
 }
 
-// expire makes every blocked read and write return at once.
-func (r *run) expire() {
-	for _, s := range r.subscribers {
-		s.conn.expire()
-	}
+// published is the number of messages that all publishers have sent so far.
+func (r *run) published() uint64 {
+	var n uint64
 	for _, p := range r.publishers {
-		p.conn.expire()
+		n += p.window.sent.Load()
+	}
+	return n
+}
+
+// conns calls do for all connections.
+func (r *run) conns(do func(*conn)) {
+	for _, p := range r.publishers {
+		if p != nil {
+			do(p.conn)
+		}
+	}
+	for _, s := range r.subscribers {
+		if s != nil {
+			do(s.conn)
+		}
+	}
+	for _, c := range slices.Concat(r.stalled, r.bystanders) {
+		if c != nil {
+			do(c)
+		}
 	}
 }
 
+// expire makes every blocked read and write return at once.
+func (r *run) expire() { r.conns((*conn).expire) }
+
 // close says goodbye and closes all connections.
-func (r *run) close() {
-	for _, p := range r.publishers {
-		p.conn.close()
-	}
-	for _, s := range r.subscribers {
-		s.conn.close()
-	}
-	for _, c := range r.stalled {
-		c.close()
-	}
-}
+func (r *run) close() { r.conns((*conn).close) }

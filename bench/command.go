@@ -34,7 +34,7 @@ edgebroker bench --address gateway:1883 --rate 500 --duration 1m`,
 			&cli.StringFlag{Name: "cert", Usage: "over TLS, show the certificate in `FILE` (PEM)"},
 			&cli.StringFlag{Name: "key", Usage: "the private key of --cert, in `FILE` (PEM)"},
 			&cli.BoolFlag{Name: "insecure", Usage: "over TLS, take any certificate of the broker"},
-			&cli.StringFlag{Name: "scenario", Aliases: []string{"s"}, Value: string(Pairs), Usage: "fan-in (N publishers, 1 subscriber), pairs (N of each) or fan-out (1 publisher, N subscribers)"},
+			&cli.StringFlag{Name: "scenario", Aliases: []string{"s"}, Value: string(Pairs), Usage: "fan-in (N publishers, 1 subscriber), pairs (N of each), fan-out (1 publisher, N subscribers), pub (N publishers), sub (N subscribers to --topic), mixed (a site), connect (N clients come), idle (N clients stay)"},
 			&cli.IntFlag{Name: "clients", Aliases: []string{"n"}, Value: 10, Usage: "the `N` of the scenario"},
 			&cli.UintFlag{Name: "qos", Aliases: []string{"q"}, Usage: "0, 1 or 2, of publishes and subscriptions"},
 			&cli.StringFlag{Name: "version", Value: wire.V311.String(), Usage: "MQTT version, 3.1.1 or 5"},
@@ -44,6 +44,15 @@ edgebroker bench --address gateway:1883 --rate 500 --duration 1m`,
 			&cli.DurationFlag{Name: "warmup", Value: 500 * time.Millisecond, Usage: "load before the measurement"},
 			&cli.IntFlag{Name: "window", Aliases: []string{"w"}, Value: 64, Usage: "at most `N` messages of each publisher on their way, without --rate"},
 			&cli.Float64Flag{Name: "rate", Aliases: []string{"r"}, Usage: "`N` messages per second of each publisher, instead of as fast as possible"},
+			&cli.StringFlag{Name: "topic", Aliases: []string{"t"}, Usage: "publish below `TOPIC` (bench); of sub: the filter (#)"},
+			&cli.IntFlag{Name: "topics", Usage: "spread the messages of each publisher over `N` topics; of idle: let each client subscribe to N"},
+			&cli.IntFlag{Name: "wildcard", Usage: "`N` more subscribers, each to everything by a wildcard"},
+			&cli.IntFlag{Name: "subscriptions", Usage: "`N` more subscriptions that match nothing"},
+			&cli.IntFlag{Name: "user-properties", Usage: "publish with `N` user properties (MQTT 5)"},
+			&cli.BoolFlag{Name: "aliases", Usage: "publish with topic aliases (MQTT 5)"},
+			&cli.BoolFlag{Name: "retain", Usage: "publish retained messages, and clear them afterwards"},
+			&cli.DurationFlag{Name: "stay", Usage: "of connect: clients stay for `DURATION` when all have come, instead of leaving at once"},
+			&cli.DurationFlag{Name: "keep-alive", Value: time.Minute, Usage: "of idle: each client sends a PINGREQ every `DURATION`; 0 for none"},
 			&cli.BoolFlag{Name: "kept", Usage: "subscribers have sessions that the broker must keep, and store if it can"},
 			&cli.IntFlag{Name: "stalled", Usage: "`N` more subscribers to everything that read nothing"},
 			&cli.IntFlag{Name: "pid", Usage: "process id of the broker, if it runs on this machine"},
@@ -61,7 +70,7 @@ func action(c *cli.Context) error {
 		return cli.Exit(err, exitUsage)
 	}
 	res, err := Run(c.Context, o)
-	if err != nil && res.Published == 0 {
+	if err != nil && res.Published == 0 && res.Connects == nil {
 		return cli.Exit(err, exitError)
 	}
 	// What was measured is worth seeing even if the run broke off.
@@ -105,6 +114,22 @@ func options(c *cli.Context) (Options, error) {
 		Kept: c.Bool("kept"), Stalled: c.Int("stalled"), Count: c.Uint64("count"), Duration: c.Duration("duration"), Warmup: c.Duration("warmup"),
 		Window: c.Int("window"), Rate: c.Float64("rate"), BrokerPID: c.Int("pid"),
 		Username: c.String("username"), Password: c.String("password"),
+		Topic: c.String("topic"), Topics: c.Int("topics"), Wildcard: c.Int("wildcard"), Subscriptions: c.Int("subscriptions"),
+		UserProperties: c.Int("user-properties"), Aliases: c.Bool("aliases"), Retain: c.Bool("retain"),
+		Stay: c.Duration("stay"), KeepAlive: c.Duration("keep-alive"),
+	}
+	switch o.Scenario {
+	case Connect:
+		if !c.IsSet("duration") {
+			o.Duration = 0
+		}
+	case Idle:
+		if !c.IsSet("duration") {
+			o.Duration = time.Minute
+		}
+		if !c.IsSet("warmup") {
+			o.Warmup = 3 * time.Second
+		}
 	}
 	if mqttdial.Secured(o.Address) {
 		var err error

@@ -1,25 +1,22 @@
 package bench
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync/atomic"
 	"time"
 
-	mqttdial "github.com/synthetism/edgebroker/internal/dial"
 	"github.com/synthetism/edgebroker/wire"
 )
 
-const (
-	// readBuffer holds several hundred small frames, so that one read and one
-	// clock reading serve many messages.
-	readBuffer = 128 << 10
-	// handshakeTimeout bounds connecting and subscribing, per client.
-	handshakeTimeout = 10 * time.Second
-)
+// handshakeTimeout bounds connecting and subscribing, per client.
+const handshakeTimeout = 10 * time.Second
+
+// errClosed is a connection that the other end has closed.
+var errClosed = errors.New("broker closed the connection")
 
 // conn is a client connection that hands out frames in batches. One goroutine
 // reads; writes of whole frames may come from several.
@@ -27,65 +24,43 @@ type conn struct {
 	name    string // for errors
 	version wire.Version
 	net     net.Conn
-	buf     []byte
-	from    int // start of unread bytes in buf
-	to      int // end of unread bytes in buf
-	limit   int // largest frame accepted, bytes
+	buf     []byte // grows when a frame does not fit
+	from    int    // start of unread bytes in buf
+	to      int    // end of unread bytes in buf
+	limit   int    // largest frame accepted, bytes
 	expired atomic.Bool
 	connack wire.Connack
+
+	connackAfter time.Duration // from CONNECT
 }
 
 // keepFor is how long a kept session may outlive its connection in MQTT 5, in
 // seconds: long enough for any run, should removing it fail.
 const keepFor = 3600
 
-// dial connects one client and waits for its CONNACK. With kept its session
-// outlives the connection.
-func dial(ctx context.Context, o *Options, clientID string, kept bool) (*conn, error) {
-	nc, err := mqttdial.Secure(ctx, o.Address, handshakeTimeout, o.TLS)
-	if err != nil {
-		return nil, fmt.Errorf("connect to the broker: %w", err)
-	}
-	limit := o.Payload + 4096
-	c := &conn{
-		name: clientID, version: o.Version, net: nc, limit: limit,
-		buf: make([]byte, max(readBuffer, 2*limit)),
-	}
-	connect := wire.Connect{
-		Version: o.Version, CleanStart: !kept, ClientID: clientID,
-		HasUsername: o.Username != "", Username: o.Username,
-		HasPassword: o.Password != "", Password: []byte(o.Password),
-	}
-	if kept && o.Version == wire.V5 {
-		connect.SessionExpiry = keepFor
-	}
-	f, err := c.exchange(wire.AppendConnect(nil, &connect), wire.CONNACK)
-	if err == nil {
-		c.connack, err = wire.DecodeConnack(f, o.Version)
-	}
-	if err == nil && c.connack.Reason != wire.Success {
-		err = fmt.Errorf("refused: %v", c.connack.Reason)
-	}
-	if err != nil {
-		nc.Close()
-		return nil, fmt.Errorf("connect %s: %w", clientID, err)
-	}
-	return c, nil
-}
+// filtersAtOnce bounds a SUBSCRIBE.
+const filtersAtOnce = 100
 
-// subscribe waits for the SUBACK of one filter and requires the QoS asked for.
-func (c *conn) subscribe(filter string, qos byte) error {
-	s := wire.Subscribe{PacketID: 1, Filters: []wire.Filter{{Filter: filter, QoS: qos}}}
-	f, err := c.exchange(wire.AppendSubscribe(nil, c.version, &s), wire.SUBACK)
-	if err != nil {
-		return fmt.Errorf("subscribe %s: %w", c.name, err)
-	}
-	_, codes, err := wire.DecodeSuback(f, c.version)
-	if err != nil {
-		return fmt.Errorf("subscribe %s: %w", c.name, err)
-	}
-	if len(codes) != 1 || codes[0] != wire.Reason(qos) {
-		return fmt.Errorf("subscribe %s: broker granted %v instead of qos %d", c.name, codes, qos)
+// subscribe waits until all filters are granted, each at the QoS asked for.
+func (c *conn) subscribe(filters ...wire.Filter) error {
+	for some := range slices.Chunk(filters, filtersAtOnce) {
+		s := wire.Subscribe{PacketID: 1, Filters: some}
+		f, err := c.exchange(wire.AppendSubscribe(nil, c.version, &s), wire.SUBACK)
+		if err != nil {
+			return fmt.Errorf("subscribe %s: %w", c.name, err)
+		}
+		_, codes, err := wire.DecodeSuback(f, c.version)
+		if err != nil {
+			return fmt.Errorf("subscribe %s: %w", c.name, err)
+		}
+		if len(codes) != len(some) {
+			return fmt.Errorf("subscribe %s: broker answered %d filters instead of %d", c.name, len(codes), len(some))
+		}
+		for i, code := range codes {
+			if code != wire.Reason(some[i].QoS) {
+				return fmt.Errorf("subscribe %s: broker granted %v instead of qos %d for %q; may this user subscribe there?", c.name, code, some[i].QoS, some[i].Filter)
+			}
+		}
 	}
 	return nil
 }
@@ -131,6 +106,9 @@ func (c *conn) fill() error {
 	copy(c.buf, c.buf[c.from:c.to])
 	c.to -= c.from
 	c.from = 0
+	if c.to == len(c.buf) {
+		c.buf = append(c.buf, make([]byte, len(c.buf))...)
+	}
 	n, err := c.net.Read(c.buf[c.to:])
 	c.to += n
 	if n > 0 {
@@ -152,7 +130,7 @@ func (c *conn) ended(verb string, err error) error {
 		return io.EOF
 	}
 	if errors.Is(err, io.EOF) {
-		return fmt.Errorf("%s: broker closed the connection", c.name)
+		return fmt.Errorf("%s: %w", c.name, errClosed)
 	}
 	return fmt.Errorf("%s: %s: %w", c.name, verb, err)
 }

@@ -10,36 +10,79 @@ import (
 // publisher uint32, sequence uint32, send time int64 (ns since the run's base).
 const headerSize = 16
 
-// batch is a run of equal PUBLISH frames, encoded once. Before each write the
-// packet id and payload header of every frame are patched in place.
+// batch is a run of equal PUBLISH frames, encoded once. Before each write what
+// differs in a frame is patched in place: packet id, last digits of the topic,
+// topic alias, and payload header.
 type batch struct {
 	buf       []byte
 	frame     int // bytes of one frame
 	payloadAt int // offset of the payload in a frame
 	idAt      int // offset of the packet id in a frame, -1 for QoS 0
+	topics    uint32
+	digitsAt  int // offset of the digits of the topic in a frame
+	digits    int // how many there are
+	aliasAt   int // offset of the topic alias in a frame, -1 if there is none
+}
+
+// frameSpec says what the frames of a batch are. Message number n goes to topic
+// n modulo topics.
+type frameSpec struct {
+	version   wire.Version
+	qos       byte
+	retain    bool
+	base      string // the topic, or what stands before the last level of several
+	topics    int    // 1 or more
+	aliased   bool   // a topic alias takes the place of the topic
+	introduce bool   // a topic alias stands beside the topic
+	props     []byte // further properties, encoded
+	payload   int    // bytes
+	publisher uint32
 }
 
 // newBatch encodes n frames of one publisher.
-func newBatch(n int, v wire.Version, qos byte, topic string, payload int, publisher uint32) *batch {
-	body := make([]byte, payload)
-	binary.BigEndian.PutUint32(body, publisher)
-	for i := headerSize; i < payload; i++ {
+func newBatch(n int, spec frameSpec) *batch {
+	body := make([]byte, spec.payload)
+	binary.BigEndian.PutUint32(body, spec.publisher)
+	for i := headerSize; i < spec.payload; i++ {
 		body[i] = byte(' ' + i%90)
 	}
-	one := wire.AppendPublish(nil, &wire.Out{Version: v, QoS: qos, Topic: []byte(topic), Payload: body}, 1)
-	b := &batch{frame: len(one), payloadAt: len(one) - payload, idAt: -1}
-	if qos > 0 {
-		header := 1
-		for one[header]&0x80 != 0 {
-			header++
-		}
-		b.idAt = header + 1 + 2 + len(topic)
+	topic, digits := topicsOf(spec.base, spec.topics)
+	out := wire.Out{Version: spec.version, QoS: spec.qos, Retain: spec.retain, Topic: []byte(topic), Props: spec.props, Payload: body}
+	if spec.aliased {
+		out.Topic, digits = nil, 0
+	}
+	b := &batch{idAt: -1, aliasAt: -1, topics: uint32(max(spec.topics, 1)), digits: digits}
+	if spec.aliased || spec.introduce {
+		// Where two encodings differ that have nothing but the alias different.
+		out.Alias = 0x0101
+		b.aliasAt = differ(wire.AppendPublish(nil, &out, 1), func() []byte { out.Alias = 0x0202; return wire.AppendPublish(nil, &out, 1) }())
+	}
+	one := wire.AppendPublish(nil, &out, 1)
+	b.frame, b.payloadAt = len(one), len(one)-spec.payload
+	header := 1
+	for one[header]&0x80 != 0 {
+		header++
+	}
+	topicEnd := header + 1 + 2 + len(out.Topic)
+	b.digitsAt = topicEnd - digits
+	if spec.qos > 0 {
+		b.idAt = topicEnd
 	}
 	b.buf = make([]byte, 0, n*len(one))
 	for range n {
 		b.buf = append(b.buf, one...)
 	}
 	return b
+}
+
+// differ is the first index at which a and b, of the same length, differ.
+func differ(a, b []byte) int {
+	for i := range a {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return -1
 }
 
 // cap is the number of frames in b.
@@ -51,8 +94,22 @@ func (b *batch) set(i int, seq uint32, at int64) {
 	if b.idAt >= 0 {
 		binary.BigEndian.PutUint16(f[b.idAt:], packetID(seq))
 	}
+	if b.topics > 1 || b.aliasAt >= 0 {
+		b.setTopic(f, seq%b.topics)
+	}
 	binary.BigEndian.PutUint32(f[b.payloadAt+4:], seq)
 	binary.BigEndian.PutUint64(f[b.payloadAt+8:], uint64(at))
+}
+
+// setTopic patches the digits of the topic, and the alias, to those of topic k.
+func (b *batch) setTopic(f []byte, k uint32) {
+	if b.aliasAt >= 0 {
+		binary.BigEndian.PutUint16(f[b.aliasAt:], uint16(k+1))
+	}
+	for i := b.digitsAt + b.digits - 1; i >= b.digitsAt; i-- {
+		f[i] = byte('0' + k%10)
+		k /= 10
+	}
 }
 
 // bytes is the encoding of the first n frames. The caller writes it before the
@@ -67,7 +124,9 @@ type message struct {
 	qos       byte
 	dup       bool
 	packetID  uint16
-	size      int // payload bytes
+	whole     bool // a PUBLISH with all its parts, whatever its payload
+	props     int  // bytes of properties
+	size      int  // payload bytes
 	publisher uint32
 	seq       uint32
 	at        int64
@@ -101,7 +160,9 @@ func parseMessage(f wire.Frame, v wire.Version) (m message, ok bool) {
 			return m, false
 		}
 		at += used + int(n)
+		m.props = int(n)
 	}
+	m.whole = len(b) >= at
 	if len(b) < at+headerSize {
 		return m, false
 	}

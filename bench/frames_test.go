@@ -17,7 +17,7 @@ func TestBatchRoundTrip(t *testing.T) {
 		topic := rapid.StringMatching(`[a-z/]{1,200}`).Draw(t, "topic")
 		size := rapid.IntRange(MinPayload, 20000).Draw(t, "payload")
 		publisher := rapid.Uint32().Draw(t, "publisher")
-		b := newBatch(3, v, qos, topic, size, publisher)
+		b := newBatch(3, frameSpec{version: v, qos: qos, base: topic, topics: 1, payload: size, publisher: publisher})
 		seqs := rapid.SliceOfN(rapid.Uint32(), 3, 3).Draw(t, "seqs")
 		at := rapid.Int64Range(0, 1<<60).Draw(t, "at")
 		for i, seq := range seqs {
@@ -40,7 +40,7 @@ func TestBatchRoundTrip(t *testing.T) {
 			if qos > 0 && p.PacketID != packetID(seq) {
 				t.Fatalf("frame %d: packet id %d", i, p.PacketID)
 			}
-			want := message{qos: qos, packetID: p.PacketID, size: size, publisher: publisher, seq: seq, at: at + int64(i)}
+			want := message{whole: true, qos: qos, packetID: p.PacketID, size: size, publisher: publisher, seq: seq, at: at + int64(i)}
 			if m, ok := parseMessage(f, v); !ok || m != want {
 				t.Fatalf("frame %d: parsed %+v (%v) instead of %+v", i, m, ok, want)
 			}
@@ -67,7 +67,7 @@ func TestPacketIDsAreNeverZero(t *testing.T) {
 func FuzzParseMessage(f *testing.F) {
 	for _, v := range []wire.Version{wire.V311, wire.V5} {
 		for qos := range byte(3) {
-			f.Add(newBatch(1, v, qos, "a/b", MinPayload, 1).bytes(1), v == wire.V5)
+			f.Add(newBatch(1, frameSpec{version: v, qos: qos, base: "a/b", topics: 1, payload: MinPayload, publisher: 1}).bytes(1), v == wire.V5)
 		}
 	}
 	f.Add([]byte{0x30, 0}, false)

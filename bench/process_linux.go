@@ -2,8 +2,11 @@ package bench
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -24,42 +27,75 @@ func processCPU(pid int) (time.Duration, error) {
 	return time.Duration(ts.Nano()), nil
 }
 
-// processRSS returns the resident memory of a process in bytes.
-func processRSS(pid int) (uint64, error) {
-	path := fmt.Sprintf("/proc/%d/statm", pid)
-	b, err := os.ReadFile(path)
+// processMemory returns the resident memory of a process in bytes, now and the
+// most that it has been.
+func processMemory(pid int) (rss, peak uint64, err error) {
+	v, err := statusOf(fmt.Sprintf("/proc/%d/status", pid), "VmRSS", "VmHWM")
 	if err != nil {
-		return 0, fmt.Errorf("read the memory of process %d: %w", pid, err)
+		return 0, 0, fmt.Errorf("read the memory of process %d: %w", pid, err)
 	}
-	fields := bytes.Fields(b)
-	if len(fields) < 2 {
-		return 0, fmt.Errorf("read the memory of process %d: %s has %d fields instead of 7", pid, path, len(fields))
-	}
-	pages, err := strconv.ParseUint(string(fields[1]), 10, 64)
+	return v[0] << 10, v[1] << 10, nil
+}
+
+// processSwitches returns how often the threads that a process has now have
+// been switched away from: of their own accord, and not.
+func processSwitches(pid int) (voluntary, involuntary uint64, err error) {
+	dir := fmt.Sprintf("/proc/%d/task", pid)
+	threads, err := os.ReadDir(dir)
 	if err != nil {
-		return 0, fmt.Errorf("read the memory of process %d: %w", pid, err)
+		return 0, 0, fmt.Errorf("read the threads of process %d: %w", pid, err)
 	}
-	return pages * uint64(os.Getpagesize()), nil
+	for _, thread := range threads {
+		v, err := statusOf(dir+"/"+thread.Name()+"/status", "voluntary_ctxt_switches", "nonvoluntary_ctxt_switches")
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+			continue // has ended meanwhile
+		}
+		if err != nil {
+			return 0, 0, fmt.Errorf("read the threads of process %d: %w", pid, err)
+		}
+		voluntary += v[0]
+		involuntary += v[1]
+	}
+	return voluntary, involuntary, nil
 }
 
 // processWritten returns the bytes that a process has caused to be written to
 // disks. Only the process's own user and root may ask.
 func processWritten(pid int) (uint64, error) {
-	path := fmt.Sprintf("/proc/%d/io", pid)
-	b, err := os.ReadFile(path)
+	v, err := statusOf(fmt.Sprintf("/proc/%d/io", pid), "write_bytes")
 	if err != nil {
 		return 0, fmt.Errorf("read what process %d has written: %w", pid, err)
 	}
-	for line := range bytes.Lines(b) {
-		if v, ok := bytes.CutPrefix(line, []byte("write_bytes: ")); ok {
-			n, err := strconv.ParseUint(string(bytes.TrimSpace(v)), 10, 64)
-			if err != nil {
-				return 0, fmt.Errorf("read what process %d has written: %w", pid, err)
-			}
-			return n, nil
-		}
+	return v[0], nil
+}
+
+// statusOf reads numbers of a file in which each stands after its name and a
+// colon; a unit may follow.
+func statusOf(path string, names ...string) ([]uint64, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
 	}
-	return 0, fmt.Errorf("read what process %d has written: %s has no write_bytes", pid, path)
+	values, found := make([]uint64, len(names)), 0
+	for line := range bytes.Lines(b) {
+		name, rest, _ := bytes.Cut(line, []byte(":"))
+		i := slices.Index(names, string(name))
+		if i < 0 {
+			continue
+		}
+		f := bytes.Fields(rest)
+		if len(f) == 0 {
+			return nil, fmt.Errorf("%s has nothing after %s", path, names[i])
+		}
+		if values[i], err = strconv.ParseUint(string(f[0]), 10, 64); err != nil {
+			return nil, fmt.Errorf("%s: %s: %w", path, names[i], err)
+		}
+		found++
+	}
+	if found != len(names) {
+		return nil, fmt.Errorf("%s has %d of %v", path, found, names)
+	}
+	return values, nil
 }
 
 // ownCPU returns the CPU time that this process has used.

@@ -11,7 +11,9 @@ var errNoProcess = errors.New("CPU time and memory of the broker can be read on 
 
 func processCPU(int) (time.Duration, error) { return 0, errNoProcess }
 
-func processRSS(int) (uint64, error) { return 0, errNoProcess }
+func processMemory(int) (rss, peak uint64, err error) { return 0, 0, errNoProcess }
+
+func processSwitches(int) (voluntary, involuntary uint64, err error) { return 0, 0, errNoProcess }
 
 func processWritten(int) (uint64, error) { return 0, errNoProcess }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"github.com/synthetism/edgebroker/wire"
@@ -21,41 +22,78 @@ const openWindow = 1 << 15
 
 // publisher sends one stream of messages.
 type publisher struct {
+	pubPlan
 	conn   *conn
 	opts   *Options
 	base   time.Time
 	index  uint32
 	of     int // number of publishers
 	frames *batch
+	first  *batch // what introduces topic aliases goes before; nil if none are used
 	window *window
 	size   int       // messages on their way at most
 	acks   *position // nil for QoS 0
+
+	// Without subscribers the acknowledgement is where a message arrives.
+	timing  *timing       // nil with subscribers
+	written *position     // QoS 0 without subscribers: what the kernel has taken
+	pinging atomic.Bool   // the broker has been asked whether it has read everything
+	ponged  chan struct{} // closed when it has answered
 }
 
-func newPublisher(r *run, c *conn, index uint32, topic string) *publisher {
+func newPublisher(r *run, c *conn, index uint32, plan pubPlan) (*publisher, error) {
 	o := &r.opts
-	p := &publisher{conn: c, opts: o, base: r.base, index: index, window: newWindow()}
-	p.of, _ = o.counts()
+	p := &publisher{pubPlan: plan, conn: c, opts: o, base: r.base, index: index, of: len(r.plan.publishers), window: newWindow(), ponged: make(chan struct{})}
 	p.size = o.Window
-	if o.Rate > 0 {
+	if p.rate > 0 {
 		p.size = openWindow
 	}
-	if o.QoS > 0 {
+	switch {
+	case p.qos > 0:
 		p.acks = p.window.newPosition()
 		// A broker may allow fewer unacknowledged publishes [MQTT-3.3.4-7].
 		if limit := int(c.connack.ReceiveMaximum); limit > 0 {
 			p.size = min(p.size, limit)
 		}
+		if !o.Scenario.verified() {
+			p.timing = newTiming(p.size, r.recorders[int(index)%len(r.recorders)], &r.recordAt)
+		}
+	case !o.Scenario.verified():
+		p.written = p.window.newPosition()
+		p.size = math.MaxInt // nobody tells how far the broker has come
 	}
-	p.frames = newBatch(max(1, min(p.size/2, 256)), o.Version, o.QoS, topic, o.Payload, index)
-	return p
+	spec := frameSpec{
+		version: o.Version, qos: p.qos, retain: p.retain, base: p.pubPlan.base, topics: p.topics,
+		aliased: o.Aliases, props: userProperties(o.UserProperties), payload: o.Payload, publisher: index,
+	}
+	n := max(1, min(p.size/2, 256, maxBatch/o.Payload))
+	p.frames = newBatch(n, spec)
+	if o.Aliases {
+		if limit := int(c.connack.TopicAliasMaximum); limit < p.topics {
+			return nil, fmt.Errorf("%s: the broker takes %d topic aliases of a client, and each publisher has %d topics; choose fewer topics, or leave out aliases", c.name, limit, p.topics)
+		}
+		spec.aliased, spec.introduce = false, true
+		p.first = newBatch(min(n, p.topics), spec)
+	}
+	return p, nil
+}
+
+// maxBatch bounds the bytes of a batch, where messages are large.
+const maxBatch = 4 << 20
+
+// batch is the frames that message sent is of, and how many from it on.
+func (p *publisher) batch(sent uint64) (b *batch, n uint64) {
+	if topics := uint64(p.topics); p.first != nil && sent < topics {
+		return p.first, min(uint64(p.first.cap()), topics-sent)
+	}
+	return p.frames, uint64(p.frames.cap())
 }
 
 // run sends until Count is reached or ctx ends. Ending with the cause
 // errStopped is no error.
 func (p *publisher) run(ctx context.Context, start time.Time) error {
 	var err error
-	if p.opts.Rate > 0 {
+	if p.rate > 0 {
 		err = p.runOpen(ctx, start)
 	} else {
 		err = p.runClosed(ctx)
@@ -80,7 +118,8 @@ func (p *publisher) left(sent uint64) uint64 {
 func (p *publisher) runClosed(ctx context.Context) error {
 	sent := uint64(0)
 	for {
-		n := min(uint64(p.frames.cap()), p.left(sent))
+		b, n := p.batch(sent)
+		n = min(n, p.left(sent))
 		if n == 0 {
 			return nil
 		}
@@ -93,10 +132,7 @@ func (p *publisher) runClosed(ctx context.Context) error {
 			}
 		}
 		now := int64(time.Since(p.base))
-		for i := range n {
-			p.frames.set(int(i), uint32(sent+i), now)
-		}
-		if err := p.send(sent, n); err != nil {
+		if err := p.send(b, sent, n, now); err != nil {
 			return err
 		}
 		sent += n
@@ -107,7 +143,7 @@ func (p *publisher) runClosed(ctx context.Context) error {
 // only this publisher, and what has become due meanwhile follows at once with
 // its scheduled times.
 func (p *publisher) runOpen(ctx context.Context, start time.Time) error {
-	plan := newSchedule(p.opts.Rate)
+	plan := newSchedule(p.rate)
 	// Publishers are spread over one interval.
 	start = start.Add(plan.tick * time.Duration(p.index) / time.Duration(p.of))
 	clock, err := newTicker(start, plan.tick)
@@ -148,16 +184,14 @@ func (p *publisher) runOpen(ctx context.Context, start time.Time) error {
 // sendDue sends n messages with the scheduled time at.
 func (p *publisher) sendDue(ctx context.Context, sent, n uint64, at int64) error {
 	for n > 0 {
-		k := min(n, uint64(p.frames.cap()))
+		b, k := p.batch(sent)
+		k = min(n, k)
 		if room := sent + k; p.acks != nil && room > uint64(p.size) {
 			if err := p.window.await(ctx, room-uint64(p.size)); err != nil {
 				return err
 			}
 		}
-		for i := range k {
-			p.frames.set(int(i), uint32(sent+i), at)
-		}
-		if err := p.send(sent, k); err != nil {
+		if err := p.send(b, sent, k, at); err != nil {
 			return err
 		}
 		sent, n = sent+k, n-k
@@ -165,11 +199,40 @@ func (p *publisher) sendDue(ctx context.Context, sent, n uint64, at int64) error
 	return nil
 }
 
-// send writes the first n frames of the batch and counts them.
-func (p *publisher) send(sent, n uint64) error {
+// send writes n messages from number sent on as frames of b, with the time at,
+// and counts them.
+func (p *publisher) send(b *batch, sent, n uint64, at int64) error {
+	for i := range n {
+		b.set(int(i), uint32(sent+i), at)
+	}
+	if p.timing != nil {
+		p.timing.sent(sent, n, at)
+	}
 	// Counted first: an arrival may not overtake the count.
 	p.window.sent.Store(sent + n)
-	return p.conn.write(p.frames.bytes(int(n)))
+	err := p.conn.write(b.bytes(int(n)))
+	if err == nil && p.written != nil {
+		p.written.advance(sent + n)
+	}
+	return err
+}
+
+// settle returns when the broker has read all that was sent to nobody at QoS 0,
+// for which there is no other sign: a PINGRESP.
+func (p *publisher) settle(ctx context.Context) error {
+	if p.written == nil {
+		return nil
+	}
+	p.pinging.Store(true)
+	if err := p.conn.write(wire.AppendPing(nil, wire.PINGREQ)); err != nil {
+		return quiet(err)
+	}
+	select {
+	case <-p.ponged:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // readAcks follows the acknowledgements, which must come in the order of the
@@ -189,6 +252,9 @@ func (p *publisher) readAcks() error {
 				}
 				out = out[:0]
 			}
+			if p.timing != nil {
+				p.timing.arrived(uint64(acked), time.Since(p.base))
+			}
 			if p.acks != nil {
 				p.acks.advance(uint64(acked))
 			}
@@ -198,13 +264,15 @@ func (p *publisher) readAcks() error {
 			continue
 		}
 		switch {
-		case f.Type == wire.PUBACK && p.opts.QoS == 1, f.Type == wire.PUBCOMP && p.opts.QoS == 2:
+		case f.Type == wire.PUBACK && p.qos == 1, f.Type == wire.PUBCOMP && p.qos == 2:
 			err = p.ack(f, acked)
 			acked++
-		case f.Type == wire.PUBREC && p.opts.QoS == 2:
+		case f.Type == wire.PUBREC && p.qos == 2:
 			err = p.ack(f, received)
 			out = wire.AppendAck(out, wire.PUBREL, p.conn.version, packetID(received), wire.Success)
 			received++
+		case f.Type == wire.PINGRESP && p.pinging.CompareAndSwap(true, false):
+			close(p.ponged)
 		default:
 			err = p.conn.unexpected(f)
 		}

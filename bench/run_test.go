@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -22,8 +23,18 @@ import (
 // startBroker runs an appliance and returns its MQTT address.
 func startBroker(t *testing.T) string {
 	t.Helper()
+	_, addr := startBrokerWith(t, nil)
+	return addr
+}
+
+// startBrokerWith runs an appliance with a config that change has changed.
+func startBrokerWith(t *testing.T, change func(*appliance.Config)) (*appliance.Broker, string) {
+	t.Helper()
 	cfg := appliance.DefaultConfig()
 	cfg.Listeners[0].Address = "127.0.0.1:0"
+	if change != nil {
+		change(&cfg)
+	}
 	b, err := appliance.New(cfg, appliance.WithLogger(slog.New(slog.DiscardHandler)), appliance.WithoutControl())
 	if err != nil {
 		t.Fatal(err)
@@ -38,7 +49,17 @@ func startBroker(t *testing.T) string {
 			t.Errorf("stop the broker: %v", err)
 		}
 	})
-	return b.Addr(cfg.Listeners[0].Name)
+	return b, b.Addr(cfg.Listeners[0].Name)
+}
+
+// rules is the path of a file of rules.
+func rules(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "rules")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 func TestRunByCount(t *testing.T) {

@@ -5,12 +5,15 @@ import "slices"
 // sequence follows the numbers 0, 1, 2, ... of one publisher as they arrive at
 // one subscriber and sorts every irregularity into exactly one kind. A number
 // that was skipped counts as lost until it arrives late, which makes it
-// reordered instead. One goroutine owns it.
+// reordered instead. MQTT promises order within a topic: with several, a late
+// number is reordered only if a later one of its topic has arrived. One
+// goroutine owns it.
 type sequence struct {
 	next       uint64 // the number expected next; all below arrived or are in missing
 	missing    []span // ascending, disjoint, all below next
 	reordered  uint64
 	duplicates uint64
+	topics     []uint64 // the number after the latest of each topic, nil if there is one topic
 }
 
 // span is the half-open range [from, to).
@@ -18,11 +21,15 @@ type span struct{ from, to uint64 }
 
 // see takes the next arrival.
 func (s *sequence) see(n uint64) {
-	if n == s.next {
+	if n != s.next {
+		s.irregular(n)
+	} else {
 		s.next++
-		return
 	}
-	s.irregular(n)
+	if s.topics != nil {
+		t := n % uint64(len(s.topics))
+		s.topics[t] = max(s.topics[t], n+1)
+	}
 }
 
 func (s *sequence) irregular(n uint64) {
@@ -41,7 +48,9 @@ func (s *sequence) irregular(n uint64) {
 		s.duplicates++
 		return
 	}
-	s.reordered++
+	if s.topics == nil || s.topics[n%uint64(len(s.topics))] > n {
+		s.reordered++
+	}
 	m := s.missing[i]
 	var rest []span
 	if m.from < n {

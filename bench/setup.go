@@ -5,48 +5,132 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/synthetism/edgebroker/wire"
 )
 
+const (
+	// connectAtOnce bounds the handshakes on their way before a run.
+	connectAtOnce = 32
+	// subscriptionsEach is how many of the further subscriptions one client has.
+	subscriptionsEach = 500
+)
+
+// prefixOf is above all topics of a run. It carries the process id and start
+// time of the run: two runs at once do not mix.
+func prefixOf(o *Options, base time.Time) string {
+	return fmt.Sprintf("%s/%d-%x", o.Topic, os.Getpid(), base.UnixNano())
+}
+
 // connect brings up all subscribers, then all publishers, and links each
-// publisher's window to the subscribers that get its messages. Topics carry
-// the process id and start time of the run: two runs at once do not mix.
+// publisher's window to the subscribers that get its messages.
 func (r *run) connect(ctx context.Context) error {
 	o := &r.opts
-	prefix := fmt.Sprintf("bench/%d-%x", os.Getpid(), r.base.UnixNano())
-	publishers, subscribers := o.counts()
-	for i := range subscribers {
-		filter := prefix + "/+"
-		if o.Scenario == Pairs {
-			filter = fmt.Sprintf("%s/%d", prefix, i)
-		}
-		c, err := dial(ctx, o, fmt.Sprintf("bench-sub-%d-%x", i, r.base.UnixNano()), o.Kept)
-		if err != nil {
-			return err
-		}
-		s := &subscriber{conn: c, run: r}
-		r.subscribers = append(r.subscribers, s)
-		if err := c.subscribe(filter, o.QoS); err != nil {
-			return err
-		}
+	idle := (o.Subscriptions + subscriptionsEach - 1) / subscriptionsEach
+	files := churnAtOnce
+	if o.Rate > 0 {
+		files += len(r.plan.publishers) // clocks
 	}
-	if err := r.connectStalled(ctx, prefix); err != nil {
+	var err error
+	if r.dialer, err = newDialer(o, len(r.plan.publishers)+len(r.plan.subscribers)+o.Stalled+idle, files); err != nil {
 		return err
 	}
-	for i := range publishers {
-		c, err := dial(ctx, o, fmt.Sprintf("bench-pub-%d-%x", i, r.base.UnixNano()), false)
+	r.bystanders = make([]*conn, idle)
+	err = each(ctx, idle, func(ctx context.Context, i int) error { return r.connectBystander(ctx, i) })
+	if err != nil {
+		return err
+	}
+	r.subscribers = make([]*subscriber, len(r.plan.subscribers))
+	err = each(ctx, len(r.subscribers), func(ctx context.Context, i int) error { return r.connectSubscriber(ctx, i) })
+	if err != nil {
+		return err
+	}
+	if err := r.connectStalled(ctx); err != nil {
+		return err
+	}
+	r.publishers = make([]*publisher, len(r.plan.publishers))
+	err = each(ctx, len(r.publishers), func(ctx context.Context, i int) error {
+		c, err := r.dialer.connect(ctx, r.clientID("pub", i), session{})
 		if err != nil {
 			return err
 		}
-		p := newPublisher(r, c, uint32(i), fmt.Sprintf("%s/%d", prefix, i))
-		r.publishers = append(r.publishers, p)
-		for j, s := range r.subscribers {
-			if o.Scenario == Pairs && j != i {
-				continue
+		if r.publishers[i], err = newPublisher(r, c, uint32(i), r.plan.publishers[i]); err != nil {
+			c.close()
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	r.link()
+	return nil
+}
+
+// each calls do for 0 to n-1, some at a time, and returns the first error.
+func each(ctx context.Context, n int, do func(ctx context.Context, i int) error) error {
+	g, live := errgroup.WithContext(ctx)
+	g.SetLimit(connectAtOnce)
+	for i := range n {
+		if live.Err() != nil {
+			break
+		}
+		g.Go(func() error { return do(live, i) })
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return context.Cause(ctx)
+}
+
+func (r *run) clientID(kind string, i int) string {
+	return fmt.Sprintf("bench-%s-%d-%x", kind, i, r.base.UnixNano())
+}
+
+func (r *run) connectSubscriber(ctx context.Context, i int) error {
+	plan := r.plan.subscribers[i]
+	c, err := r.dialer.connect(ctx, r.clientID(plan.kind, i), session{kept: r.opts.Kept})
+	if err != nil {
+		return err
+	}
+	r.subscribers[i] = &subscriber{conn: c, run: r, rec: r.recorders[i%len(r.recorders)], foreign: r.opts.Scenario == Sub}
+	if r.subscribers[i].foreign {
+		// The answer comes to the one who reads messages: some may be faster.
+		return c.write(wire.AppendSubscribe(nil, c.version, &wire.Subscribe{PacketID: 1, Filters: plan.filters}))
+	}
+	return c.subscribe(plan.filters...)
+}
+
+// link makes a stream of all that a subscriber hears.
+func (r *run) link() {
+	for i, s := range r.subscribers {
+		for _, h := range r.plan.subscribers[i].hears {
+			st := stream{hearing: h, at: r.publishers[h.publisher].window.newPosition()}
+			st.at.n.Store(h.offset)
+			if topics := r.plan.publishers[h.publisher].topics; topics > 1 && h.stride == 1 {
+				st.sequence.topics = make([]uint64, topics)
 			}
-			s.streams = append(s.streams, stream{publisher: uint32(i), at: p.window.newPosition()})
+			s.streams = append(s.streams, st)
 		}
 	}
-	return nil
+}
+
+// connectBystander brings up a client with subscriptions to which nobody
+// publishes.
+func (r *run) connectBystander(ctx context.Context, i int) error {
+	c, err := r.dialer.connect(ctx, r.clientID("bystander", i), session{})
+	if err != nil {
+		return err
+	}
+	r.bystanders[i] = c
+	first := i * subscriptionsEach
+	filters := make([]wire.Filter, min(subscriptionsEach, r.opts.Subscriptions-first))
+	for k := range filters {
+		filters[k] = wire.Filter{Filter: fmt.Sprintf("%s/bystander/%d/%d", r.prefix, i, first+k), QoS: r.opts.QoS}
+	}
+	return c.subscribe(filters...)
 }
 
 // stalledBuffer is the receive buffer in bytes that a stalled subscriber asks
@@ -56,9 +140,9 @@ const stalledBuffer = 4 << 10
 // connectStalled brings up the subscribers that get everything and read
 // nothing. They have no keep alive, so that the broker has no reason to end
 // them but the backlog.
-func (r *run) connectStalled(ctx context.Context, prefix string) error {
+func (r *run) connectStalled(ctx context.Context) error {
 	for i := range r.opts.Stalled {
-		c, err := dial(ctx, &r.opts, fmt.Sprintf("bench-stalled-%d-%x", i, r.base.UnixNano()), false)
+		c, err := r.dialer.connect(ctx, r.clientID("stalled", i), session{})
 		if err != nil {
 			return err
 		}
@@ -68,27 +152,9 @@ func (r *run) connectStalled(ctx context.Context, prefix string) error {
 				return fmt.Errorf("stall %s: %w", c.name, err)
 			}
 		}
-		if err := c.subscribe(prefix+"/+", r.opts.QoS); err != nil {
+		if err := c.subscribe(wire.Filter{Filter: r.prefix + "/#", QoS: r.opts.QoS}); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// forget removes the kept sessions of the run, as a client does that connects
-// without wanting one. The subscribers' connections are closed. A broker that
-// cannot be reached keeps its sessions.
-func (r *run) forget(ctx context.Context) {
-	if !r.opts.Kept {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
-	defer cancel()
-	for _, s := range r.subscribers {
-		c, err := dial(ctx, &r.opts, s.conn.name, false)
-		if err != nil {
-			return
-		}
-		c.close()
-	}
 }

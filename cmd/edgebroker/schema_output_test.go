@@ -136,7 +136,7 @@ func TestCommandJSON(t *testing.T) {
 			}
 		}
 	}
-	s.d.Uncovered(t, "BuildInfo.commit BuildInfo.built", "$defs") // of a binary that was built in a repository
+	s.d.Uncovered(t, "BuildInfo.commit BuildInfo.built Result.client Result.rateShare Result.repetition", "$defs") // of a binary that was built in a repository
 }
 
 // emptyFolders asks about files in which nothing is.
@@ -230,6 +230,11 @@ func (s *shop) busyBroker(b *runningBroker, home string) {
 	s.bundle(filepath.Join(home, "none-json.tar.gz"))
 	s.ask("bench", nil, "--address", b.addr, "--clients", "1", "--count", "20", "--qos", "1", "--pid", strconv.Itoa(os.Getpid()))
 	s.ask("bench", nil, "--address", b.addr, "--clients", "1", "--count", "20", "--rate", "1000")
+	s.ask("bench", nil, "--address", b.addr, "--clients", "1", "--count", "20", "--version", "5", "--topics", "2", "--wildcard", "1", "--subscriptions", "3", "--stalled", "1",
+		"--user-properties", "1", "--aliases", "--retain", "--qos", "1", "--window", "2")
+	s.ask("bench", nil, "--address", b.addr, "--scenario", "connect", "--clients", "2", "--stay", "1ms")
+	s.ask("bench", []int{exitError}, "--address", b.addr, "--scenario", "connect", "--clients", "1", "--username", "nobody", "--password", "x")
+	s.ask("bench", nil, "--address", b.addr, "--scenario", "idle", "--clients", "1", "--duration", "1ms", "--warmup", "1ms")
 	s.ask("sub", nil, "--address", b.addr, "--retained-only", "--count", "2", "rich/+")
 	s.trace(b)
 	for _, entry := range []string{"bridges dead-letters", "bridges dead-letters --replay", "bridges dead-letters --discard"} {
