@@ -62,9 +62,9 @@ rows_of() {
 		for qos in 0 1; do echo "10 pairs, QoS $qos|||--scenario pairs --clients 10 --qos $qos"; done
 		;;
 	idle)
-		echo "1,000 clients, silent|1||--clients 1000"
+		echo "1,000 clients, silent|1||--clients 1000 --keep-alive 0"
 		echo "1,000 clients, PINGREQ each minute|1||--clients 1000 --keep-alive 60s"
-		echo "4,000 clients, silent|1||--clients 4000"
+		echo "4,000 clients, silent|1||--clients 4000 --keep-alive 0"
 		;;
 	*) die "there is no group $1; there are: ${groups[*]}" ;;
 	esac
