@@ -9,6 +9,9 @@
 #   nats              nats-server with its MQTT listener, and JetStream, which that needs
 #   mochi             mochi-mqtt as it comes: scripts/bench/mochi
 #   relay             no broker but the physical limit: scripts/bench/relay
+#
+# What follows in a name after mosquitto- or edgebroker- and is not above makes a
+# second one of it, which runs beside the first.
 
 # shellcheck disable=SC2154 # tmp is that of scripts/bench.sh
 
@@ -93,7 +96,8 @@ version_of() {
 answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 # config NAME PORT SETUP FOLDER: writes the configuration of a broker into FOLDER.
-# SETUP is a list of words: tls, or stored for what survives a crash.
+# SETUP is a list of words: tls; stored, for what survives a crash; cramped, for
+# edgebroker, stored in little room.
 config() {
 	local name=$1 port=$2 setup=" $3 " dir=$4 q='"'
 	case $name in
@@ -116,6 +120,8 @@ config() {
 			printf '}]\ncontrol: {socket: "%s"}\n' "$dir/control.sock"
 			[ "$name" = edgebroker-open ] || printf 'access: {rules: ["%s"]}\n' "$tmp/rules"
 			[[ $setup != *" stored "* ]] || printf 'storage: {directory: "%s"}\n' "$dir/data"
+			# As little room as there may be, so that the log is written anew often.
+			[[ $setup != *" cramped "* ]] || printf 'storage: {directory: "%s", segment_size: 4MiB, max_bytes: 32MiB}\n' "$dir/data"
 		} >"$dir/edgebroker.yml"
 		;;
 	nats)

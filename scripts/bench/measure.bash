@@ -71,11 +71,14 @@ measure_latency() {
 	rate=$(awk -v rate="$(number msgsPerSecond <<<"$json")" 'BEGIN { print int(rate / 2 / 10) }')
 	stop_broker "$broker"
 	runs=(quiet stalled storm)
-	[[ $broker != edgebroker* ]] || runs+=(collections stored checkpoints)
+	case $broker in
+	mosquitto) runs+=(elsewhere) ;;
+	edgebroker) runs+=(elsewhere large collections stored checkpoints) ;;
+	esac
 	for beside in "${runs[@]}"; do
 		case $beside in
-		collections) GOGC=10 start_broker "$broker" '' ;;
-		stored | checkpoints) start_broker "$broker" stored ;;
+		collections) GOGC=50 start_broker "$broker" '' ;;
+		stored | checkpoints) start_broker "$broker" cramped ;;
 		*) start_broker "$broker" '' ;;
 		esac
 		latency_beside "$beside" "$name" "$broker" "$round" "$rate" "${flags[@]}"
@@ -85,24 +88,31 @@ measure_latency() {
 
 # latency_beside DISTURBANCE NAME BROKER ROUND RATE FLAG...
 latency_beside() {
-	local beside=$1 name=$2 broker=$3 round=$4 rate=$5 json more=() other='' count='' before=0
+	local beside=$1 name=$2 broker=$3 round=$4 rate=$5 to=$3 json more=() other='' count='' before=0 span=$((SECONDS_PER_RUN + 1))
 	shift 5
 	case $beside in
 	stalled) more=(--stalled 1) ;;
-	storm)
-		# 2,000 clients in all, spread over the run.
-		"$edgebroker" bench --address "127.0.0.1:${broker_port[$broker]}" --scenario connect --clients 2000 \
-			--count 1 --rate $((2000 / (SECONDS_PER_RUN + 1))) >"$tmp/storm.log" 2>&1 &
-		other=$!
-		;;
-	collections)
+	# What is alive, and a collection goes through: that of 100,000 subscriptions.
+	large | collections)
+		more=(--subscriptions 100000)
 		count=go_gc_duration_seconds_count
+		;;
+	storm | elsewhere)
+		# 2,000 clients in all, spread over the run; elsewhere: at another broker, so
+		# that what is left is what the machine has to do.
+		if [ "$beside" = elsewhere ]; then
+			to=$broker-second
+			start_broker "$to" ''
+		fi
+		"$edgebroker" bench --address "127.0.0.1:${broker_port[$to]}" --scenario connect --clients 2000 \
+			--count 1 --rate $((2000 / span)) >"$tmp/beside.log" 2>&1 &
+		other=$!
 		;;
 	checkpoints)
 		# What is stored meanwhile fills the log, so that it is written anew.
 		count=edgebroker_journal_checkpoints_total
 		"$edgebroker" bench --address "127.0.0.1:${broker_port[$broker]}" --scenario fan-in --clients 4 --qos 1 --kept \
-			--payload 8192 --rate 500 --duration "$((SECONDS_PER_RUN + 1))s" >"$tmp/store.log" 2>&1 &
+			--payload 8192 --rate 500 --duration "${span}s" >"$tmp/beside.log" 2>&1 &
 		other=$!
 		;;
 	esac
@@ -113,7 +123,10 @@ latency_beside() {
 	else
 		note latency "$name: $beside" "$broker" "$round" '"failed":true'
 	fi
-	[ -z "$other" ] || wait "$other" || echo "bench.sh: warning: $broker, $name: what ran beside ($beside) failed: $(tail -n 1 "$tmp"/storm.log "$tmp"/store.log 2>/dev/null | tail -n 1)" >&2
+	if [ -n "$other" ] && ! wait "$other"; then
+		echo "bench.sh: warning: $broker, $name: what ran beside ($beside) failed: $(tail -n 1 "$tmp/beside.log")" >&2
+	fi
+	[ "$to" = "$broker" ] || stop_broker "$to"
 }
 
 # Of all threads of a process: context switches, and nanoseconds on a processor.

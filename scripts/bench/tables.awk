@@ -257,10 +257,10 @@ function latency(i, b, row, quiet, q, c) {
 			if (middle(group, row, broker, "p99") == "" && !((group, row, broker) in unclean))
 				continue
 			quiet = row
-			sub(/: [a-z]*$/, row ~ /: checkpoints$/ ? ": stored" : ": quiet", quiet)
-			q = row == quiet || row ~ /: stored$/ ? "" : relation(group, row, broker, quiet, broker, "p99")
+			sub(/: [a-z]*$/, row ~ /: checkpoints$/ ? ": stored" : row ~ /: collections$/ ? ": large" : ": quiet", quiet)
+			q = row == quiet || row ~ /: (stored|large)$/ ? "" : relation(group, row, broker, quiet, broker, "p99")
 			c = middle(group, row, broker, "count")
-			print "| " row (c == "" ? "" : " (" c ")") " | " name(broker) star(group, row, broker) " | " digits(middle(group, row, broker, "rate")) \
+			print "| " row (c == "" || c == 0 && row ~ /: large$/ ? "" : " (" c ")") " | " name(broker) star(group, row, broker) " | " digits(middle(group, row, broker, "rate")) \
 				" | " ms(middle(group, row, broker, "p50")) " | " ms(middle(group, row, broker, "p99")) " | " ms(middle(group, row, broker, "p999")) \
 				(q == "" ? " | - | - | - | -" : ratioCell(q) " | " verdict(q, 2)) " |"
 		}
