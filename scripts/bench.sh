@@ -19,6 +19,8 @@
 #   scripts/bench.sh --release       the short table for a release note: --saturated and --idle beside
 #                                    mosquitto alone, 20 minutes
 #   scripts/bench.sh --from FILE GROUP...   measures nothing: tables of an earlier run
+#   scripts/bench.sh --into FILE GROUP...   also puts each table where FILE, Markdown, has a line
+#                                    <!-- bench GROUP -->, in place of what is there up to <!-- end -->
 #
 # Each row runs in ROUNDS rounds, in which the brokers take turns, each time a fresh
 # one, and medians count. Load and broker share the processors, so processor time
@@ -67,8 +69,11 @@ die() {
 . scripts/bench/groups.bash
 # shellcheck source=scripts/bench/measure.bash
 . scripts/bench/measure.bash
+# shellcheck source=scripts/bench/tables.bash
+. scripts/bench/tables.bash
 
 from=
+into=
 release=
 chosen=()
 while [ $# -gt 0 ]; do
@@ -80,6 +85,11 @@ while [ $# -gt 0 ]; do
 	--from)
 		[ -r "${2:-}" ] || die "--from needs a file that SAVE has written"
 		from=$2
+		shift
+		;;
+	--into)
+		[ -w "${2:-}" ] || die "--into needs a file of Markdown, as docs/PERFORMANCE.md"
+		into=$2
 		shift
 		;;
 	--all) chosen+=("${groups[@]}") ;;
@@ -152,10 +162,11 @@ else
 	results=${SAVE:-$tmp/results}
 	measure_all
 fi
-for group in "${groups[@]}"; do
-	rows_of "$group" | awk -F'|' -v group="$group" '{ print group "|" $1 "|" $2 }'
-done >"$tmp/goals"
-sed -n 's/^{"group":"about","cores":\([0-9]*\),"processor":"\([^"]*\)","kernel":"\([^"]*\)","brokers":"\([^"]*\)",.*/\1 x \2, \3; \4/p' "$results" | sort -u
-echo
 [ -z "$release" ] || chosen=(release)
-awk -v want="${chosen[*]}" -f scripts/bench/tables.awk "$tmp/goals" "$results"
+machine
+for group in "${chosen[@]}"; do
+	table "$group" >"$tmp/table"
+	echo
+	cat "$tmp/table"
+	[ -z "$into" ] || insert "$into" "$group"
+done

@@ -183,7 +183,7 @@ function cells(group, row, metric, scale, i, line, v) {
 function verdict(ratio, goal) {
 	if (goal == "") return ""
 	if (ratio == "") return goal " | -"
-	return goal " | " (ratio <= goal ? "yes" : sprintf("%.1f times too much", ratio / goal))
+	return goal " | " (ratio <= goal ? "yes" : sprintf("%.2f times too much", ratio / goal))
 }
 
 function ratioCell(ratio) {
