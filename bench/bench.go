@@ -41,6 +41,7 @@ type run struct {
 	plan   plan
 	props  int // bytes of properties that each delivery has at least
 	dialer *dialer
+	made   atomic.Uint64 // clients that have connected
 
 	publishers  []*publisher
 	subscribers []*subscriber
@@ -72,9 +73,12 @@ func Run(ctx context.Context, opts Options) (Result, error) {
 	r := newRun(opts)
 	defer r.forget(context.WithoutCancel(ctx))
 	defer r.close()
+	connected := watch(&r.opts, connecting, func() uint64 { return r.made.Load() }, nil)
+	defer connected()
 	if err := r.connect(ctx); err != nil {
 		return Result{}, err
 	}
+	connected()
 	return r.measure(ctx)
 }
 
@@ -128,7 +132,9 @@ func (r *run) measure(ctx context.Context) (Result, error) {
 		sent <- err
 	}()
 
+	watched := watch(&r.opts, running, r.received, r.recorders)
 	begin, end, runErr := r.follow(begin, sent)
+	watched()
 	r.expire()
 	readErr := readers.Wait() // ends live, and with it whoever still waits
 	<-sent

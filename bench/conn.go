@@ -58,7 +58,7 @@ func (c *conn) subscribe(filters ...wire.Filter) error {
 		}
 		for i, code := range codes {
 			if code != wire.Reason(some[i].QoS) {
-				return fmt.Errorf("subscribe %s: broker granted %v instead of qos %d for %q; may this user subscribe there?", c.name, code, some[i].QoS, some[i].Filter)
+				return fmt.Errorf("subscribe %s: broker granted %v instead of qos %d for %q; is it allowed to this user, and within the limits of the broker?", c.name, code, some[i].QoS, some[i].Filter)
 			}
 		}
 	}

@@ -42,6 +42,20 @@ func (h *histogram) merge(o *histogram) {
 	h.max = max(h.max, o.max)
 }
 
+// after is what has been recorded since h was before. Its maximum is that of its
+// highest bucket.
+func (h *histogram) after(before *histogram) *histogram {
+	diff := &histogram{}
+	for i, n := range h.counts {
+		if k := n - before.counts[i]; k > 0 {
+			diff.counts[i] = k
+			diff.total += k
+			diff.max = min(bucketEnd(i), h.max)
+		}
+	}
+	return diff
+}
+
 // quantile returns a duration that the fraction q of the recorded ones do not
 // exceed, rounded up to the end of its bucket but never above the maximum. It
 // is zero when nothing was recorded.

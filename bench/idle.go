@@ -19,7 +19,7 @@ type idlers struct {
 	base   time.Time
 	conns  []*conn
 
-	pings, pongs, ended atomic.Uint64
+	made, pings, pongs, ended atomic.Uint64
 }
 
 // runIdle connects clients that do nothing, lets the broker settle for the
@@ -32,9 +32,12 @@ func runIdle(ctx context.Context, o Options) (Result, error) {
 	i := &idlers{opts: &o, dialer: d, base: time.Now(), conns: make([]*conn, o.Clients)}
 	defer i.close()
 	before := usageOf(o.BrokerPID)
+	connected := watch(&o, connecting, i.made.Load, nil)
+	defer connected()
 	if err := each(ctx, o.Clients, i.connect); err != nil {
 		return Result{}, err
 	}
+	connected()
 	live, stop := context.WithCancel(ctx)
 	g, live := errgroup.WithContext(live)
 	defer func() {
@@ -48,6 +51,7 @@ func runIdle(ctx context.Context, o Options) (Result, error) {
 	if o.KeepAlive > 0 {
 		g.Go(func() error { return i.ping(live) })
 	}
+	defer watch(&o, running, i.pongs.Load, nil)()
 	if err := wait(ctx, o.Warmup); err != nil {
 		return Result{}, err
 	}
@@ -94,6 +98,7 @@ func (i *idlers) connect(ctx context.Context, k int) error {
 		return err
 	}
 	i.conns[k] = c
+	i.made.Add(1)
 	filters := make([]wire.Filter, i.opts.Topics)
 	for t := range filters {
 		filters[t] = wire.Filter{Filter: topicOf(fmt.Sprintf("%s/%d", prefixOf(i.opts, i.base), k), i.opts.Topics, t), QoS: i.opts.QoS}

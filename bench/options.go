@@ -46,11 +46,17 @@ type Options struct {
 	Window int     // closed loop: messages of one publisher, or handshakes of Connect, on their way at most; default 64
 	Rate   float64 // open loop: messages per second of each publisher, or connections per second of all clients; 0: closed loop
 
+	// Open loop at a part of what the closed loop has managed before; Series only.
+	RateShare float64
+
 	Stay      time.Duration // Connect: how long clients stay when all have come; 0: each leaves at once
 	KeepAlive time.Duration // Idle: between two PINGREQs of a client, whole seconds; 0: none are sent
 
 	StallAfter time.Duration // give up when nothing arrives for so long; default 5 s
 	BrokerPID  int           // process whose CPU time and memory are measured; 0: none
+
+	Progress func(Progress) // called from another goroutine, at every Interval while Run runs; nil: nobody asks
+	Interval time.Duration
 
 	Username string // login, if the broker asks for one
 	Password string

@@ -130,7 +130,7 @@ func TestRunSub(t *testing.T) {
 			c.Access.Rules = []string{rules(t, "deny any subscribe plant/#\nallow any all #\n")}
 		})
 		_, err := bench.Run(t.Context(), bench.Options{Address: addr, Scenario: bench.Sub, Topic: "plant/#", Duration: time.Hour})
-		if err == nil || !strings.Contains(err.Error(), "may this user subscribe there?") {
+		if err == nil || !strings.Contains(err.Error(), "is it allowed to this user") {
 			t.Errorf("got %v", err)
 		}
 	})

@@ -39,12 +39,12 @@ func (r *run) connect(ctx context.Context) error {
 		return err
 	}
 	r.bystanders = make([]*conn, idle)
-	err = each(ctx, idle, func(ctx context.Context, i int) error { return r.connectBystander(ctx, i) })
+	err = each(ctx, idle, r.connectBystander)
 	if err != nil {
 		return err
 	}
 	r.subscribers = make([]*subscriber, len(r.plan.subscribers))
-	err = each(ctx, len(r.subscribers), func(ctx context.Context, i int) error { return r.connectSubscriber(ctx, i) })
+	err = each(ctx, len(r.subscribers), r.connectSubscriber)
 	if err != nil {
 		return err
 	}
@@ -52,16 +52,7 @@ func (r *run) connect(ctx context.Context) error {
 		return err
 	}
 	r.publishers = make([]*publisher, len(r.plan.publishers))
-	err = each(ctx, len(r.publishers), func(ctx context.Context, i int) error {
-		c, err := r.dialer.connect(ctx, r.clientID("pub", i), session{})
-		if err != nil {
-			return err
-		}
-		if r.publishers[i], err = newPublisher(r, c, uint32(i), r.plan.publishers[i]); err != nil {
-			c.close()
-		}
-		return err
-	})
+	err = each(ctx, len(r.publishers), r.connectPublisher)
 	if err != nil {
 		return err
 	}
@@ -91,7 +82,7 @@ func (r *run) clientID(kind string, i int) string {
 
 func (r *run) connectSubscriber(ctx context.Context, i int) error {
 	plan := r.plan.subscribers[i]
-	c, err := r.dialer.connect(ctx, r.clientID(plan.kind, i), session{kept: r.opts.Kept})
+	c, err := r.client(ctx, plan.kind, i, session{kept: r.opts.Kept})
 	if err != nil {
 		return err
 	}
@@ -101,6 +92,26 @@ func (r *run) connectSubscriber(ctx context.Context, i int) error {
 		return c.write(wire.AppendSubscribe(nil, c.version, &wire.Subscribe{PacketID: 1, Filters: plan.filters}))
 	}
 	return c.subscribe(plan.filters...)
+}
+
+func (r *run) connectPublisher(ctx context.Context, i int) error {
+	c, err := r.client(ctx, "pub", i, session{})
+	if err != nil {
+		return err
+	}
+	if r.publishers[i], err = newPublisher(r, c, uint32(i), r.plan.publishers[i]); err != nil {
+		c.close()
+	}
+	return err
+}
+
+// client connects the i-th of a kind.
+func (r *run) client(ctx context.Context, kind string, i int, s session) (*conn, error) {
+	c, err := r.dialer.connect(ctx, r.clientID(kind, i), s)
+	if err == nil {
+		r.made.Add(1)
+	}
+	return c, err
 }
 
 // link makes a stream of all that a subscriber hears.
@@ -120,7 +131,7 @@ func (r *run) link() {
 // connectBystander brings up a client with subscriptions to which nobody
 // publishes.
 func (r *run) connectBystander(ctx context.Context, i int) error {
-	c, err := r.dialer.connect(ctx, r.clientID("bystander", i), session{})
+	c, err := r.client(ctx, "bystander", i, session{})
 	if err != nil {
 		return err
 	}
@@ -142,7 +153,7 @@ const stalledBuffer = 4 << 10
 // them but the backlog.
 func (r *run) connectStalled(ctx context.Context) error {
 	for i := range r.opts.Stalled {
-		c, err := r.dialer.connect(ctx, r.clientID("stalled", i), session{})
+		c, err := r.client(ctx, "stalled", i, session{})
 		if err != nil {
 			return err
 		}

@@ -53,6 +53,7 @@ func runStorm(ctx context.Context, o Options) (Result, error) {
 	defer stop()
 	s := newStorm(&o, d, over)
 	defer s.leave()
+	defer watch(&o, running, s.made.Load, []*recorder{s.rec})()
 	begin := mark{at: time.Now(), broker: usageOf(o.BrokerPID), load: ownCPU()}
 	if o.Rate > 0 {
 		err = s.open(ctx)

@@ -114,7 +114,7 @@ func (s *subscriber) granted(f wire.Frame) error {
 		return fmt.Errorf("subscribe %s: %w", s.conn.name, err)
 	}
 	if len(codes) != 1 || codes[0] > 2 {
-		return fmt.Errorf("subscribe %s: broker answered %v for %q; may this user subscribe there?", s.conn.name, codes, s.run.opts.Topic)
+		return fmt.Errorf("subscribe %s: broker answered %v for %q; is it allowed to this user, and within the limits of the broker?", s.conn.name, codes, s.run.opts.Topic)
 	}
 	return nil
 }

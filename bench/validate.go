@@ -15,6 +15,8 @@ const (
 	maxClients       = 200_000
 	maxTopics        = 100_000 // of each publisher
 	maxSubscriptions = 2_000_000
+	maxShare         = 2.0
+	maxRate          = 1e6
 	maxKeepAlive     = math.MaxUint16 * time.Second
 )
 
@@ -42,10 +44,12 @@ func (o Options) Validate() error {
 	c.unless(o.Count <= math.MaxUint32, "count is %d; choose at most %d", o.Count, uint32(math.MaxUint32))
 	c.unless(o.Window >= 1 && o.Window <= maxWindow, "window is %d messages; choose 1 to %d", o.Window, maxWindow)
 	// Also refuses NaN.
-	c.unless(o.Rate >= 0 && o.Rate <= 1e6, "rate is %v per second; choose 0 (closed loop) to 1000000", o.Rate)
+	c.unless(o.Rate >= 0 && o.Rate <= maxRate, "rate is %v per second; choose 0 (closed loop) to 1000000", o.Rate)
 	c.unless(o.Duration >= 0 && o.Warmup >= 0 && o.StallAfter >= 0 && o.Stay >= 0, "duration, warm-up, stay and stall limit cannot be negative")
 	c.unless(o.KeepAlive >= 0 && o.KeepAlive <= maxKeepAlive && o.KeepAlive%time.Second == 0, "keep alive is %v; choose 0 to %v in whole seconds", o.KeepAlive, maxKeepAlive)
 	c.unless(o.BrokerPID >= 0, "pid is %d; give the broker's process id or 0", o.BrokerPID)
+	c.unless(o.RateShare >= 0 && o.RateShare <= maxShare, "rate is %v %% of saturation; choose 0 to %v %%", o.RateShare*100, maxShare*100)
+	c.unless(o.RateShare == 0 || o.Scenario != Mixed && o.Scenario.publishes(), "scenario %s has no saturation to take a part of; give the rate as messages per second", o.Scenario)
 	o.validateTopics(&c)
 	o.validateScenario(&c)
 	return errors.Join(c.errs...)

@@ -79,6 +79,8 @@ func outputs() map[string]output {
 		"acl check":                      list(aclFinding{}),
 		"acl test":                       document(aclVerdict{}),
 		"bench":                          document(bench.Result{}),
+		"bench --interval=10ms":          {"json": document(bench.Result{})["json"], "jsonl": list(bench.Result{}, bench.Progress{})["jsonl"]},
+		"bench --repeat=2":               list(bench.Result{}), // and where flags list several values
 		"bridges dead-letters":           {"json": document(statsd.DeadLetters{})["json"], "jsonl": list(statsd.DeadLetter{})["jsonl"]},
 		"bridges dead-letters --discard": document(statsd.DeadLettersDone{}),
 		"bridges dead-letters --replay":  document(statsd.DeadLettersDone{}),
@@ -222,7 +224,7 @@ func jsonFormats(t *testing.T, c *cli.Command) (formats []string) {
 		for name := range strings.SplitSeq(usage, ", ") {
 			if strings.Contains(name, "json") {
 				formats = append(formats, name)
-			} else if !slices.Contains([]string{"table", "text", "raw", "prom"}, name) {
+			} else if !slices.Contains([]string{"table", "text", "raw", "prom", "hdr"}, name) {
 				t.Errorf("%s: is %s JSON? This test does not know it", c.Name, name)
 			}
 		}
