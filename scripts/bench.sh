@@ -18,6 +18,7 @@
 #
 #   scripts/bench.sh --release       the short table for a release note: --saturated and --idle beside
 #                                    mosquitto alone, 20 minutes
+#   scripts/bench.sh --goals         every row that has a goal, and how it fares; use it with --from
 #   scripts/bench.sh --from FILE GROUP...   measures nothing: tables of an earlier run
 #   scripts/bench.sh --into FILE GROUP...   also puts each table where FILE, Markdown, has a line
 #                                    <!-- bench GROUP -->, in place of what is there up to <!-- end -->
@@ -75,6 +76,7 @@ die() {
 from=
 into=
 release=
+goals=
 chosen=()
 while [ $# -gt 0 ]; do
 	case $1 in
@@ -94,6 +96,7 @@ while [ $# -gt 0 ]; do
 		;;
 	--all) chosen+=("${groups[@]}") ;;
 	--release) release=yes ;;
+	--goals) goals=yes ;;
 	--*)
 		[[ " ${groups[*]} " == *" ${1#--} "* ]] || {
 			echo "bench.sh: error: unknown argument $1; try --help" >&2
@@ -113,13 +116,18 @@ if [ -n "$release" ]; then
 	chosen=(saturated idle)
 	BROKERS=${BROKERS:-mosquitto edgebroker}
 fi
-[ ${#chosen[@]} -gt 0 ] || chosen=(saturated)
+if [ ${#chosen[@]} -eq 0 ]; then
+	if [ -z "$goals" ]; then chosen=(saturated); elif [ -z "$from" ]; then chosen=("${groups[@]}"); fi
+fi
 [ -e /proc/self/task ] || die "it reads /proc, so it needs Linux"
 
 tmp=$(mktemp -d)
 cleanup() {
 	stop_brokers
-	# Loads that are still there end with their brokers.
+	local loads
+	loads=$(jobs -p)
+	# shellcheck disable=SC2086 # one word for each
+	[ -z "$loads" ] || kill $loads 2>/dev/null || true
 	rm -rf "$tmp"
 }
 trap cleanup EXIT
@@ -163,6 +171,7 @@ else
 	measure_all
 fi
 [ -z "$release" ] || chosen=(release)
+[ -z "$goals" ] || chosen+=(goals)
 machine
 for group in "${chosen[@]}"; do
 	table "$group" >"$tmp/table"

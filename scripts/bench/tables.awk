@@ -8,7 +8,7 @@
 
 BEGIN {
 	FS = "|"
-	count = split("brokerCPUMicrosPerMessage msgsPerSecond p50 p99 p999 brokerDiskBytesPerMessage fileBytesPerMessage lost reordered duplicates " \
+	count = split("brokerCPUMicrosPerMessage msgsPerSecond p50 p99 p999 brokerDiskBytesPerMessage fileBytesPerMessage brokerVoluntarySwitchesPerMessage lost reordered duplicates " \
 		"rate count emptyBytes rssBytes bytesPerConnection switchesPerMinute cpuMillisPerMinute", metrics, " ")
 	known = split("mosquitto mosquitto-acl nats mochi edgebroker-open edgebroker relay", order, " ")
 	title["mosquitto-acl"] = "mosquitto, 100 rules"
@@ -52,6 +52,8 @@ END {
 		starred = 0
 		if (group == "release")
 			release()
+		else if (group == "goals")
+			goals()
 		else if (rowCount[group] == 0)
 			continue
 		else if (group == "idle")
@@ -214,6 +216,10 @@ function cpu(i, row, q, line) {
 		head(group, "scenario", "", "")
 		for (i = 1; i <= rowCount[group]; i++)
 			print "| " rows[group, i] cells(group, rows[group, i], "p99", 1000) " |"
+		print "\nHow often the broker went to sleep, per message:\n"
+		head(group, "scenario", "", "")
+		for (i = 1; i <= rowCount[group]; i++)
+			print "| " rows[group, i] cells(group, rows[group, i], "brokerVoluntarySwitchesPerMessage", 1) " |"
 	} else {
 		print "\nMessages delivered per second, load and broker sharing the processors:\n"
 		head(group, "scenario", "", "")
@@ -316,4 +322,50 @@ function releaseLine(row, label, metric, unit, most, m, e) {
 	e = middle("idle", row, "edgebroker", metric)
 	print "| " label " | " (m == "" ? "-" : digits(m / unit)) " | " (e == "" ? "-" : digits(e / unit)) \
 		" | " digits(relation("idle", row, "edgebroker", row, "mosquitto", metric)) " | " most " |"
+}
+
+# goals prints each row that has a goal, of all groups, with the command that repeats it.
+function goals(g, n, all, i, row, c, conditions, k, scenario) {
+	print "| what | goal | measured | in the rounds | met | command |\n|---|---|---|---|---|---|"
+	n = split("saturated shapes low paced idle", all, " ")
+	for (g = 1; g <= n; g++)
+		for (i = 1; i <= rowCount[all[g]]; i++) {
+			row = rows[all[g], i]
+			if (goal[all[g], row] == "")
+				continue
+			if (all[g] == "idle") {
+				goalLine("idle", row, row, ": context switches", "switchesPerMinute")
+				goalLine("idle", row, row, ": processor time", "cpuMillisPerMinute")
+				if (row ~ /^4,000/ && (c = middle("idle", row, "edgebroker", "bytesPerConnection")) != "")
+					printf "| %s: memory per connection | 20 KB | **%s KB** | | %s | %s |\n", row, digits(c / 1000), \
+						c <= 20000 ? "yes" : sprintf("%.2f times too much", c / 20000), command("idle", row)
+			} else
+				goalLine(all[g], row, row, "", "brokerCPUMicrosPerMessage")
+		}
+	k = split("stalled quiet storm quiet storm elsewhere collections large checkpoints stored", conditions, " ")
+	for (i = 1; i <= rowCount["latency"]; i++) {
+		scenario = rows["latency", i]
+		if (!sub(/: quiet$/, "", scenario))
+			continue
+		for (c = 1; c < k; c += 2)
+			latencyLine(scenario, conditions[c], conditions[c + 1])
+	}
+}
+
+function command(g, row, pattern) {
+	pattern = row
+	gsub(/[()|.]/, ".", pattern)
+	return "`ROWS='^" pattern "$' scripts/bench.sh --" g "`"
+}
+
+function goalLine(g, row, label, what, metric, q) {
+	q = relation(g, row, "edgebroker", row, "mosquitto", metric)
+	if (q != "")
+		print "| " label what " | " goal[g, row] ratioCell(q) " | " substr(verdict(q, goal[g, row]), length(goal[g, row]) + 4) " | " command(g, row) " |"
+}
+
+function latencyLine(scenario, beside, quiet, q) {
+	q = relation("latency", scenario ": " beside, "edgebroker", scenario ": " quiet, "edgebroker", "p99")
+	if (q != "")
+		print "| " scenario ": p99 beside " beside " by " quiet " | 2" ratioCell(q) " | " substr(verdict(q, 2), 5) " | " command("latency", scenario) " |"
 }
