@@ -3,21 +3,21 @@
 # mochi, and a relay of TCP that is no broker but the physical limit. Prints
 # Markdown. docs/PERFORMANCE.md says what the figures mean.
 #
-#   scripts/bench.sh                 the saturated table, about ten minutes
+#   scripts/bench.sh                 the saturated table, about eight minutes
 #   scripts/bench.sh GROUP...        other groups, one after the other:
 #
 #     --saturated   six scenarios, as fast as it goes, beside their goals
-#     --acl         the same, with 100 access rules and without, about eight minutes
-#     --low         500, 50 and 5 messages/s per client, 10 to 1,000 clients, ten minutes
+#     --acl         the same, with 100 access rules and without, six minutes
+#     --low         500, 50 and 5 messages/s per client, 10 to 1,000 clients, seven minutes
 #     --paced       10 pairs at 500 messages/s each, beside all brokers, three minutes
-#     --durable     QoS 1 to sessions that are stored, and what that costs the disk, five minutes
-#     --shapes      payloads, wildcards, many subscriptions and topics, MQTT 5, TLS, 25 minutes
-#     --latency     at half of what each can do; alone, and beside what might disturb, eight minutes
-#     --idle        1,000 and 4,000 connections on which nothing happens, 25 minutes
-#     --all         all of these
+#     --durable     QoS 1 to sessions that are stored, and what that costs the disk, four minutes
+#     --shapes      payloads, wildcards, many subscriptions and topics, MQTT 5, TLS, 15 minutes
+#     --latency     at half of what each can do; alone, and beside what might disturb, nine minutes
+#     --idle        1,000 and 4,000 connections on which nothing happens, 21 minutes
+#     --all         all of these, 75 minutes
 #
 #   scripts/bench.sh --release       the short table for a release note: --saturated and --idle beside
-#                                    mosquitto alone, 20 minutes
+#                                    mosquitto alone, 25 minutes
 #   scripts/bench.sh --goals         every row that has a goal, and how it fares; use it with --from
 #   scripts/bench.sh --from FILE GROUP...   measures nothing: tables of an earlier run
 #   scripts/bench.sh --into FILE GROUP...   also puts each table where FILE, Markdown, has a line
@@ -39,13 +39,15 @@
 #   ROUNDS=5              rounds
 #   ROWS=                 only rows whose names fit this pattern (awk's), as ROWS='10 pairs.*QoS 1'
 #   BROKERS=              these instead of those of the group, as BROKERS="mosquitto edgebroker"
-#   SAVE=FILE             append the results to FILE, one run on each line, for --from
+#   SAVE=FILE             append the results to FILE, one run on each line, for --from; a row that is
+#                         measured again replaces what FILE has of it, round by round
 #   SECONDS_PER_RUN=2 WARMUP=500ms
 #   PAYLOAD=64 WINDOW=64  bytes, and messages of each publisher on their way, where a row does not say
 #   IDLE_SPAN=60 IDLE_SETTLE=15   seconds of each measurement of --idle, and before it
 #   TIMEOUT=120           seconds after which a run is given up
 #   EDGEBROKER=FILE       a binary to use instead of building one
 set -euo pipefail
+caller=$PWD
 cd "$(dirname "$0")/.."
 
 ROUNDS=${ROUNDS:-5}
@@ -63,6 +65,9 @@ die() {
 	echo "bench.sh: error: $*" >&2
 	exit 1
 }
+
+# absolute FILE: as the caller means it.
+absolute() { case $1 in /*) echo "$1" ;; *) echo "$caller/$1" ;; esac }
 
 # shellcheck source=scripts/bench/brokers.bash
 . scripts/bench/brokers.bash
@@ -85,13 +90,13 @@ while [ $# -gt 0 ]; do
 		exit 0
 		;;
 	--from)
-		[ -r "${2:-}" ] || die "--from needs a file that SAVE has written"
-		from=$2
+		from=$(absolute "${2:-}")
+		[ -f "$from" ] || die "--from needs a file that SAVE has written"
 		shift
 		;;
 	--into)
-		[ -w "${2:-}" ] || die "--into needs a file of Markdown, as docs/PERFORMANCE.md"
-		into=$2
+		into=$(absolute "${2:-}")
+		[ -f "$into" ] || die "--into needs a file of Markdown, as docs/PERFORMANCE.md"
 		shift
 		;;
 	--all) chosen+=("${groups[@]}") ;;
@@ -167,7 +172,7 @@ measure_all() {
 if [ -n "$from" ]; then
 	results=$from
 else
-	results=${SAVE:-$tmp/results}
+	results=$(absolute "${SAVE:-$tmp/results}")
 	measure_all
 fi
 [ -z "$release" ] || chosen=(release)

@@ -151,7 +151,7 @@ func TestTablesInto(t *testing.T) {
 }
 
 func TestArguments(t *testing.T) {
-	for _, args := range [][]string{{"--nonsense"}, {"word"}, {"--into", "no/such/file"}, {"--release", "--low"}} {
+	for _, args := range [][]string{{"--nonsense"}, {"word"}, {"--into", "no/such/file"}, {"--into"}, {"--release", "--low"}} {
 		if out, err := script(t, "", args...); err == nil || !strings.Contains(out, "error: ") {
 			t.Errorf("accepts %q: %s", args, out)
 		}
