@@ -251,27 +251,42 @@ func (r *run) published() uint64 {
 	return n
 }
 
-// conns calls do for all connections.
-func (r *run) conns(do func(*conn)) {
+// end is a connection, whoever speaks MQTT on it.
+type end interface {
+	expire() // makes every blocked read and write return at once
+	close()  // says goodbye and closes
+}
+
+// ends are all connections there are.
+func (r *run) ends() (all []end) {
 	for _, p := range r.publishers {
 		if p != nil {
-			do(p.conn)
+			all = append(all, p.end())
 		}
 	}
 	for _, s := range r.subscribers {
 		if s != nil {
-			do(s.conn)
+			all = append(all, s.end())
 		}
 	}
 	for _, c := range slices.Concat(r.stalled, r.bystanders) {
 		if c != nil {
-			do(c)
+			all = append(all, c)
 		}
 	}
+	return all
 }
 
 // expire makes every blocked read and write return at once.
-func (r *run) expire() { r.conns((*conn).expire) }
+func (r *run) expire() {
+	for _, e := range r.ends() {
+		e.expire()
+	}
+}
 
 // close says goodbye and closes all connections.
-func (r *run) close() { r.conns((*conn).close) }
+func (r *run) close() {
+	for _, e := range r.ends() {
+		e.close()
+	}
+}

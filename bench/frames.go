@@ -41,11 +41,7 @@ type frameSpec struct {
 
 // newBatch encodes n frames of one publisher.
 func newBatch(n int, spec frameSpec) *batch {
-	body := make([]byte, spec.payload)
-	binary.BigEndian.PutUint32(body, spec.publisher)
-	for i := headerSize; i < spec.payload; i++ {
-		body[i] = byte(' ' + i%90)
-	}
+	body := payloadOf(spec.publisher, spec.payload)
 	topic, digits := topicsOf(spec.base, spec.topics)
 	out := wire.Out{Version: spec.version, QoS: spec.qos, Retain: spec.retain, Topic: []byte(topic), Props: spec.props, Payload: body}
 	if spec.aliased {
@@ -97,8 +93,7 @@ func (b *batch) set(i int, seq uint32, at int64) {
 	if b.topics > 1 || b.aliasAt >= 0 {
 		b.setTopic(f, seq%b.topics)
 	}
-	binary.BigEndian.PutUint32(f[b.payloadAt+4:], seq)
-	binary.BigEndian.PutUint64(f[b.payloadAt+8:], uint64(at))
+	setHeader(f[b.payloadAt:], seq, at)
 }
 
 // setTopic patches the digits of the topic, and the alias, to those of topic k.
@@ -115,6 +110,22 @@ func (b *batch) setTopic(f []byte, k uint32) {
 // bytes is the encoding of the first n frames. The caller writes it before the
 // next set.
 func (b *batch) bytes(n int) []byte { return b.buf[:n*b.frame] }
+
+// payloadOf is a payload of a publisher without number and time.
+func payloadOf(publisher uint32, size int) []byte {
+	body := make([]byte, size)
+	binary.BigEndian.PutUint32(body, publisher)
+	for i := headerSize; i < size; i++ {
+		body[i] = byte(' ' + i%90)
+	}
+	return body
+}
+
+// setHeader patches number and time of a payload.
+func setHeader(payload []byte, seq uint32, at int64) {
+	binary.BigEndian.PutUint32(payload[4:], seq)
+	binary.BigEndian.PutUint64(payload[8:], uint64(at))
+}
 
 // packetID maps sequence numbers onto 1..65535.
 func packetID(seq uint32) uint16 { return uint16(seq%65535) + 1 }
@@ -166,10 +177,14 @@ func parseMessage(f wire.Frame, v wire.Version) (m message, ok bool) {
 	if len(b) < at+headerSize {
 		return m, false
 	}
-	p := b[at:]
-	m.size = len(p)
-	m.publisher = binary.BigEndian.Uint32(p)
-	m.seq = binary.BigEndian.Uint32(p[4:])
-	m.at = int64(binary.BigEndian.Uint64(p[8:]))
+	m.size = len(b) - at
+	m.header(b[at:])
 	return m, true
+}
+
+// header reads what the load has put before a payload.
+func (m *message) header(payload []byte) {
+	m.publisher = binary.BigEndian.Uint32(payload)
+	m.seq = binary.BigEndian.Uint32(payload[4:])
+	m.at = int64(binary.BigEndian.Uint64(payload[8:]))
 }

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,13 +11,13 @@ func TestProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got []Progress
 		rec := &recorder{}
-		var n uint64
+		var n atomic.Uint64
 		o := &Options{Scenario: Pairs, Interval: time.Second, Progress: func(p Progress) { got = append(got, p) }}
-		stop := watch(o, running, func() uint64 { return n }, []*recorder{rec})
+		stop := watch(o, running, n.Load, []*recorder{rec})
 		record := func(count uint64, latency time.Duration) {
 			rec.mu.Lock()
 			defer rec.mu.Unlock()
-			n += count
+			n.Add(count)
 			for range count {
 				rec.latency.record(latency)
 			}

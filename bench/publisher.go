@@ -23,7 +23,8 @@ const openWindow = 1 << 15
 // publisher sends one stream of messages.
 type publisher struct {
 	pubPlan
-	conn   *conn
+	conn   *conn       // nil if paho is not
+	paho   *pahoSender // nil if conn is not
 	opts   *Options
 	base   time.Time
 	index  uint32
@@ -41,7 +42,8 @@ type publisher struct {
 	ponged  chan struct{} // closed when it has answered
 }
 
-func newPublisher(r *run, c *conn, index uint32, plan pubPlan) (*publisher, error) {
+// newPublisher publishes on c or, if that is nil, by paho.
+func newPublisher(r *run, c *conn, paho *pahoClient, index uint32, plan pubPlan) (*publisher, error) {
 	o := &r.opts
 	p := &publisher{pubPlan: plan, conn: c, opts: o, base: r.base, index: index, of: len(r.plan.publishers), window: newWindow(), ponged: make(chan struct{})}
 	p.size = o.Window
@@ -49,6 +51,8 @@ func newPublisher(r *run, c *conn, index uint32, plan pubPlan) (*publisher, erro
 		p.size = openWindow
 	}
 	switch {
+	case c == nil:
+		p.paho = newPahoSender(paho, plan, o, index)
 	case p.qos > 0:
 		p.acks = p.window.newPosition()
 		// A broker may allow fewer unacknowledged publishes [MQTT-3.3.4-7].
@@ -210,11 +214,35 @@ func (p *publisher) send(b *batch, sent, n uint64, at int64) error {
 	}
 	// Counted first: an arrival may not overtake the count.
 	p.window.sent.Store(sent + n)
+	if p.paho != nil {
+		return p.sendPaho(sent, n, at)
+	}
 	err := p.conn.write(b.bytes(int(n)))
 	if err == nil && p.written != nil {
 		p.written.advance(sent + n)
 	}
 	return err
+}
+
+// sendPaho is send message by message.
+func (p *publisher) sendPaho(sent, n uint64, at int64) error {
+	for i := range n {
+		if p.rate == 0 {
+			at = int64(time.Since(p.base)) // those before have taken their time
+		}
+		if err := p.paho.send(uint32(sent+i), at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// end is the connection.
+func (p *publisher) end() end {
+	if p.paho != nil {
+		return p.paho
+	}
+	return p.conn
 }
 
 // settle returns when the broker has read all that was sent to nobody at QoS 0,
@@ -238,6 +266,9 @@ func (p *publisher) settle(ctx context.Context) error {
 // readAcks follows the acknowledgements, which must come in the order of the
 // publishes [MQTT-4.6.0-2] [MQTT-4.6.0-3], and releases QoS 2 messages.
 func (p *publisher) readAcks() error {
+	if p.paho != nil {
+		return p.paho.ended()
+	}
 	var acked, received uint32
 	var out []byte
 	for {

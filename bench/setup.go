@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/eclipse/paho.golang/paho"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/synthetism/edgebroker/wire"
@@ -82,6 +83,9 @@ func (r *run) clientID(kind string, i int) string {
 
 func (r *run) connectSubscriber(ctx context.Context, i int) error {
 	plan := r.plan.subscribers[i]
+	if r.opts.Client == Paho {
+		return r.connectPahoSubscriber(ctx, i)
+	}
 	c, err := r.client(ctx, plan.kind, i, session{kept: r.opts.Kept})
 	if err != nil {
 		return err
@@ -94,12 +98,33 @@ func (r *run) connectSubscriber(ctx context.Context, i int) error {
 	return c.subscribe(plan.filters...)
 }
 
+func (r *run) connectPahoSubscriber(ctx context.Context, i int) error {
+	plan := r.plan.subscribers[i]
+	s := &subscriber{run: r, rec: r.recorders[i%len(r.recorders)], paho: &pahoReceiver{ready: make(chan struct{})}}
+	var err error
+	if s.paho.pahoClient, err = r.dialer.connectPaho(ctx, r.clientID(plan.kind, i), s.takePaho); err != nil {
+		return err
+	}
+	r.made.Add(1)
+	r.subscribers[i] = s
+	return s.paho.subscribe(ctx, plan.filters...)
+}
+
 func (r *run) connectPublisher(ctx context.Context, i int) error {
+	if r.opts.Client == Paho {
+		c, err := r.dialer.connectPaho(ctx, r.clientID("pub", i), func(*paho.Publish) {})
+		if err != nil {
+			return err
+		}
+		r.made.Add(1)
+		r.publishers[i], err = newPublisher(r, nil, c, uint32(i), r.plan.publishers[i])
+		return err
+	}
 	c, err := r.client(ctx, "pub", i, session{})
 	if err != nil {
 		return err
 	}
-	if r.publishers[i], err = newPublisher(r, c, uint32(i), r.plan.publishers[i]); err != nil {
+	if r.publishers[i], err = newPublisher(r, c, nil, uint32(i), r.plan.publishers[i]); err != nil {
 		c.close()
 	}
 	return err

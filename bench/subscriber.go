@@ -27,7 +27,8 @@ func (st *stream) expects(sent uint64) uint64 {
 // subscriber receives, checks and acknowledges. Its goroutine owns all but
 // received and what rec holds; the run reads the rest after that goroutine has ended.
 type subscriber struct {
-	conn     *conn
+	conn     *conn         // nil if paho is not
+	paho     *pahoReceiver // nil if conn is not
 	run      *run
 	streams  []stream // by publisher index, or the one of its publisher
 	foreign  bool     // messages are others': they are counted, not checked
@@ -39,6 +40,9 @@ type subscriber struct {
 
 // receive runs until the connection expires or fails.
 func (s *subscriber) receive() error {
+	if s.paho != nil {
+		return s.receivePaho()
+	}
 	now := time.Duration(0)
 	count := uint64(0)
 	for {
@@ -128,18 +132,24 @@ func (s *subscriber) take(f wire.Frame, now time.Duration) (message, error) {
 		}
 		return m, nil
 	}
+	return m, s.check(m, ok, now)
+}
+
+// check is take of a message that has been parsed; ok is false if it has no
+// header.
+func (s *subscriber) check(m message, ok bool, now time.Duration) error {
 	if !ok || m.size != s.run.opts.Payload {
-		return m, fmt.Errorf("%s: broker delivered a message that nobody sent (qos %d, %d bytes)", s.conn.name, m.qos, m.size)
+		return fmt.Errorf("%s: broker delivered a message that nobody sent (qos %d, %d bytes)", s.name(), m.qos, m.size)
 	}
 	st := s.stream(m.publisher)
 	if st == nil || uint64(m.seq)%st.stride != st.offset {
-		return m, fmt.Errorf("%s: broker delivered message %d of publisher %d, which this filter does not match", s.conn.name, m.seq, m.publisher)
+		return fmt.Errorf("%s: broker delivered message %d of publisher %d, which this filter does not match", s.name(), m.seq, m.publisher)
 	}
 	switch {
 	case m.qos != st.qos:
-		return m, fmt.Errorf("%s: broker delivered a message at qos %d, which was published at qos %d", s.conn.name, m.qos, st.qos)
+		return fmt.Errorf("%s: broker delivered a message at qos %d, which was published at qos %d", s.name(), m.qos, st.qos)
 	case m.props < s.run.props:
-		return m, fmt.Errorf("%s: broker delivered %d bytes of properties instead of %d; user properties are missing", s.conn.name, m.props, s.run.props)
+		return fmt.Errorf("%s: broker delivered %d bytes of properties instead of %d; user properties are missing", s.name(), m.props, s.run.props)
 	}
 	n := uint64(m.seq)
 	if st.stride > 1 {
@@ -153,7 +163,22 @@ func (s *subscriber) take(f wire.Frame, now time.Duration) (message, error) {
 	if m.at >= s.run.recordAt.Load() {
 		s.rec.latency.record(now - time.Duration(m.at))
 	}
-	return m, nil
+	return nil
+}
+
+// end is the connection.
+func (s *subscriber) end() end {
+	if s.paho != nil {
+		return s.paho
+	}
+	return s.conn
+}
+
+func (s *subscriber) name() string {
+	if s.paho != nil {
+		return s.paho.pahoClient.name
+	}
+	return s.conn.name
 }
 
 func (s *subscriber) stream(publisher uint32) *stream {
