@@ -122,7 +122,7 @@ func (d *dialer) connect(ctx context.Context, clientID string, s session) (*conn
 	source := &d.sources[d.turn.Add(1)%uint64(len(d.sources))]
 	nc, err := mqttdial.Through(ctx, source, o.Address, handshakeTimeout, o.TLS)
 	if err != nil {
-		return nil, fmt.Errorf("connect to the broker: %w", err)
+		return nil, unreachable(err)
 	}
 	c := &conn{name: clientID, version: o.Version, net: nc, limit: d.limit, buf: make([]byte, d.buffer)}
 	connect := wire.Connect{

@@ -34,7 +34,7 @@ func (d *dialer) connectPaho(ctx context.Context, clientID string, onMessage fun
 	source := &d.sources[d.turn.Add(1)%uint64(len(d.sources))]
 	nc, err := mqttdial.Through(ctx, source, o.Address, handshakeTimeout, o.TLS)
 	if err != nil {
-		return nil, fmt.Errorf("connect to the broker: %w", err)
+		return nil, unreachable(err)
 	}
 	switch nc.(type) {
 	case *net.TCPConn, *net.UnixConn:

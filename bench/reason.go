@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -12,6 +13,14 @@ import (
 
 // errNotStayed is a connection that was made, and ended while it was to stay.
 var errNotStayed = errors.New("the broker ended the connection while it was to stay")
+
+// unreachable is a connection that could not be made.
+func unreachable(err error) error {
+	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOENT) {
+		return fmt.Errorf("connect to the broker: %w; does the broker run, and listen there?", err)
+	}
+	return fmt.Errorf("connect to the broker: %w", err)
+}
 
 // reasonOf is a short name for why a connection has failed, out of few, so that
 // failures can be counted by it.
