@@ -44,6 +44,7 @@
 #   SECONDS_PER_RUN=2 WARMUP=500ms
 #   PAYLOAD=64 WINDOW=64  bytes, and messages of each publisher on their way, where a row does not say
 #   IDLE_SPAN=60 IDLE_SETTLE=15   seconds of each measurement of --idle, and before it
+#   SHARE=50              percent of its saturation that --latency has a broker do
 #   TIMEOUT=120           seconds after which a run is given up
 #   EDGEBROKER=FILE       a binary to use instead of building one
 set -euo pipefail
@@ -58,6 +59,7 @@ PAYLOAD=${PAYLOAD:-64}
 WINDOW=${WINDOW:-64}
 IDLE_SPAN=${IDLE_SPAN:-60}
 IDLE_SETTLE=${IDLE_SETTLE:-15}
+SHARE=${SHARE:-50}
 TIMEOUT=${TIMEOUT:-120}
 export LC_ALL=C
 

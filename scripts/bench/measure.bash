@@ -59,16 +59,16 @@ measure_load() {
 	stop_broker "$broker"
 }
 
-# measure_latency NAME FLAGS BROKER ROUND: the latency at half of what the broker
-# can do on this machine, alone and beside what might disturb.
+# measure_latency NAME FLAGS BROKER ROUND: the latency at SHARE percent of what the
+# broker can do on this machine, alone and beside what might disturb.
 measure_latency() {
 	local name=$1 broker=$3 round=$4 flags json rate beside runs
 	read -ra flags <<<"$2 --payload $PAYLOAD"
 	over_tls=
 	start_broker "$broker" ''
-	json=$(load "$broker" "${flags[@]}" --window "$WINDOW" --duration "${SECONDS_PER_RUN}s") || die "$broker, $name: no saturation to take half of"
+	json=$(load "$broker" "${flags[@]}" --window "$WINDOW" --duration "${SECONDS_PER_RUN}s") || die "$broker, $name: no saturation to take a share of"
 	# Whole messages of ten publishers.
-	rate=$(awk -v rate="$(number msgsPerSecond <<<"$json")" 'BEGIN { print int(rate / 2 / 10) }')
+	rate=$(awk -v rate="$(number msgsPerSecond <<<"$json")" -v share="$SHARE" 'BEGIN { print int(rate * share / 100 / 10) }')
 	stop_broker "$broker"
 	runs=(quiet stalled storm)
 	case $broker in

@@ -80,6 +80,17 @@ func TestTables(t *testing.T) {
 	}
 }
 
+// TestTablesLossMeetsNoGoal: what is not delivered costs nothing.
+func TestTablesLossMeetsNoGoal(t *testing.T) {
+	const row = "10 pairs, QoS 1"
+	for _, lost := range []int{0, 1} {
+		got, err := script(t, ran("saturated", row, "mosquitto", 1, spent(10, 0))+ran("saturated", row, "edgebroker", 1, spent(0.1, lost)), "--saturated", "--goals")
+		if err != nil || strings.Count(got, "| yes |") != 2-2*lost || strings.Count(got, "| not clean |") != 2*lost {
+			t.Errorf("of %d lost, %v: says\n%s", lost, err, got)
+		}
+	}
+}
+
 // TestTablesRatioNeedsBoth has no ratio where one side is missing.
 func TestTablesRatioNeedsBoth(t *testing.T) {
 	got, err := script(t, ran("low", "r", "mosquitto", 1, spent(10, 0))+ran("low", "r", "edgebroker", 2, spent(1, 0)), "--low")
