@@ -63,7 +63,8 @@ func arrows() map[string][]string {
 		".":       {},
 
 		"e2e":                  {},
-		"interop":              {}, // sees the broker as its clients do
+		"interop":              {},                // sees the broker as its clients do
+		"scripts":              {"wire", "bench"}, // what edgebroker is compared with
 		"internal/atomicfile":  {},
 		"internal/dial":        {},
 		"internal/faultdisk":   {"journal"},
