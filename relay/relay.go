@@ -318,7 +318,7 @@ func (p *Port) leave(e End) {
 	p.connect.Will = nil
 	keep := owned && expiry > 0
 	timed := !r.closed.Load()
-	serial := p.serial // timers must not keep p, and its connection, for as long as the session
+	serial := p.serial                                                // timers must not keep p, and its connection, for as long as the session
 	if keep && will != nil && will.Delay > 0 && r.roomForWill(will) { // [MQTT-3.1.3-9]
 		delay := min(will.Delay, expiry)
 		s.setWillLocked(will)
