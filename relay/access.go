@@ -25,7 +25,7 @@ func (a access) same(other Access) bool {
 }
 
 // moved makes all routes stale.
-func (t *subscriptions) moved() { t.epoch.Add(1) }
+func (t *subscriptions) moved() { t.changed("#") }
 
 // AccessChanged makes the relay ask every Access anew: about messages to come,
 // and about those that wait.

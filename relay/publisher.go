@@ -68,7 +68,7 @@ const maxRun = 32 << 10 // bytes of frames gathered before they are handed on
 func (p *publisher) route(topic []byte) (*route, bool) {
 	c := &p.recent[slot(topic)]
 	if c.rt != nil && c.rt.topic == string(topic) {
-		if c.rt.epoch != p.relay.subs.epoch.Load() || c.rt.flow.gone.Load() {
+		if p.relay.subs.stale(c.rt) || c.rt.flow.gone.Load() {
 			p.unload(c)
 			c.rt = p.relay.routes.lookup(topic)
 			c.allowed = p.access.publish(c.rt.topic)

@@ -6,14 +6,16 @@ import (
 )
 
 // route is where messages on one topic go. It is computed once from the
-// subscriptions and never changes; it is stale when their epoch has moved on.
+// subscriptions and never changes; it is stale when the epoch of its branch has
+// moved on.
 type route struct {
 	topic   string
 	name    []byte // topic
 	levels  int    // of topic
 	slot    int    // where publishers remember it
 	level   Level  // what the store promises for it
-	epoch   uint64
+	branch  int    // of the subscriptions
+	epoch   uint64 // of that branch
 	targets []target
 	groups  []*group
 	flow    *flow // of the topic; set when the route is remembered
@@ -62,7 +64,7 @@ func (t *target) forPublisher(client string) (_ target, ok bool) {
 
 // resolve computes the route of topic.
 func (t *subscriptions) resolve(topic string) *route {
-	rt := &route{topic: topic, name: []byte(topic), levels: levels(topic), slot: slot(topic)}
+	rt := &route{topic: topic, name: []byte(topic), levels: levels(topic), slot: slot(topic), branch: max(0, branch(topic))}
 	if t.level != nil {
 		rt.level = t.level(topic)
 	}
@@ -83,7 +85,7 @@ func (t *subscriptions) resolve(topic string) *route {
 	}
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	rt.epoch = t.epoch.Load()
+	rt.epoch = t.branches[rt.branch].Load()
 	t.matchLocked(topic, func(s *subscription) {
 		i := find(s.session)
 		if i < 0 {
@@ -124,7 +126,7 @@ type routes struct {
 	mu      sync.RWMutex // guards what follows
 	byName  map[string]*route
 	targets int    // of the routes in byName
-	epoch   uint64 // none of them is older
+	epoch   uint64 // of all subscriptions; when what is stale was last forgotten
 }
 
 const targetsPerRoute = 32
@@ -144,7 +146,7 @@ func (c *routes) lookup(topic []byte) *route {
 	c.mu.RLock()
 	rt := c.byName[string(topic)]
 	c.mu.RUnlock()
-	if rt != nil && rt.epoch == c.subs.epoch.Load() {
+	if rt != nil && !c.subs.stale(rt) {
 		return rt
 	}
 	if rt != nil {
@@ -171,13 +173,13 @@ func (c *routes) storeLocked(rt *route) {
 	if !c.overLocked() {
 		return
 	}
-	if c.epoch != rt.epoch { // most are stale, and keep sessions that have ended from being freed
+	if now := c.subs.epoch.Load(); c.epoch != now { // what is stale keeps sessions that have ended from being freed
 		for topic, r := range c.byName {
-			if r.epoch < rt.epoch {
+			if c.subs.stale(r) {
 				c.forgetLocked(topic, r)
 			}
 		}
-		c.epoch = rt.epoch
+		c.epoch = now
 	}
 	for topic, r := range c.byName { // map order: as good as random
 		if !c.overLocked() {

@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,20 +26,59 @@ type subscription struct {
 	session *Session
 	topic   string // the filter without $share/{group}/
 	group   *group // nil if not shared
+	at      int    // where it is in its list; guarded by subscriptions.mu
 }
 
 // subscriptions is the set of all subscriptions, indexed by filter level.
-// epoch changes with every change of the set, so that a route computed
-// earlier is known to be stale.
+// epoch changes with every change of the set. Those of a branch, which is some of
+// the topics, told apart by their first level, change with every change that may
+// concern one of these topics, so that a route computed earlier is known to be
+// stale, and most routes are not when others subscribe to something else.
 type subscriptions struct {
-	epoch atomic.Uint64
-	level func(topic string) Level // what the store promises; nil without one
+	epoch    atomic.Uint64
+	branches [branches]atomic.Uint64
+	level    func(topic string) Level // what the store promises; nil without one
 
 	mu     sync.RWMutex // guards everything that follows
 	root   node
 	count  int
 	shared int
 }
+
+const branches = 64
+
+// branch is where topic belongs, or where all topics do that the filter matches; -1
+// if these may belong to any.
+func branch(topicOrFilter string) int {
+	h := uint32(2166136261) // FNV-1a
+	for i := range len(topicOrFilter) {
+		c := topicOrFilter[i]
+		if c == '/' {
+			break
+		}
+		if i == 0 && (c == '#' || c == '+') {
+			return -1
+		}
+		h = (h ^ uint32(c)) * 16777619
+	}
+	return int((h ^ h>>16) % branches)
+}
+
+// changed makes the routes stale that a subscription to filter, which is not
+// $share/..., may be in.
+func (t *subscriptions) changed(filter string) {
+	t.epoch.Add(1)
+	if b := branch(filter); b >= 0 {
+		t.branches[b].Add(1)
+		return
+	}
+	for b := range t.branches {
+		t.branches[b].Add(1)
+	}
+}
+
+// stale reports whether rt may be another if it is computed now.
+func (t *subscriptions) stale(rt *route) bool { return rt.epoch != t.branches[rt.branch].Load() }
 
 type node struct {
 	children map[string]*node // by literal level
@@ -117,7 +155,7 @@ func (t *subscriptions) addLocked(sub, old *subscription) {
 			t.shared++
 		}
 	}
-	t.epoch.Add(1)
+	t.changed(topic)
 }
 
 // remove takes sub out of the set.
@@ -133,7 +171,7 @@ func (t *subscriptions) removeLocked(sub *subscription) {
 		if sub.group != nil {
 			t.shared--
 		}
-		t.epoch.Add(1)
+		t.changed(sub.topic)
 	}
 }
 
@@ -182,19 +220,23 @@ func (n *node) drop(sub *subscription, list *[]*subscription, groups map[string]
 	return len(*list) != before
 }
 
-// replace changes old to sub in list, appends sub if old is nil, and removes
-// old if sub is nil. It reuses the backing array.
+// replace changes old to sub in list, appends sub if old is nil, and removes old if
+// sub is nil, which moves the last one to its place: a filter that many have asked
+// for costs each of them the same. It reuses the backing array.
 func replace(list []*subscription, old, sub *subscription) []*subscription {
-	at := -1
-	if old != nil {
-		at = slices.Index(list, old)
-	}
+	known := old != nil && old.at < len(list) && list[old.at] == old
 	switch {
-	case at >= 0 && sub != nil:
-		list[at] = sub
-	case at >= 0:
-		list = slices.Delete(list, at, at+1)
+	case known && sub != nil:
+		sub.at = old.at
+		list[sub.at] = sub
+	case known:
+		last := len(list) - 1
+		list[old.at] = list[last]
+		list[old.at].at = old.at
+		list[last] = nil
+		list = list[:last]
 	case sub != nil:
+		sub.at = len(list)
 		list = append(list, sub)
 	}
 	return list
@@ -202,12 +244,14 @@ func replace(list []*subscription, old, sub *subscription) []*subscription {
 
 // matchLocked calls found for each subscription and each shared group whose filter
 // matches topic. A wildcard in the first level does not match a topic that
-// starts with $. [MQTT-4.7.2-1] The caller holds mu for reading.
-func (t *subscriptions) matchLocked(topic string, found func(*subscription), foundGroup func(*group)) {
-	t.matchNode(&t.root, topic, true, strings.HasPrefix(topic, "$"), found, foundGroup)
+// starts with $. [MQTT-4.7.2-1] The caller holds mu for reading. It returns how many
+// nodes it has looked at, which their number does not decide.
+func (t *subscriptions) matchLocked(topic string, found func(*subscription), foundGroup func(*group)) (visited int) {
+	return t.matchNode(&t.root, topic, true, strings.HasPrefix(topic, "$"), found, foundGroup)
 }
 
-func (t *subscriptions) matchNode(n *node, rest string, more, system bool, found func(*subscription), foundGroup func(*group)) {
+func (t *subscriptions) matchNode(n *node, rest string, more, system bool, found func(*subscription), foundGroup func(*group)) (visited int) {
+	visited = 1
 	if !system { // "#" also matches the parent level
 		for _, s := range n.hash {
 			found(s)
@@ -223,15 +267,16 @@ func (t *subscriptions) matchNode(n *node, rest string, more, system bool, found
 		for _, g := range n.groups {
 			foundGroup(g)
 		}
-		return
+		return visited
 	}
 	level, tail, deeper := strings.Cut(rest, "/")
 	if c := n.children[level]; c != nil {
-		t.matchNode(c, tail, deeper, false, found, foundGroup)
+		visited += t.matchNode(c, tail, deeper, false, found, foundGroup)
 	}
 	if n.plus != nil && !system {
-		t.matchNode(n.plus, tail, deeper, false, found, foundGroup)
+		visited += t.matchNode(n.plus, tail, deeper, false, found, foundGroup)
 	}
+	return visited
 }
 
 // counts returns how many subscriptions there are, and how many are shared.

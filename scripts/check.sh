@@ -139,7 +139,7 @@ step_test() {
 	local status=0 report=$tmp/again failed=$tmp/failed strict
 	EDGEBROKER_E2E=1 CGO_ENABLED=1 GOFLAGS=${GOFLAGS/-trimpath/} go tool gotestsum --format pkgname --format-icons text --format-hide-empty-pkg --no-color \
 		--rerun-fails=1 --rerun-fails-max-failures=6 --rerun-fails-run-root-test --rerun-fails-abort-on-data-race \
-		--rerun-fails-report "$report" --packages ./... -- -race -p 4 -vet=off -count=1 -timeout 9m >"$tmp/test" 2>&1 || status=$?
+		--rerun-fails-report "$report" --packages ./... -- -race -p 4 -vet=off -count=1 -timeout 14m >"$tmp/test" 2>&1 || status=$?
 	cat "$tmp/test"
 	# The same test may be told of twice, once for each run.
 	grep -aE '^=== FAIL: ' "$tmp/test" | sed -E 's/^=== FAIL: //; s/( \(re-run [0-9]+\))? \([0-9.]+s\)$//' | sort -u >"$failed" || true
@@ -222,7 +222,7 @@ step_armv6() {
 		skip "tests as ARMv6 code: qemu-user-static is not installed"
 		return 0
 	}
-	GOOS=linux GOARCH=arm GOARM=6 go test -vet=off -short -count=1 -timeout 4m \
+	GOOS=linux GOARCH=arm GOARM=6 go test -vet=off -short -count=1 -timeout 9m \
 		-exec "qemu-arm-static -cpu arm1176" "${arm_packages[@]/#/./}"
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/synthetism/edgebroker/certs"
+	"github.com/synthetism/edgebroker/internal/brokertest"
 )
 
 func TestMain(m *testing.M) {
@@ -49,11 +50,18 @@ func TestScript(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits":    cmdExits,
-			"usage":    cmdUsage,
-			"freeport": cmdFreePort,
-			"await":    cmdAwait,
-			"until":    cmdUntil,
+			"exits": cmdExits,
+			"usage": cmdUsage,
+			"freeport": func(ts *testscript.TestScript, neg bool, args []string) {
+				if neg || len(args) != 1 {
+					ts.Fatalf("usage: freeport VAR")
+				}
+				_, port, err := net.SplitHostPort(brokertest.Ports(t, 1)[0])
+				ts.Check(err)
+				ts.Setenv(args[0], port)
+			},
+			"await": cmdAwait,
+			"until": cmdUntil,
 
 			"certificates": cmdCertificates,
 		},
@@ -169,15 +177,4 @@ func poll(ts *testscript.TestScript, what string, done func() bool) {
 			ts.Fatalf("%q did not come within %v", what, patience)
 		}
 	}
-}
-
-func cmdFreePort(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: freeport VAR")
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	ts.Check(err)
-	port := l.Addr().(*net.TCPAddr).Port
-	ts.Check(l.Close())
-	ts.Setenv(args[0], strconv.Itoa(port))
 }
