@@ -66,6 +66,7 @@ func arrows() map[string][]string {
 		"internal/atomicfile":  {},
 		"internal/dial":        {},
 		"internal/faultdisk":   {"journal"},
+		"internal/growth":      {}, // reads what go test prints
 		"internal/manpage":     {},
 		"internal/peer":        {},
 		"internal/post":        {},
