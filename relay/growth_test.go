@@ -3,6 +3,7 @@ package relay_test
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -251,5 +252,52 @@ func BenchmarkGrowthConnect(b *testing.B) {
 				c.port.End(relay.End{})
 			}
 		})
+	}
+}
+
+// BenchmarkGrowthMemory is what n subscriptions, retained messages of 64 bytes, or
+// kept sessions with a subscription each take of the heap, for each of them.
+func BenchmarkGrowthMemory(b *testing.B) {
+	fill := map[string]func(*testing.B, *broker, int){
+		"subscriptions": func(b *testing.B, k *broker, n int) { crowd(b, k, n, "wild") },
+		"retained": func(b *testing.B, k *broker, n int) {
+			pub := k.connect("pub")
+			for i := range n {
+				pub.publish(message{topic: fmt.Sprintf("site%d/pump%d/v", i/10, i), payload: strings.Repeat("x", 64), retain: true})
+			}
+		},
+		"sessions": func(b *testing.B, k *broker, n int) {
+			for i := range n {
+				c := k.open(fmt.Sprint("there", i), kept)
+				c.port.Attach(&sink{})
+				c.sub(1, fmt.Sprint("there/", i))
+				c.port.End(relay.End{})
+			}
+		},
+	}
+	heap := func() float64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC() // what pools held
+		runtime.ReadMemStats(&m)
+		return float64(m.HeapAlloc)
+	}
+	for _, what := range []string{"subscriptions", "retained", "sessions"} {
+		for _, n := range grown(100_000) {
+			if n < 1000 { // the rest of the broker shows
+				continue
+			}
+			b.Run(fmt.Sprint(what, "/", n), func(b *testing.B) {
+				for b.Loop() {
+					k := openBroker(b, roomy, nil)
+					before := heap()
+					fill[what](b, k, n)
+					b.ReportMetric((heap()-before)/float64(n), "B/item")
+					b.StopTimer()
+					k.Close()
+					b.StartTimer()
+				}
+			})
+		}
 	}
 }

@@ -74,8 +74,8 @@ func run(r io.Reader, out string) error {
 }
 
 // read returns the points of each benchmark by its name without Benchmark and size.
-// The value is the processor time of an operation, or, of lines that do not come from
-// go test and name another unit, the first value there is.
+// The value is the processor time of an operation or the bytes of an item, whichever
+// is there.
 func read(r io.Reader) (map[string][]point, error) {
 	all := map[string]map[float64][]float64{}
 	lines := bufio.NewScanner(r)
@@ -96,7 +96,7 @@ func read(r io.Reader) (map[string][]point, error) {
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", f[0], err)
 			}
-			if value < 0 || f[i+1] == "cpu-ns/op" {
+			if value < 0 || f[i+1] == "cpu-ns/op" || f[i+1] == "B/item" {
 				value = v
 			}
 		}

@@ -24,7 +24,7 @@ type unit string
 
 const (
 	processor unit = "processor time"
-	memory    unit = "resident memory"
+	memory    unit = "memory of each"
 )
 
 // word is a value for people.
@@ -62,8 +62,8 @@ func plots() []plot {
 		}},
 		{"topics", "A publish on many topics in turn", "topics", processor, []curve{{key: "Topics", label: "to one subscriber of all"}}},
 		{"subscribe", "Subscriptions that come and go", "subscriptions of others", processor, []curve{
-			{key: "Subscribe/many", label: "SUBSCRIBE and UNSUBSCRIBE, many filters"}, {key: "Subscribe/one", label: "the same, all of one filter"},
-			{key: "Churn/elsewhere", label: "a publish while others subscribe elsewhere"}, {key: "Churn/beside", label: "a publish while others subscribe beside it"},
+			{key: "Subscribe/many", label: "SUBSCRIBE, UNSUBSCRIBE: many filters"}, {key: "Subscribe/one", label: "the same, all of one filter"},
+			{key: "Churn/elsewhere", label: "a publish, others subscribe elsewhere"}, {key: "Churn/beside", label: "a publish, others subscribe beside it"},
 		}},
 		{"retained", "A SUBSCRIBE with retained messages", "retained messages", processor, []curve{
 			{key: "Retained/all", label: "# gets them all"}, {key: "Retained/ten", label: "a wildcard gets ten"}, {key: "Retained/one", label: "one topic"},
@@ -71,6 +71,10 @@ func plots() []plot {
 		{"sessions", "A CONNECT, a SUBSCRIBE and the end", "sessions of others", processor, []curve{{key: "Connect", label: "a clean session"}}},
 		{"start", "A start from a store", "stored", processor, []curve{
 			{key: "Start/sessions", label: "kept sessions, a subscription each"}, {key: "Start/retained", label: "retained messages of 64 bytes"},
+		}},
+		{"memory", "Memory for each of many", "there are", memory, []curve{
+			{key: "Memory/sessions", label: "kept session, with a subscription"}, {key: "Memory/retained", label: "retained message of 64 bytes"},
+			{key: "Memory/subscriptions", label: "subscription"},
 		}},
 	}
 }
