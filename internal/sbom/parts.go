@@ -111,10 +111,16 @@ func partsOf(binary string) ([]part, error) {
 	return parts, nil
 }
 
-// listPackages asks go for the packages of the command, for the machine that
-// the binary is for.
+// listPackages asks go for the packages of the command, for the machine and with
+// the tags that the binary has been built for.
 func listPackages(info *debug.BuildInfo) (list []listed, err error) {
-	cmd := exec.Command("go", "list", "-deps", "-json=ImportPath,Dir,Standard,Module", info.Path)
+	tags := ""
+	for _, s := range info.Settings {
+		if s.Key == "-tags" {
+			tags = s.Value
+		}
+	}
+	cmd := exec.Command("go", "list", "-deps", "-tags", tags, "-json=ImportPath,Dir,Standard,Module", info.Path)
 	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=readonly -buildvcs=false", "CGO_ENABLED=0")
 	for _, s := range info.Settings {
 		if slices.Contains([]string{"GOOS", "GOARCH", "GOARM", "GOARM64", "GOAMD64", "GORISCV64"}, s.Key) {

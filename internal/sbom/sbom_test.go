@@ -16,7 +16,7 @@ import (
 func builtForTest(t *testing.T) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "edgebroker")
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", binary, "github.com/synthetism/edgebroker/cmd/edgebroker")
+	cmd := exec.Command("go", "build", "-tags", "urfave_cli_no_docs", "-trimpath", "-buildvcs=false", "-o", binary, "github.com/synthetism/edgebroker/cmd/edgebroker")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
