@@ -16,7 +16,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-first=(tools gofmt shell tidy vet staticcheck test allocs crashes)
+first=(tools gofmt shell tidy vet staticcheck test allocs instructions crashes)
 second=(gateway cross unit package armv6 foreign govulncheck)
 steps=("${first[@]}" "${second[@]}")
 
@@ -46,7 +46,7 @@ have() { command -v "$1" >/dev/null 2>&1; }
 
 # Programs that a step cannot do without, and those it can: command=package.
 required=(gcc=gcc mosquitto_pub=mosquitto-clients mosquitto=mosquitto node=nodejs systemd-analyze=systemd)
-optional=(qemu-arm-static=qemu-user-static systemd-nspawn=systemd-container mmdebstrap=mmdebstrap eatmydata=eatmydata ip=iproute2 shellcheck=shellcheck lintian=lintian groff=groff-base mandoc=mandoc busybox=busybox-static)
+optional=(qemu-arm-static=qemu-user-static systemd-nspawn=systemd-container mmdebstrap=mmdebstrap eatmydata=eatmydata ip=iproute2 shellcheck=shellcheck lintian=lintian groff=groff-base mandoc=mandoc busybox=busybox-static valgrind=valgrind)
 
 # missing ASSIGNMENT...: the packages whose command is not there.
 missing() {
@@ -163,6 +163,15 @@ step_test() {
 step_allocs() {
 	go test -vet=off -count=1 -run 'Alloc' ./wire ./relay ./listen ./events
 	go test -vet=off -count=1 ./e2e/footprint
+}
+
+# What a message takes, counted in instructions, which a busy machine does not change.
+step_instructions() {
+	have valgrind || {
+		skip "instructions of a message: valgrind is not installed"
+		return 0
+	}
+	scripts/instructions.sh --limits
 }
 
 # Lives on simulated disks that end in power cuts, and damage to what is stored,

@@ -48,13 +48,13 @@ func TestAllocPerMessage(t *testing.T) {
 	}{
 		{"QoS 0", wire.V311, wire.Out{}, 1, 0},
 		{"QoS 0 to ten", wire.V311, wire.Out{}, 10, 0},
-		{"QoS 1", wire.V311, wire.Out{QoS: 1}, 1, 2},
-		{"QoS 1 to ten", wire.V311, wire.Out{QoS: 1}, 10, 2},
-		{"QoS 2", wire.V311, wire.Out{QoS: 2}, 1, 2},
+		{"QoS 1", wire.V311, wire.Out{QoS: 1}, 1, 1},
+		{"QoS 1 to ten", wire.V311, wire.Out{QoS: 1}, 10, 1},
+		{"QoS 2", wire.V311, wire.Out{QoS: 2}, 1, 1},
 		{"MQTT 5 with a property", wire.V5, wire.Out{Props: property}, 1, 0},
-		{"MQTT 5 QoS 1 with a property", wire.V5, wire.Out{QoS: 1, Props: property}, 1, 3},
-		{"MQTT 5 with an alias", wire.V5, wire.Out{Alias: 1}, 1, 1},
-		{"retained QoS 0", wire.V311, wire.Out{Retain: true}, 1, 2},
+		{"MQTT 5 QoS 1 with a property", wire.V5, wire.Out{QoS: 1, Props: property}, 1, 2},
+		{"MQTT 5 with an alias", wire.V5, wire.Out{Alias: 1}, 1, 0},
+		{"retained QoS 0", wire.V311, wire.Out{Retain: true}, 1, 1},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			tc.out.Version, tc.out.Topic, tc.out.Payload = tc.v, []byte("plant/line/"+tc.name[len(tc.name)-1:]), make([]byte, 64)
