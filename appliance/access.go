@@ -39,10 +39,8 @@ type guards struct {
 // they are.
 const refusalFloor = time.Second
 
-func newGuards(compute func(work func())) guards {
-	limits := auth.DefaultVerifierLimits()
-	limits.Compute = compute
-	v, err := auth.NewVerifier(limits)
+func newGuards() guards {
+	v, err := auth.NewVerifier(auth.DefaultVerifierLimits())
 	l, err2 := auth.NewLockout(auth.DefaultLockoutConfig())
 	if err := errors.Join(err, err2); err != nil {
 		panic(fmt.Sprintf("default limits of logins: %v", err)) // they are good
@@ -161,7 +159,7 @@ func (c HTTPAuthConfig) source() (*auth.HTTPSource, error) {
 // it cannot be looked at here.
 func (c Config) CheckFiles() (warnings []string, err error) {
 	c, warnings = c.withoutPassed()
-	g := newGuards(nil)
+	g := newGuards()
 	a, err := c.Access.load(g, nil)
 	_, err2 := c.HTTP.loadUsers(g.verifier)
 	if err := errors.Join(err, err2); err != nil {

@@ -15,7 +15,6 @@ import (
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 
-	"github.com/synthetism/edgebroker/cores"
 	"github.com/synthetism/edgebroker/events"
 	"github.com/synthetism/edgebroker/handover"
 	"github.com/synthetism/edgebroker/hooks"
@@ -95,10 +94,8 @@ type Broker struct {
 	recovering   func(done, total int64)      // nil: nobody wants to know
 	reloadBegins func() (end func(err error)) // nil: nobody wants to know
 	ownsProcess  bool
-	ownsCores    bool
-	cores        atomic.Pointer[cores.Keeper] // nil: nobody decides how many processors are used
-	machine      fs.FS                        // nil: that of the process
-	bounds       bounds                       // of the configuration that it was started with, made to fit the budget
+	machine      fs.FS  // nil: that of the process
+	bounds       bounds // of the configuration that it was started with, made to fit the budget
 	budgetSource string
 	watcher      *memory.Watcher // nil: there is no budget
 	rest         *rest.Rest      // of all that is done again and again
@@ -193,7 +190,7 @@ func (b *Broker) Start(ctx context.Context) error {
 		return fmt.Errorf("start: %w", err)
 	}
 	b.budget()
-	b.guards = newGuards(b.compute)
+	b.guards = newGuards()
 	files, err := b.conf().Access.load(b.guards, b.authSources)
 	if err != nil {
 		b.state = stopping
@@ -221,7 +218,6 @@ func (b *Broker) Start(ctx context.Context) error {
 		b.store.Run(b.relay) // not before: a start that fails leaves what an earlier version can read
 	}
 	b.run, b.cancel = context.WithCancel(context.Background())
-	b.keepCores()
 	b.running.Go(func() { _ = b.sampler.Run(b.run, b.rest) })
 	if b.watcher != nil {
 		b.running.Go(func() { b.watcher.Run(b.run, b.rest) })
@@ -401,7 +397,6 @@ func (b *Broker) finish(ctx context.Context, relayed, stored bool) error {
 	b.accounts.EndAll()
 	b.files.close()
 	b.cancel()
-	b.cores.Load().End()
 	b.running.Wait()
 	b.stopErr = errors.Join(errs...)
 	close(b.stopped)

@@ -35,7 +35,7 @@ func (h hungry) dummy() hash   { return h }
 // that end while it is being collected; not of several generations.
 func TestVerifierMemory(t *testing.T) {
 	const size, parallel = 8 << 20, 2
-	v, err := NewVerifier(VerifierLimits{Parallel: parallel, Waiting: 100, HashMemory: size})
+	v, err := NewVerifier(VerifierLimits{parallel, 100, size})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,10 +24,6 @@ type VerifierLimits struct {
 	// HashMemory is the largest memory, in bytes, that one hash of a password
 	// file may ask for. Raise it to read hashes made elsewhere.
 	HashMemory int64
-
-	// Compute, if not nil, does work, which takes a processor for some
-	// milliseconds or much longer, before it returns.
-	Compute func(work func())
 }
 
 // DefaultVerifierLimits returns limits that fit a gateway with 64 MB: two hashes
@@ -70,13 +66,7 @@ func (v *Verifier) verify(ctx context.Context, addr netip.Addr, h hash, password
 		return false, err
 	}
 	defer v.gate.leave()
-	match := false
-	hash := func() { match = h.matches(password) }
-	if v.limits.Compute != nil {
-		v.limits.Compute(hash)
-	} else {
-		hash()
-	}
+	match := h.matches(password)
 	v.left.add(h.memory())
 	return match, nil
 }

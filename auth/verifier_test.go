@@ -44,7 +44,7 @@ func (h slow) dummy() hash                  { return h }
 func TestVerifierStorm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const parallel, waiting, storm = 3, 40, 500
-		v, err := NewVerifier(VerifierLimits{Parallel: parallel, Waiting: waiting, HashMemory: 7 << 20})
+		v, err := NewVerifier(VerifierLimits{parallel, waiting, 7 << 20})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -107,7 +107,7 @@ func TestVerifierKeepsPlaces(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				v, err := NewVerifier(VerifierLimits{Parallel: 1, Waiting: 10, HashMemory: 7 << 20})
+				v, err := NewVerifier(VerifierLimits{1, 10, 7 << 20})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -137,7 +137,7 @@ func TestVerifierKeepsPlaces(t *testing.T) {
 // TestVerifierFirstComeFirstServed: who waits longest is next.
 func TestVerifierFirstComeFirstServed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v, err := NewVerifier(VerifierLimits{Parallel: 1, Waiting: 50, HashMemory: 7 << 20})
+		v, err := NewVerifier(VerifierLimits{1, 50, 7 << 20})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -166,7 +166,7 @@ func TestVerifierFirstComeFirstServed(t *testing.T) {
 }
 
 func TestVerifierLimits(t *testing.T) {
-	for _, l := range []VerifierLimits{{Waiting: 1, HashMemory: 7 << 20}, {Parallel: 1, HashMemory: 7 << 20}, {Parallel: 1, Waiting: 1, HashMemory: 7<<20 - 1}, {}} {
+	for _, l := range []VerifierLimits{{0, 1, 7 << 20}, {1, 0, 7 << 20}, {1, 1, 7<<20 - 1}, {}} {
 		if _, err := NewVerifier(l); err == nil {
 			t.Errorf("accepts %+v", l)
 		}

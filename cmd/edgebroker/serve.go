@@ -79,7 +79,7 @@ func serve(e *env, c *cli.Context, came *arrival, up *bool) error {
 	}
 	service := &manager{log: log}
 	b, err := appliance.New(cfg, append(append(came.options(), service.options()...), appliance.WithLogger(log), appliance.WithVersion(readBuildInfo().Version),
-		appliance.WithSockets(sockets), appliance.WithLogLevel(level), appliance.WithProcessMemory(), appliance.WithProcessCores(),
+		appliance.WithSockets(sockets), appliance.WithLogLevel(level), appliance.WithProcessMemory(),
 		appliance.WithConfigSource(func() (appliance.Config, error) { return serveConfig(c) }))...)
 	if err != nil {
 		return configFailure(err)
