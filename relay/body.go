@@ -20,8 +20,14 @@ func newMessage(payload []byte) *Message {
 	case n <= 64:
 		b := new(bodied[[64]byte])
 		m, body = &b.Message, b.body[:]
+	case n <= 112:
+		b := new(bodied[[112]byte])
+		m, body = &b.Message, b.body[:]
 	case n <= 144:
 		b := new(bodied[[144]byte])
+		m, body = &b.Message, b.body[:]
+	case n <= 208:
+		b := new(bodied[[208]byte])
 		m, body = &b.Message, b.body[:]
 	case n <= 272:
 		b := new(bodied[[272]byte])

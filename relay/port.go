@@ -414,6 +414,7 @@ func (p *Port) receivePubrel(id uint16) {
 // Flush delivers what has been received, lets acknowledgements go as soon as
 // the store has what they promise, and writes everything out.
 func (p *Port) Flush() {
+	p.pub = wire.Publish{} // which refers to the input
 	p.concludeHolding()
 	if p.link != nil {
 		p.session.dirty.Store(false)

@@ -297,14 +297,15 @@ failed() {
 }
 
 # beside NAME...: a row in a group of processes of its own, the last of $groups.
-# It is no part of a condition, in which a step that fails would go on.
+# It is no part of a condition, in which a step that fails would go on. There is
+# nothing to read: a group that asked the terminal would be stopped for good.
 beside() {
 	set -m
 	(
 		set +m
 		trap failed EXIT
 		row "$@"
-	) &
+	) </dev/null &
 	set +m
 	groups+=($!)
 }
