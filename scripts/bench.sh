@@ -13,11 +13,11 @@
 #     --durable     QoS 1 to sessions that are stored, and what that costs the disk, four minutes
 #     --shapes      payloads, wildcards, many subscriptions and topics, MQTT 5, TLS, 15 minutes
 #     --latency     at half of what each can do; alone, and beside what might disturb, nine minutes
-#     --idle        1,000 and 4,000 connections on which nothing happens, 21 minutes
-#     --all         all of these, 75 minutes
+#     --idle        1,000 and 4,000 connections on which nothing happens, 35 minutes
+#     --all         all of these, 90 minutes
 #
 #   scripts/bench.sh --release       the short table for a release note: --saturated and --idle beside
-#                                    mosquitto alone, 25 minutes
+#                                    mosquitto alone, 40 minutes
 #   scripts/bench.sh --goals         every row that has a goal, and how it fares; use it with --from
 #   scripts/bench.sh --from FILE GROUP...   measures nothing: tables of an earlier run
 #   scripts/bench.sh --into FILE GROUP...   also puts each table where FILE, Markdown, has a line
@@ -43,7 +43,8 @@
 #                         measured again replaces what FILE has of it, round by round
 #   SECONDS_PER_RUN=2 WARMUP=500ms
 #   PAYLOAD=64 WINDOW=64  bytes, and messages of each publisher on their way, where a row does not say
-#   IDLE_SPAN=60 IDLE_SETTLE=15   seconds of each measurement of --idle, and before it
+#   IDLE_SPAN=60 IDLE_SETTLE=75   seconds of each measurement of --idle, and before it: edgebroker
+#                         gives memory back within a minute, once, which is not idling
 #   SHARE=50              percent of its saturation that --latency has a broker do
 #   TIMEOUT=120           seconds after which a run is given up
 #   EDGEBROKER=FILE       a binary to use instead of building one
@@ -58,7 +59,7 @@ WARMUP=${WARMUP:-500ms}
 PAYLOAD=${PAYLOAD:-64}
 WINDOW=${WINDOW:-64}
 IDLE_SPAN=${IDLE_SPAN:-60}
-IDLE_SETTLE=${IDLE_SETTLE:-15}
+IDLE_SETTLE=${IDLE_SETTLE:-75}
 SHARE=${SHARE:-50}
 TIMEOUT=${TIMEOUT:-120}
 export LC_ALL=C
