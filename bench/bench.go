@@ -196,10 +196,20 @@ func (r *run) follow(start mark, done chan error) (begin, end mark, err error) {
 			}
 			if time.Since(lastAt) > r.opts.StallAfter {
 				finish()
-				return begin, end, fmt.Errorf("%w: nothing arrived for %v", ErrStalled, r.opts.StallAfter)
+				return begin, end, r.stallError()
 			}
 		}
 	}
+}
+
+// stallError says that nothing arrives any more, and what may help.
+func (r *run) stallError() error {
+	err := fmt.Errorf("%w: nothing arrived for %v", ErrStalled, r.opts.StallAfter)
+	if r.opts.QoS == 0 && r.opts.Rate == 0 {
+		err = fmt.Errorf("%w; at QoS 0 a broker may drop what a client does not take in time: "+
+			"try --window below %d, or --qos 1", err, r.opts.Window)
+	}
+	return err
 }
 
 // awaitArrival returns when every subscriber has passed the last message of

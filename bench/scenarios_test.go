@@ -30,7 +30,7 @@ func TestRunVariants(t *testing.T) {
 		"user properties":  {UserProperties: 5, Version: wire.V5},
 		"everything":       {UserProperties: 2, Version: wire.V5, Aliases: true, Topics: 3, Wildcard: 1, Retain: true, Subscriptions: 1100, Topic: "site/a"},
 		"one topic name":   {Topic: "x"},
-		"large":            {Payload: 300000, Count: 20},
+		"large":            {Payload: 300000, Count: 20, Window: 2}, // at QoS 0 a broker may drop what does not fit
 		"open loop":        {Rate: 2000, Topics: 3, Wildcard: 1},
 	} {
 		for qos := range byte(3) {
