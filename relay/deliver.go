@@ -307,7 +307,8 @@ func (s *Session) sendLocked(w *writer, l *live, d *delivery, remaining uint32) 
 			}
 		}
 	}
-	if m := d.msg; d.qos > 0 && l.simple && d.ids == nil && remaining == 0 && len(m.Props) == 0 && len(m.Payload) < sharedBodyMin && len(m.name) < sharedBodyMin {
+	if m := d.msg; l.simple && d.qos > 0 && d.ids == nil && remaining == 0 && len(m.Props) == 0 &&
+		len(m.Payload) < sharedBodyMin && len(m.name)+len(m.Payload) <= wire.MaxPlain {
 		w.plain(l.version, d, id)
 	} else if !s.encodeLocked(w, l, d, id, false, remaining) {
 		return false
@@ -359,7 +360,7 @@ func (s *Session) encodeLocked(w *writer, l *live, d *delivery, id uint16, dup b
 	if l.taker != nil {
 		w.flush()
 		l.taker.Take(Delivery{Message: d.msg, Seq: d.seq, PacketID: id, QoS: d.qos, Retain: d.retain, Dup: dup, Expiry: remaining, IDs: d.ids})
-		w.note(&o)
+		w.note(o.QoS, len(o.Payload))
 		w.told(w.waitingNow() + 1) // it has taken it
 	} else {
 		s.writeLocked(w, l, d, &o, id)

@@ -159,7 +159,7 @@ func (p *Port) takeOn(raw []byte) bool {
 	if err != nil {
 		return true
 	}
-	rt, allowed := p.route(pub.Topic)
+	rt, allowed := p.route(pub.Topic, false)
 	if p.mustWait(&pub, rt, allowed) {
 		return false
 	}

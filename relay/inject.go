@@ -28,7 +28,7 @@ func (r *Relay) inject(client, username string, pub *wire.Publish, done Done) {
 	p := publisher{relay: r, id: client, source: newSource(client, username, ""), version: wire.V5}
 	taken := r.inHouse(&p, func() {
 		p.tally.arrived[pub.QoS]++
-		rt, _ := p.route(pub.Topic)
+		rt, _ := p.route(pub.Topic, false)
 		p.publish(rt, pub, nil)
 		p.finish()
 	})

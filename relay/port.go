@@ -177,7 +177,7 @@ func (p *Port) receivePublish(f *wire.Frame) error {
 	}
 	p.enter()
 	p.tally.arrived[pub.QoS]++
-	rt, allowed := p.routeAfter(pub.Topic, same)
+	rt, allowed := p.route(pub.Topic, same)
 	if p.goesOn(pub, rt, allowed, raw) {
 		p.extend(raw, len(pub.Payload))
 		return nil
@@ -509,15 +509,6 @@ func (p *Port) settledLocked() {
 
 func (p *Port) settleLocked(a ack) {
 	s := p.session
-	if a.kind == wire.PUBACK && a.reason < wire.UnspecifiedError && s.window.current > 0 {
-		if e := s.window.at(0); e.id == a.id && e.state == awaitPuback && e.msg != nil { // the ordinary case
-			s.books.delivered++
-			p.uncharged += e.size
-			p.settleEntryLocked(e)
-			s.window.removeFirst()
-			return
-		}
-	}
 	i, held := s.window.find(a.id)
 	known := held && i < s.window.current // what has not been sent on this connection cannot be acknowledged on it
 	var e *sent
@@ -540,7 +531,7 @@ func (p *Port) settleLocked(a ack) {
 		if e.state == awaitPubrec {
 			e.state = awaitPubcomp
 			s.books.delivered++
-			p.relay.queuedBytes.Add(-e.size)
+			p.uncharged += e.size
 			if e.kept {
 				s.recordLocked(Change{Kind: HalfAcked, Seq: e.seq})
 				s.unkeep(&e.delivery)
@@ -558,7 +549,7 @@ func (p *Port) settleLocked(a ack) {
 	} else if e.msg != nil {
 		s.books.delivered++
 	}
-	p.relay.queuedBytes.Add(-e.size)
+	p.uncharged += e.size
 	p.settleEntryLocked(e)
 	s.window.remove(i)
 }

@@ -22,7 +22,7 @@ type publisher struct {
 	access  access
 
 	recent  [4]recent // routes of the last topics, by hash
-	last    *recent   // of the last one received
+	last    *recent   // of the last of them
 	run     run
 	touched []*Session // have something to flush
 	turn    turn
@@ -63,15 +63,8 @@ type run struct {
 
 const maxRun = 32 << 10 // bytes of frames gathered before they are handed on
 
-// route returns where topic leads, and whether the publisher may publish to
-// it. topic may alias a read buffer.
-func (p *publisher) route(topic []byte) (*route, bool) {
-	c := &p.recent[slot(topic)]
-	return p.routeBy(c, topic, c.rt != nil && c.rt.topic == string(topic))
-}
-
-// lastTopic is the topic of the route that routeAfter has returned last, "" if it
-// is not remembered.
+// lastTopic is the topic of the route that was returned last, "" if it is not
+// remembered.
 func (p *publisher) lastTopic() string {
 	if c := p.last; c != nil && c.rt != nil {
 		return c.rt.topic
@@ -79,17 +72,15 @@ func (p *publisher) lastTopic() string {
 	return ""
 }
 
-// routeAfter is route for who says that topic is lastTopic, if it is.
-func (p *publisher) routeAfter(topic []byte, same bool) (*route, bool) {
-	if same {
-		return p.routeBy(p.last, topic, true)
+// route returns where topic leads, and whether the publisher may publish to
+// it. topic may alias a read buffer. same says that it is lastTopic; false
+// if that is not known.
+func (p *publisher) route(topic []byte, same bool) (*route, bool) {
+	if !same {
+		p.last = &p.recent[slot(topic)]
+		same = p.last.rt != nil && p.last.rt.topic == string(topic)
 	}
-	c := &p.recent[slot(topic)]
-	p.last = c
-	return p.routeBy(c, topic, c.rt != nil && c.rt.topic == string(topic))
-}
-
-func (p *publisher) routeBy(c *recent, topic []byte, same bool) (*route, bool) {
+	c := p.last
 	if same {
 		if p.relay.subs.stale(c.rt) || c.rt.flow.gone.Load() {
 			p.unload(c)
@@ -176,9 +167,14 @@ func (p *publisher) extend(raw []byte, size int) {
 	p.weigh(size)
 	run := &p.run
 	run.frames = append(run.frames, raw...)
-	run.n++
-	run.bytes += size
-	run.widest = max(run.widest, len(raw))
+	run.added(len(raw), size)
+}
+
+// added counts a frame, of that size and with a payload of so many bytes.
+func (r *run) added(frame, payload int) {
+	r.n++
+	r.bytes += payload
+	r.widest = max(r.widest, frame)
 }
 
 // gather adds a small QoS 0 message to the run.
@@ -202,9 +198,7 @@ func (p *publisher) gather(rt *route, pub *wire.Publish, raw []byte) {
 		}
 		run.frames = wire.AppendPublish(run.frames, &o, 0)
 	}
-	run.n++
-	run.bytes += len(pub.Payload)
-	run.widest = max(run.widest, len(run.frames)-before)
+	run.added(len(run.frames)-before, len(pub.Payload))
 }
 
 // message makes a Message that owns its bytes.

@@ -94,10 +94,11 @@ func (w *window) find(id uint16) (int, bool) {
 
 // remove takes out the entry at position i, keeping the order of the others.
 func (w *window) remove(i int) {
-	if e := w.at(i); e.id != packetID(e.seq) {
+	e := w.at(i)
+	if w.odd > 0 && e.id != packetID(e.seq) {
 		w.odd--
 	}
-	w.release(w.at(i))
+	w.release(e)
 	if i < w.current {
 		w.current--
 	}
@@ -105,25 +106,6 @@ func (w *window) remove(i int) {
 		*w.at(i) = *w.at(i - 1)
 	}
 	*w.at(0) = sent{}
-	w.shift()
-}
-
-// removeFirst takes out the first entry, which holds its message and has been
-// sent on this connection.
-func (w *window) removeFirst() {
-	e := w.at(0)
-	if w.odd > 0 && e.id != packetID(e.seq) {
-		w.odd--
-	}
-	w.bytes -= e.size
-	w.open--
-	w.current--
-	*e = sent{}
-	w.shift()
-}
-
-// shift moves the beginning on by one entry.
-func (w *window) shift() {
 	w.head = (w.head + 1) & (len(w.ring) - 1)
 	w.n--
 	if w.n == 0 && len(w.ring) > keepRing {

@@ -81,15 +81,12 @@ func (w *writer) waitingNow() int {
 func (w *writer) publish(o *wire.Out, id uint16) {
 	if len(o.Payload) < sharedBodyMin {
 		w.buf = wire.AppendPublish(w.buf, o, id)
-		w.note(o)
-		if len(w.buf) > maxScratch/2 {
-			w.flush()
-		}
+		w.gathered(o.QoS, len(o.Payload))
 		return
 	}
 	w.flush()
 	w.buf = wire.AppendPublishHead(w.buf, o, id)
-	w.note(o)
+	w.note(o.QoS, len(o.Payload))
 	w.told(w.link.SendShared(w.buf, o.Payload))
 	w.buf = w.buf[:0]
 }
@@ -97,16 +94,21 @@ func (w *writer) publish(o *wire.Out, id uint16) {
 // plain is publish of what wire.AppendPlainPublish can encode.
 func (w *writer) plain(v wire.Version, d *delivery, id uint16) {
 	w.buf = wire.AppendPlainPublish(w.buf, v, d.qos, d.retain, id, d.msg.name, d.msg.Payload)
-	w.n[d.qos]++
-	w.bytes += len(d.msg.Payload)
+	w.gathered(d.qos, len(d.msg.Payload))
+}
+
+// note counts a message whose frame buf has.
+func (w *writer) note(qos byte, payload int) {
+	w.n[qos]++
+	w.bytes += payload
+}
+
+// gathered is note, and hands on what is much.
+func (w *writer) gathered(qos byte, payload int) {
+	w.note(qos, payload)
 	if len(w.buf) > maxScratch/2 {
 		w.flush()
 	}
-}
-
-func (w *writer) note(o *wire.Out) {
-	w.n[o.QoS]++
-	w.bytes += len(o.Payload)
 }
 
 func (w *writer) flush() {
