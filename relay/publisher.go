@@ -99,17 +99,23 @@ func (p *publisher) route(topic []byte, same bool) (*route, bool) {
 	return rt, allowed
 }
 
-// find returns the route of topic, which holds until the next find.
+// find returns the route of topic, which holds until the next find: if it is not
+// worth remembering it is made in the memory of the one before.
 func (p *publisher) find(topic []byte) *route {
-	if rt := p.relay.routes.known(topic); rt != nil {
+	rt, keep := p.relay.routes.known(topic)
+	if rt != nil {
 		return rt
+	}
+	if keep {
+		return p.relay.routes.remember(topic)
 	}
 	if p.once == nil || cap(p.once.targets) > targetsPerRoute {
 		p.once = &route{}
 	} else if p.run.rt == p.once {
 		p.finish()
 	}
-	return p.relay.routes.find(topic, p.once)
+	p.relay.routes.resolveOnce(p.once, topic)
+	return p.once
 }
 
 // slot is the place of a topic in publisher.recent.

@@ -16,8 +16,7 @@ type routes struct {
 	flows *flows
 	limit int
 
-	asked   []atomic.Uint32 // hashes of topics that have been asked for in vain
-	refused atomic.Uint32   // times that a topic was not let in
+	asked []atomic.Uint32 // hashes of topics that have been asked for in vain
 
 	mu      sync.RWMutex // guards what follows
 	byName  map[string]*route
@@ -31,8 +30,8 @@ const targetsPerRoute = 32
 // computed each time, so that long topics cannot fill memory.
 const maxCachedTopic = 1 << 10
 
-// letIn is how often a topic is remembered that has not been asked for before:
-// what is stale goes then, too.
+// letIn is one of how many topics is remembered though it has not been asked for
+// before: what is stale goes then, too.
 const letIn = 256
 
 var hashSeed = maphash.MakeSeed()
@@ -44,7 +43,7 @@ func newRoutes(subs *subscriptions, flows *flows, limit int) *routes {
 
 // lookup returns the route of topic, which may alias a read buffer, and remembers it.
 func (c *routes) lookup(topic []byte) *route {
-	if rt := c.known(topic); rt != nil {
+	if rt, _ := c.known(topic); rt != nil {
 		return rt
 	}
 	if len(topic) > maxCachedTopic {
@@ -55,43 +54,28 @@ func (c *routes) lookup(topic []byte) *route {
 	return c.remember(topic)
 }
 
-// find returns the route of topic, which is not known, for who needs it until the
-// next find only. If it is not worth remembering it is made in once, in the memory
-// of what that was before.
-func (c *routes) find(topic []byte, once *route) *route {
-	if len(topic) > maxCachedTopic || !c.worth(topic) {
-		c.resolveOnce(once, topic)
-		return once
-	}
-	return c.remember(topic)
-}
-
-// known returns the route of topic if it is remembered and not stale.
-func (c *routes) known(topic []byte) *route {
+// known returns the route of topic if it is remembered and not stale. Else keep
+// says that it is worth remembering.
+func (c *routes) known(topic []byte) (_ *route, keep bool) {
 	c.mu.RLock()
 	rt := c.byName[string(topic)]
+	room := !c.fullLocked()
 	c.mu.RUnlock()
-	if rt != nil && !c.subs.stale(rt) {
-		return rt
-	}
-	return nil
-}
-
-// worth reports whether topic shall be remembered.
-func (c *routes) worth(topic []byte) bool {
-	c.mu.RLock()
-	room := !c.fullLocked() || c.byName[string(topic)] != nil
-	c.mu.RUnlock()
-	if room {
-		return true
+	switch {
+	case rt != nil && !c.subs.stale(rt):
+		return rt, true
+	case rt != nil, room && len(topic) <= maxCachedTopic:
+		return nil, true
+	case len(topic) > maxCachedTopic:
+		return nil, false
 	}
 	h := maphash.Bytes(hashSeed, topic)
 	place, mark := &c.asked[h%uint64(len(c.asked))], uint32(h>>32)
 	if place.Load() == mark {
-		return true
+		return nil, true
 	}
 	place.Store(mark)
-	return c.refused.Add(1)%letIn == 0
+	return nil, mark%letIn == 0
 }
 
 // resolveOnce makes rt the route of topic, which nobody remembers.
