@@ -19,9 +19,9 @@ const (
 	actEvery    = 20 * time.Second // something is done to the brokers, on average
 	outageMost  = time.Minute
 	sampleEvery = 10 * time.Second
-	settleAfter = 8                // of these all must have arrived, and the brokers are looked at
-	killEvery   = 5                // the gateway is killed by one of so many
-	longBehind  = 120              // seconds of messages that may pile up while the far broker is away
+	settleAfter = 8   // of these all must have arrived, and the brokers are looked at
+	killEvery   = 5   // the gateway is killed by one of so many
+	longBehind  = 120 // seconds of messages that may pile up while the far broker is away
 )
 
 // long is a run of mode long: a gateway with an uplink, and what is behind that.
