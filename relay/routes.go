@@ -2,6 +2,7 @@ package relay
 
 import (
 	"hash/maphash"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 )
@@ -16,7 +17,7 @@ type routes struct {
 	flows *flows
 	limit int
 
-	asked []atomic.Uint32 // hashes of topics that have been asked for in vain
+	asked [][askedWays]atomic.Uint32 // hashes of topics that have been asked for in vain, by some of their bits
 
 	mu      sync.RWMutex // guards what follows
 	byName  map[string]*route
@@ -34,11 +35,15 @@ const maxCachedTopic = 1 << 10
 // before: what is stale goes then, too.
 const letIn = 256
 
+// askedWays is how many topics are noted in one place: two that keep asking there do
+// not make each other forgotten.
+const askedWays = 4
+
 var hashSeed = maphash.MakeSeed()
 
 // newRoutes remembers up to limit routes.
 func newRoutes(subs *subscriptions, flows *flows, limit int) *routes {
-	return &routes{subs: subs, flows: flows, limit: limit, byName: make(map[string]*route), asked: make([]atomic.Uint32, max(1, limit))}
+	return &routes{subs: subs, flows: flows, limit: limit, byName: make(map[string]*route), asked: make([][askedWays]atomic.Uint32, max(1, limit/askedWays))}
 }
 
 // lookup returns the route of topic, which may alias a read buffer, and remembers it.
@@ -71,10 +76,12 @@ func (c *routes) known(topic []byte) (_ *route, keep bool) {
 	}
 	h := maphash.Bytes(hashSeed, topic)
 	place, mark := &c.asked[h%uint64(len(c.asked))], uint32(h>>32)
-	if place.Load() == mark {
-		return nil, true
+	for i := range place {
+		if place[i].Load() == mark {
+			return nil, true
+		}
 	}
-	place.Store(mark)
+	place[rand.Uint32()%askedWays].Store(mark)
 	return nil, mark%letIn == 0
 }
 
@@ -97,8 +104,18 @@ func (c *routes) remember(topic []byte) *route {
 	return rt
 }
 
+// storeLocked remembers rt, and forgets others if there are too many. One that would
+// take the room of most others is not remembered.
 func (c *routes) storeLocked(rt *route) {
 	old := c.byName[rt.topic]
+	if len(rt.targets) > c.limit*targetsPerRoute/2 {
+		if old != nil {
+			c.forgetLocked(rt.topic, old)
+		}
+		rt.flow = newFlow()
+		rt.flow.gone.Store(true)
+		return
+	}
 	if old != nil {
 		c.targets += len(rt.targets) - len(old.targets)
 		rt.flow = old.flow
@@ -122,7 +139,9 @@ func (c *routes) storeLocked(rt *route) {
 		if !c.overLocked() {
 			return
 		}
-		c.forgetLocked(topic, r)
+		if r != rt {
+			c.forgetLocked(topic, r)
+		}
 	}
 }
 

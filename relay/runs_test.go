@@ -27,7 +27,8 @@ func TestRuns(t *testing.T) {
 	topics[8] = "$a" // which nobody may publish
 	rapid.Check(t, func(rt *rapid.T) {
 		may := &changing{}
-		b := openBroker(rt, func(c *relay.Config) { c.MaxTopicLevels = 1000 }, nil)
+		remembered := rapid.SampledFrom([]int{1, 3, 4096}).Draw(rt, "routes remembered")
+		b := openBroker(rt, func(c *relay.Config) { c.MaxTopicLevels, c.RouteCacheEntries = 1000, remembered }, nil)
 		defer b.finish()
 		v := rapid.SampledFrom([]wire.Version{wire.V311, wire.V5}).Draw(rt, "version")
 		pub := b.connect("pub", version(v), access(may))

@@ -200,6 +200,45 @@ func TestRouteCache(t *testing.T) {
 	}
 }
 
+// TestRouteCacheKeepsWhatComesAgain: topics that come again and again stay, whatever
+// else passes by; of more topics in turn than there is room for, those that are
+// there find themselves again; and what is asked for twice in a row is let in.
+func TestRouteCacheKeepsWhatComesAgain(t *testing.T) {
+	const limit = 64
+	c := newRoutes(&subscriptions{}, newFlows(limit), limit)
+	ask := func(topic string) (hit bool) {
+		rt, keep := c.known([]byte(topic))
+		if rt == nil && keep {
+			c.remember([]byte(topic))
+		}
+		return rt != nil
+	}
+	hits, turns := 0, 5*limit
+	for range 200 {
+		for i := range turns {
+			if ask(fmt.Sprint("turn/", i)) {
+				hits++
+			}
+		}
+	}
+	if share := float64(hits) / float64(200*turns); share < 0.1 {
+		t.Errorf("%.2f of five times as many topics in turn as there is room for were remembered; want most of 0.2", share)
+	}
+	if ask("twice"); ask("twice") || !ask("twice") {
+		t.Error("what is asked for twice in a row is remembered too early, or not at all")
+	}
+	missed := 0
+	for i := range 20_000 {
+		if !ask(fmt.Sprint("hot/", i%8)) {
+			missed++
+		}
+		ask(fmt.Sprint("once/", i))
+	}
+	if missed > 600 {
+		t.Errorf("eight topics that come again and again were forgotten %d times of 20,000", missed)
+	}
+}
+
 func TestRouteCacheIsBoundedInTargets(t *testing.T) {
 	trie := &subscriptions{}
 	c := newRoutes(trie, newFlows(100), 100)

@@ -19,11 +19,39 @@ import (
 
 func main() {
 	out := flag.String("out", "docs/growth", "`FOLDER` for the plots and the table")
+	into := flag.String("into", "", "`FILE` of Markdown that has the table between two lines, "+begin+" and "+end)
 	flag.Parse()
-	if err := run(os.Stdin, *out); err != nil {
+	err := run(os.Stdin, *out)
+	if err == nil && *into != "" {
+		err = insert(filepath.Join(*out, tableFile), *into)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "growth: error:", err)
 		os.Exit(1)
 	}
+}
+
+// The lines of a document between which the table stands.
+const begin, end = "<!-- growth -->", "<!-- end of growth -->"
+
+const tableFile = "table.txt"
+
+// insert puts a table into a document, in place of the one that it has.
+func insert(table, into string) error {
+	text, err := os.ReadFile(table)
+	if err != nil {
+		return err
+	}
+	document, err := os.ReadFile(into)
+	if err != nil {
+		return err
+	}
+	before, rest, ok := strings.Cut(string(document), begin+"\n")
+	_, after, closed := strings.Cut(rest, end+"\n")
+	if !ok || !closed {
+		return fmt.Errorf("%s has no lines %s and, below, %s", into, begin, end)
+	}
+	return os.WriteFile(into, []byte(before+begin+"\n"+string(text)+"\n"+end+"\n"+after), 0o644)
 }
 
 // point is a measurement: its size, and the median of what was measured there.
@@ -63,7 +91,7 @@ func run(r io.Reader, out string) error {
 			return err
 		}
 	}
-	if err := os.WriteFile(filepath.Join(out, "table.txt"), []byte(table.String()), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(out, tableFile), []byte(table.String()), 0o644); err != nil {
 		return err
 	}
 	fmt.Print(table.String())

@@ -56,6 +56,33 @@ func TestCurves(t *testing.T) {
 	}
 }
 
+func TestInsert(t *testing.T) {
+	dir := t.TempDir()
+	table, document := filepath.Join(dir, tableFile), filepath.Join(dir, "document.md")
+	write := func(file, text string) {
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(table, "| new |\n")
+	write(document, "before\n"+begin+"\n| old |\n| older |\n"+end+"\nafter\n")
+	for range 2 { // the second changes nothing
+		if err := insert(table, document); err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(document)
+		if want := "before\n" + begin + "\n| new |\n\n" + end + "\nafter\n"; err != nil || string(got) != want {
+			t.Errorf("got %q, %v, want %q", got, err, want)
+		}
+	}
+	for _, bad := range []string{"", begin + "\n", end + "\n" + begin + "\n"} {
+		write(document, bad)
+		if err := insert(table, document); err == nil {
+			t.Errorf("%q is accepted", bad)
+		}
+	}
+}
+
 func TestReadRefuses(t *testing.T) {
 	for _, bad := range []string{"", "BenchmarkGrowthTopics/many-2 1 2 ns/op", "BenchmarkGrowthTopics/10-2 1 x ns/op", "BenchmarkGrowthTopics/10-2 1 2 ns/op"} {
 		if err := run(strings.NewReader(bad), t.TempDir()); err == nil {
