@@ -252,3 +252,42 @@ func TestDocumentsCommandsRefuse(t *testing.T) {
 		}
 	}
 }
+
+// What the handbook quotes of the program the program still says.
+func TestHandbookQuotes(t *testing.T) {
+	handbook := documents(t)["docs/HANDBOOK.md"]
+	var source strings.Builder
+	err := filepath.WalkDir("../..", func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		source.Write(text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, quote := range []string{
+		"is in use by another process", "not valid YAML", "can be reached from other machines, and there is no way to sign in",
+		"storage cannot be used", "locked by another process", "reach control socket", "TLS handshake: ",
+		"connection closed without an answer to CONNECT", "bad user name or password", "this listener lets nobody in who does not say who they are",
+		"the answer is no MQTT", "the store is full, messages that must be stored are refused", "the disk has failed",
+		"nothing listens there: correct the port in address, or start the far side", "going on with the one before", "unknown key; ", "did you mean ",
+		"is not a whole number; write it in plain digits, without unit, quotes or leading zeros",
+	} {
+		if said := strings.TrimSuffix(quote, " "); !strings.Contains(handbook, said) {
+			t.Errorf("the handbook does not say %q: take it out here, too", said)
+		}
+		if !strings.Contains(source.String(), quote) {
+			t.Errorf("the program does not say %q any more", quote)
+		}
+	}
+	for _, m := range regexp.MustCompile(`(?m)^\| .*\|$`).FindAllString(handbook, -1) { // reasons in tables of the last chapter
+		for _, word := range regexp.MustCompile("`(not_[a-z]+|tls_handshake|no_subscribers|qos0_msg|queue_full|slow_consumer|memory_[a-z]+|takenover|protocol_error)`").FindAllStringSubmatch(m, -1) {
+			if !strings.Contains(documents(t)["docs/REFERENCE.md"], "| `"+word[1]+"` |") {
+				t.Errorf("there is no reason %s", word[1])
+			}
+		}
+	}
+}
