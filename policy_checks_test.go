@@ -65,6 +65,7 @@ func arrows() map[string][]string {
 		"interop":              {},                // sees the broker as its clients do
 		"scripts":              {"wire", "bench"}, // what edgebroker is compared with
 		"internal/atomicfile":  {},
+		"internal/child":       {},
 		"internal/dial":        {},
 		"internal/faultdisk":   {"journal"},
 		"internal/growth":      {}, // reads what go test prints
@@ -82,10 +83,10 @@ func arrows() map[string][]string {
 		"internal/reference":   {"appliance", "statsd", "relay", "internal/configkeys"}, // and reads the source of cmd, events and listen
 		"internal/conformance": {},                                                      // reads the source of all others
 		"internal/lab":         {"wire", "internal/brokertest"},                         // sees a gateway as its devices do
-		"internal/torture":     {"wire", "internal/dial"},                               // sees the broker as its clients do
-		"internal/flood":       {"wire", "internal/dial"},                               // likewise
-		"internal/many":        {"wire", "internal/dial"},                               // likewise
-		"internal/outage":      {"wire", "internal/dial"},                               // likewise
+		"internal/torture":     {"wire", "internal/dial", "internal/child"},             // sees the broker as its clients do
+		"internal/flood":       {"wire", "internal/dial", "internal/child"},             // likewise
+		"internal/many":        {"wire", "internal/dial", "internal/child"},             // likewise
+		"internal/outage":      {"wire", "internal/dial", "internal/child"},             // likewise
 	}
 }
 

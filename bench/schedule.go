@@ -2,9 +2,10 @@ package bench
 
 import "time"
 
-// minTick bounds how often a publisher is woken: beyond 5000 messages per
-// second it sends small bursts, and latency counts from each burst's time.
-const minTick = 200 * time.Microsecond
+// minTick bounds how often a publisher is woken: beyond 1000 messages per second it
+// sends small bursts, and latency counts from each burst's time. More often the
+// load would need more of the processors than the broker.
+const minTick = time.Millisecond
 
 // schedule says how many messages are due after each tick.
 type schedule struct {

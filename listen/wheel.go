@@ -16,19 +16,27 @@ const (
 	// has to be read.
 	adoptedTicks = 5
 	buckets      = 1024 // 205 s; longer timeouts go round more than once
+
+	// When so many readers have asked for the time within spellBegins ticks, the tick is moved on
+	// for them as it passes, for so many ticks: a timer five times a second costs less
+	// than a look at the clock for each of them.
+	manyAsk     = 256
+	spellBegins = 2
+	spellLasts  = 25
 )
 
 // wheel watches keep alive. A connection's reader notes the tick at which it
 // last heard something; the wheel looks at a connection only when its timeout
 // may have passed, so hearing from it costs one store. One goroutine turns the
-// wheel while it has entries: with every tick while something stirs, and at rest
+// wheel while it has entries: with every tick while many ask for the time, else
 // when the first of them would be overdue. Times are monotonic, and a timeout is
 // late by up to two ticks, never early. If the process has stood still, a client
 // that was heard, or may have been, is not ended for that.
 type wheel struct {
-	now  atomic.Int64 // the tick, see the method tick; 0: nobody moves it on
-	rest *rest.Rest
-	turn sync.WaitGroup
+	now   atomic.Int64 // the tick, see the method tick; 0: nobody moves it on
+	asked atomic.Int64 // how often it was asked for meanwhile, since the tick counted
+	rest  *rest.Rest
+	turn  sync.WaitGroup
 
 	mu      sync.Mutex // guards everything that follows
 	slots   [buckets]*entry
@@ -36,6 +44,8 @@ type wheel struct {
 	turned  int64     // the last tick whose bucket has been looked at
 	next    int64     // the tick of the next look
 	graced  bool      // the last look came late, and ended nobody
+	counted int64     // the tick at which asked began
+	spell   int       // ticks for which it is moved on
 	job     *rest.Job // of the goroutine that turns it
 	running bool
 }
@@ -68,7 +78,7 @@ func (w *wheel) addHeard(e *entry, timeout, silence time.Duration) {
 		w.running = true
 		w.turned = w.elapsed()
 		w.next = w.turned
-		w.job = w.rest.Job(tick)
+		w.job = w.rest.Job(0)
 		w.turn.Go(w.run)
 	}
 	// The last heard tick may have begun up to a tick earlier than the frame.
@@ -97,13 +107,29 @@ func (w *wheel) remove(e *entry) {
 	}
 }
 
-// tick is the number of the tick that it is. While something stirs it may be the
-// one before.
+// tick is the number of the tick that it is. While many ask it may be the one
+// before.
 func (w *wheel) tick() int64 {
 	if now := w.now.Load(); now != 0 {
 		return now
 	}
-	return w.elapsed()
+	now := w.elapsed()
+	if w.asked.Add(1) == manyAsk {
+		w.askedOften(now)
+	}
+	return now
+}
+
+// askedOften begins a spell in which the tick is moved on, if now it is worth it.
+func (w *wheel) askedOften(now int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.running && now-w.counted <= spellBegins {
+		w.spell = spellLasts
+		w.job.Within(tick)
+	}
+	w.counted = now
+	w.asked.Store(0)
 }
 
 func (w *wheel) elapsed() int64 { return int64(time.Since(w.rest.Base())/tick) + 1 }
@@ -184,13 +210,14 @@ func (w *wheel) advance() (expired []*Conn, more bool) {
 		w.job.End()
 		return expired, false
 	}
-	if w.job.Brisk() {
+	if w.spell > 0 {
+		w.spell--
 		w.next = now + 1
 		w.now.Store(now)
 	} else {
 		w.next = w.firstLocked(now)
-		w.job.At(w.when(w.next))
 	}
+	w.job.At(w.when(w.next))
 	return expired, true
 }
 

@@ -119,10 +119,49 @@ func TestWheelRests(t *testing.T) {
 	})
 }
 
+// askOften has the tick moved on.
+func askOften(w *wheel) {
+	for range 2 * manyAsk {
+		w.tick()
+	}
+}
+
+// TestWheelSpells: the tick is moved on while many ask for it, and only then.
+func TestWheelSpells(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shared := rest.New()
+		r := newRig(t, Options{Rest: shared}, &fakeServer{})
+		con := v311("c")
+		con.KeepAlive = 600
+		c := r.pipe().connect(con)
+		talk := func(pause time.Duration) uint64 {
+			before := shared.Wakes()
+			for began := time.Now(); time.Since(began) < time.Minute; time.Sleep(pause) {
+				c.send(publish(wire.V311, 0, 0, nil))
+				synctest.Wait()
+			}
+			return shared.Wakes() - before
+		}
+		if n := talk(20 * time.Millisecond); n > 1 {
+			t.Errorf("50 messages a second have woken it %d times in a minute", n)
+		}
+		if n := talk(200 * time.Microsecond); n < 280 {
+			t.Errorf("5000 messages a second have moved the tick on %d times in a minute", n)
+		}
+		time.Sleep(spellLasts * tick)
+		if n := talk(20 * time.Millisecond); n > 1 {
+			t.Errorf("afterwards 50 a second have woken it %d times in a minute", n)
+		}
+		c.send(disconnect)
+		r.end()
+		r.gate.wheel.wait()
+	})
+}
+
 // stalled is a wheel that a test turns by hand.
 func stalled(conns ...*Conn) *wheel {
 	w := newWheel(rest.New())
-	w.running, w.job = true, w.rest.Job(tick)
+	w.running, w.job = true, w.rest.Job(0)
 	for _, c := range conns {
 		c.alive.conn = c
 		w.add(&c.alive, 1500*time.Millisecond)
@@ -130,7 +169,7 @@ func stalled(conns ...*Conn) *wheel {
 	w.next = w.elapsed()
 	w.advance()
 	time.Sleep(tick)
-	w.rest.Stir()
+	askOften(w)
 	w.advance() // so what was heard at first was not heard in the last tick
 	return w
 }
@@ -142,7 +181,7 @@ func TestWheelStall(t *testing.T) {
 		heard, late, silent := new(Conn), new(Conn), new(Conn)
 		w := stalled(heard, late, silent)
 		if w.now.Load() == 0 {
-			t.Fatal("it was stirred, and nobody moves the tick on")
+			t.Fatal("many have asked, and nobody moves the tick on")
 		}
 		stamp := func(c *Conn) { c.lastSeen.Store(w.tick()) }
 		time.Sleep(10 * time.Second)

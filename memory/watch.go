@@ -38,6 +38,7 @@ var (
 
 const (
 	watchInterval = 200 * time.Millisecond
+	easyInterval  = time.Second // while use is far from any level and does not grow
 	calmInterval  = time.Minute // at rest
 	calmDown      = time.Second
 
@@ -77,9 +78,10 @@ func NewWatcher(budget int64, used func() int64, changed func(from, to Level, us
 	return &Watcher{budget: budget, used: used, changed: changed}
 }
 
-// Run looks at the use until ctx ends: five times a second while something stirs,
-// while the use is near to a level or above it, and while it grows much; else once a
-// minute, and when Soon says so.
+// Run looks at the use until ctx ends: five times a second while it is near to a level or above
+// it, and while it grows much; at rest else once a minute, and when Soon says so. While
+// something stirs it looks five times a second, too, or once if use is below half of where
+// the levels end.
 func (w *Watcher) Run(ctx context.Context, r *rest.Rest) {
 	job := r.Job(watchInterval)
 	defer job.End()
@@ -96,6 +98,11 @@ func (w *Watcher) Run(ctx context.Context, r *rest.Rest) {
 		if w.Level() > Calm || used >= w.budget/100*endsBelow[Guarded] || time.Since(grown) < growthTime {
 			calm = watchInterval
 		}
+		pace := watchInterval
+		if calm == calmInterval && used < w.budget/200*endsBelow[Guarded] {
+			pace = easyInterval
+		}
+		job.Pace(pace)
 		if !job.Next(ctx, calm) {
 			return
 		}

@@ -121,7 +121,11 @@ func TestWatcherLevelFits(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := watch(t)
 			for _, use := range uses {
-				w.letBe(time.Second/5, use)
+				within := time.Second / 5
+				if w.Used() < 360 { // far from any level it looks once a second
+					within = time.Second
+				}
+				w.letBe(within, use)
 				for l, begin := range memory.Levels() {
 					if use >= int64(begin)*10 && w.Level() < l {
 						t.Fatalf("%d bytes are used, the level is %v", use, w.Level())
@@ -164,6 +168,37 @@ func TestWatcherRests(t *testing.T) {
 		}
 		if w.grow(200*time.Millisecond, 1000); w.Level() != memory.Severe {
 			t.Errorf("grown by 2 %% every few seconds, the level is %v", w.Level())
+		}
+	})
+}
+
+// TestWatcherEasy: what stirs all the time, with use far from any level, has it look
+// once a second; what grows, five times.
+func TestWatcherEasy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watch(t)
+		looks := func(use int64) int64 {
+			w.letBe(time.Minute, use)
+			before := w.looks.Load()
+			for range 600 {
+				w.letBe(100*time.Millisecond, use)
+			}
+			return w.looks.Load() - before
+		}
+		if n := looks(355); n > 62 {
+			t.Errorf("at 35.5 %% %d looks in a minute", n)
+		}
+		if n := looks(365); n < 298 {
+			t.Errorf("at 36.5 %% %d looks in a minute", n)
+		}
+		w.letBe(time.Minute, 100)
+		w.letBe(2*time.Second, 120)
+		before := w.looks.Load()
+		for range 50 {
+			w.letBe(100*time.Millisecond, 120)
+		}
+		if n := w.looks.Load() - before; n < 24 {
+			t.Errorf("grown by 2 %%, %d looks in five seconds", n)
 		}
 	})
 }

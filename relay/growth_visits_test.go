@@ -120,7 +120,7 @@ func TestRoutesGoStale(t *testing.T) {
 			for _, change := range []func(){func() { trie.add(sub, nil) }, func() { trie.remove(sub) }} {
 				var routes []*route
 				for _, topic := range topics {
-					routes = append(routes, trie.resolve(topic))
+					routes = append(routes, trie.resolve([]byte(topic)))
 				}
 				change()
 				for i, topic := range topics {
@@ -138,7 +138,7 @@ func TestRoutesStayFresh(t *testing.T) {
 	var trie subscriptions
 	var routes []*route
 	for i := range 1000 {
-		routes = append(routes, trie.resolve(fmt.Sprintf("site%d/x", i)))
+		routes = append(routes, trie.resolve(fmt.Appendf(nil, "site%d/x", i)))
 	}
 	trie.add(&subscription{Subscription: Subscription{Filter: "other/+/x"}, session: &Session{id: "s"}}, nil)
 	stale := 0

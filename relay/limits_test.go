@@ -15,7 +15,7 @@ func TestFullQueue(t *testing.T) {
 		want   string
 	}{{relay.DropOldest, "4 5 6 7"}, {relay.DropNewest, "0 1 2 3"}}
 	for _, tc := range cases {
-		const each = 160 + 1 + 1 // overhead, topic, payload
+		const each = 256 + 1 + 1 // overhead, topic, payload
 		limits := map[string]func(*relay.Config){
 			"messages":        func(c *relay.Config) { c.Queue.MaxQueued = 4 },
 			"bytes":           func(c *relay.Config) { c.Queue.MaxQueuedBytes = 4 * each },

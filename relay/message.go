@@ -52,7 +52,7 @@ func (m *Message) Expires() time.Duration { return m.expires }
 
 // messageOverhead is what a queued message costs beside its bytes: the
 // Message, the queue entry, allocator rounding.
-const messageOverhead = 160
+const messageOverhead = 256
 
 // size is the memory a queued message is charged with.
 func (m *Message) size() int64 {

@@ -23,6 +23,7 @@ type publisher struct {
 
 	recent  [4]recent // routes of the last topics, by hash
 	last    *recent   // of the last of them
+	once    *route    // of a topic that is not remembered; nil until there is one
 	run     run
 	touched []*Session // have something to flush
 	turn    turn
@@ -89,13 +90,32 @@ func (p *publisher) route(topic []byte, same bool) (*route, bool) {
 		}
 		return c.rt, c.allowed
 	}
-	rt := p.relay.routes.lookup(topic)
+	rt := p.find(topic)
 	allowed := p.access.publish(rt.topic)
-	if len(topic) <= maxCachedTopic {
+	if rt != p.once {
 		p.unload(c)
 		*c = recent{rt: rt, allowed: allowed}
 	}
 	return rt, allowed
+}
+
+// find returns the route of topic, which holds until the next find: if it is not
+// worth remembering it is made in the memory of the one before.
+func (p *publisher) find(topic []byte) *route {
+	rt, keep := p.relay.routes.known(topic)
+	if rt != nil {
+		return rt
+	}
+	if keep {
+		return p.relay.routes.remember(topic)
+	}
+	if p.once == nil || cap(p.once.targets) > targetsPerRoute {
+		p.once = &route{}
+	} else if p.run.rt == p.once {
+		p.finish()
+	}
+	p.relay.routes.resolveOnce(p.once, topic)
+	return p.once
 }
 
 // slot is the place of a topic in publisher.recent.
@@ -132,7 +152,7 @@ func (p *publisher) publish(rt *route, pub *wire.Publish, raw []byte) (*route, *
 		p.promised(m.level)
 		// A session that subscribes now finds m among the retained messages
 		// or in this, newer route; perhaps in both, never in neither.
-		rt = r.routes.lookup(pub.Topic)
+		rt = p.find(pub.Topic)
 	}
 	if p.run.rt != rt || p.run.n > 0 || len(p.run.msgs) >= 256 {
 		p.finish()
@@ -228,6 +248,9 @@ func (p *publisher) finish() {
 		p.finishMessages(run.msgs)
 		clear(run.msgs)
 		run.msgs = run.msgs[:0]
+	}
+	if run.rt == p.once && run.rt != nil && cap(run.rt.targets) > targetsPerRoute {
+		p.once = nil // too much to keep
 	}
 	run.rt = nil
 }

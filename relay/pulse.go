@@ -75,7 +75,7 @@ func (b *pulse) beat(r *Relay) {
 	}
 	b.beats++
 	m := &Message{Topic: pulseTopic, name: []byte(pulseTopic), Payload: []byte{b.beats}, QoS: 1}
-	r.subs.resolve(pulseTopic) // nothing is there, and it takes what everybody waits for
+	r.subs.resolve([]byte(pulseTopic)) // nothing is there, and it takes what everybody waits for
 	p := publisher{relay: r}
 	r.house.turns.RLock()
 	p.deliver(&target{session: b.port.session, qos: 1}, []*Message{m})

@@ -24,7 +24,7 @@ type Relay struct {
 	offset  time.Duration // of now, when the relay started
 
 	subs     subscriptions
-	routes   routes
+	routes   *routes
 	flows    *flows
 	forget   bool // Config.ForgetTopics
 	ticker   ticker
@@ -90,7 +90,7 @@ func New(cfg Config, store Store, bus *events.Bus, log *slog.Logger) *Relay {
 	}
 	r.flows, r.forget = newFlows(cfg.RouteCacheEntries), cfg.ForgetTopics
 	r.coarse.Store(r.seconds())
-	r.routes = routes{subs: &r.subs, flows: r.flows, limit: cfg.RouteCacheEntries, byName: make(map[string]*route)}
+	r.routes = newRoutes(&r.subs, r.flows, cfg.RouteCacheEntries)
 	r.retained = retained{maxCount: cfg.MaxRetained, maxBytes: cfg.MaxRetainedBytes, now: r.now}
 	r.system = retained{now: r.now}
 	if store != nil {

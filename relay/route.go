@@ -1,8 +1,9 @@
 package relay
 
 import (
+	"bytes"
 	"slices"
-	"sync"
+	"unsafe"
 )
 
 // route is where messages on one topic go. It is computed once from the
@@ -63,139 +64,82 @@ func (t *target) forPublisher(client string) (_ target, ok bool) {
 }
 
 // resolve computes the route of topic.
-func (t *subscriptions) resolve(topic string) *route {
-	rt := &route{topic: topic, name: []byte(topic), levels: levels(topic), slot: slot(topic), branch: max(0, branch(topic))}
+func (t *subscriptions) resolve(topic []byte) *route {
+	rt := &route{}
+	t.resolveInto(rt, topic)
+	return rt
+}
+
+// resolveInto makes rt the route of topic, in the memory of what it was before.
+func (t *subscriptions) resolveInto(rt *route, topic []byte) {
+	rt.name = bytes.Clone(topic)
+	rt.topic = unsafe.String(unsafe.SliceData(rt.name), len(rt.name)) // nothing writes to it any more
+	rt.levels, rt.slot, rt.branch = levels(rt.topic), slot(topic), max(0, branch(rt.topic))
+	rt.level = Memory
 	if t.level != nil {
-		rt.level = t.level(topic)
+		rt.level = t.level(rt.topic)
 	}
-	var index map[*Session]int // only when there are many targets
-	find := func(s *Session) int {
-		if index != nil {
-			if i, ok := index[s]; ok {
-				return i
-			}
-			return -1
-		}
-		for i := range rt.targets {
-			if rt.targets[i].session == s {
-				return i
-			}
-		}
-		return -1
-	}
+	clear(rt.targets)
+	rt.targets, rt.groups = rt.targets[:0], nil
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	rt.epoch = t.branches[rt.branch].Load()
-	t.matchLocked(topic, func(s *subscription) {
-		i := find(s.session)
-		if i < 0 {
-			i = len(rt.targets)
-			rt.targets = append(rt.targets, target{session: s.session})
-			if index != nil {
-				index[s.session] = i
-			} else if i == 16 {
-				index = make(map[*Session]int)
-				for j := range rt.targets {
-					index[rt.targets[j].session] = j
-				}
+	m := matching{rt: rt}
+	t.matchLocked(rt.topic, m.found, m.foundGroup)
+	if m.noLocal {
+		t.matchLocked(rt.topic, m.foundAgain, func(*group) {})
+	}
+	rt.targets = slices.DeleteFunc(rt.targets, func(tg target) bool { return !tg.session.mayReceive(rt.topic) || tg.never() })
+}
+
+// matching puts the subscriptions that match a topic together, by session.
+type matching struct {
+	rt      *route
+	index   map[*Session]int // of the targets, only when there are many
+	noLocal bool             // some subscription has No Local
+}
+
+func (m *matching) find(s *Session) int {
+	if m.index != nil {
+		if i, ok := m.index[s]; ok {
+			return i
+		}
+		return -1
+	}
+	for i := range m.rt.targets {
+		if m.rt.targets[i].session == s {
+			return i
+		}
+	}
+	return -1
+}
+
+func (m *matching) found(s *subscription) {
+	rt, i := m.rt, m.find(s.session)
+	if i < 0 {
+		i = len(rt.targets)
+		rt.targets = append(rt.targets, target{session: s.session})
+		if m.index != nil {
+			m.index[s.session] = i
+		} else if i == 16 {
+			m.index = make(map[*Session]int)
+			for j := range rt.targets {
+				m.index[rt.targets[j].session] = j
 			}
 		}
-		tg := &rt.targets[i]
-		tg.noLocal = tg.noLocal || s.NoLocal
+	}
+	tg := &rt.targets[i]
+	tg.noLocal = tg.noLocal || s.NoLocal
+	m.noLocal = m.noLocal || s.NoLocal
+	tg.merge(s)
+}
+
+// foundAgain notes what has matched for each target of which not everything counts
+// for everyone who publishes.
+func (m *matching) foundAgain(s *subscription) {
+	if tg := &m.rt.targets[m.find(s.session)]; tg.noLocal {
 		tg.subs = append(tg.subs, s)
-		tg.merge(s)
-	}, func(g *group) {
-		rt.groups = append(rt.groups, g)
-	})
-	rt.targets = slices.DeleteFunc(rt.targets, func(tg target) bool { return !tg.session.mayReceive(topic) || tg.never() })
-	for i := range rt.targets {
-		if !rt.targets[i].noLocal {
-			rt.targets[i].subs = nil
-		}
-	}
-	return rt
-}
-
-// routes remembers the routes of recent topics, at most limit of them, with at
-// most limit*targetsPerRoute targets in all.
-type routes struct {
-	subs  *subscriptions
-	flows *flows
-	limit int
-
-	mu      sync.RWMutex // guards what follows
-	byName  map[string]*route
-	targets int    // of the routes in byName
-	epoch   uint64 // of all subscriptions; when what is stale was last forgotten
-}
-
-const targetsPerRoute = 32
-
-// maxCachedTopic is the length in bytes beyond which a topic's route is
-// computed each time, so that long topics cannot fill memory.
-const maxCachedTopic = 1 << 10
-
-// lookup returns the route of topic, which may alias a read buffer.
-func (c *routes) lookup(topic []byte) *route {
-	if len(topic) > maxCachedTopic {
-		rt := c.subs.resolve(string(topic))
-		rt.flow = newFlow()
-		rt.flow.gone.Store(true)
-		return rt
-	}
-	c.mu.RLock()
-	rt := c.byName[string(topic)]
-	c.mu.RUnlock()
-	if rt != nil && !c.subs.stale(rt) {
-		return rt
-	}
-	if rt != nil {
-		rt = c.subs.resolve(rt.topic)
-	} else {
-		rt = c.subs.resolve(string(topic))
-	}
-	c.mu.Lock()
-	c.storeLocked(rt)
-	c.mu.Unlock()
-	return rt
-}
-
-func (c *routes) storeLocked(rt *route) {
-	old := c.byName[rt.topic]
-	if old != nil {
-		c.targets += len(rt.targets) - len(old.targets)
-		rt.flow = old.flow
-	} else {
-		rt.flow = newFlow()
-		c.targets += len(rt.targets)
-	}
-	c.byName[rt.topic] = rt
-	if !c.overLocked() {
-		return
-	}
-	if now := c.subs.epoch.Load(); c.epoch != now { // what is stale keeps sessions that have ended from being freed
-		for topic, r := range c.byName {
-			if c.subs.stale(r) {
-				c.forgetLocked(topic, r)
-			}
-		}
-		c.epoch = now
-	}
-	for topic, r := range c.byName { // map order: as good as random
-		if !c.overLocked() {
-			return
-		}
-		c.forgetLocked(topic, r)
 	}
 }
 
-func (c *routes) overLocked() bool {
-	return len(c.byName) > c.limit || c.targets > c.limit*targetsPerRoute
-}
-
-func (c *routes) forgetLocked(topic string, r *route) {
-	delete(c.byName, topic)
-	c.targets -= len(r.targets)
-	r.flow.gone.Store(true)
-	c.flows.collectGone(topic, r.flow)
-}
+func (m *matching) foundGroup(g *group) { m.rt.groups = append(m.rt.groups, g) }

@@ -152,7 +152,7 @@ func TestSessionInfo(t *testing.T) {
 	c.pub(2, "elsewhere=12345")
 	info, filters, ok := b.Session("c")
 	if !ok || info.ClientID != "c" || info.Username != "u" || !info.Connected || info.Version != wire.V311 || info.Expiry != 3600 ||
-		info.Subscriptions != 2 || len(filters) != 2 || info.Queued != 2 || info.Inflight != 1 || info.QueuedBytes != 3*161+1+2+3 {
+		info.Subscriptions != 2 || len(filters) != 2 || info.Queued != 2 || info.Inflight != 1 || info.QueuedBytes != 3*257+1+2+3 {
 		t.Errorf("got %+v, %v, %v", info, filters, ok)
 	}
 	if info.Sent.QoS != [3]uint64{1, 1, 0} || info.Sent.Bytes != 5 || info.Received.QoS != [3]uint64{0, 0, 1} || info.Received.Bytes != 5 {

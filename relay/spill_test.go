@@ -153,9 +153,9 @@ func TestSpillLimits(t *testing.T) {
 	})
 	t.Run("bytes count as if they were in memory", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			_, _, got := fill(t, func(c *relay.Config) { c.Queue.MaxQueuedBytes, c.Queue.WhenFull = 5000, relay.DropNewest })
+			_, _, got := fill(t, func(c *relay.Config) { c.Queue.MaxQueuedBytes, c.Queue.WhenFull = 8000, relay.DropNewest })
 			if n := len(got); n < 25 || n > 31 {
-				t.Errorf("got %d messages of 162 or 163 bytes; want 5000 bytes of them", n)
+				t.Errorf("got %d messages of 258 or 259 bytes; want 8000 bytes of them", n)
 			}
 		})
 	})
@@ -306,7 +306,7 @@ func TestChunksBecomeStable(t *testing.T) {
 		s.hold = true
 		pub.pub(1, numbered("t", 0, 60)...)
 		all := b.Totals().QueuedB
-		if all < 60*160 {
+		if all < 60*256 {
 			t.Errorf("%d bytes are in memory; want all", all)
 		}
 		s.release(errors.New("disk on fire"))

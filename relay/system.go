@@ -49,7 +49,7 @@ func (r *Relay) Heard(root string) bool {
 // tell gives m to the connected sessions that have subscribed to it. Routes are
 // not remembered: some topics name clients, and would push out those of plants.
 func (p *publisher) tell(m *Message) {
-	rt := p.relay.subs.resolve(m.Topic)
+	rt := p.relay.subs.resolve([]byte(m.Topic))
 	one := []*Message{m}
 	for i := range rt.targets {
 		if t := &rt.targets[i]; t.session.live.Load() != nil {

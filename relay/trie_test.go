@@ -93,7 +93,7 @@ func TestTrieIsMatchTopic(t *testing.T) {
 				if got := trie.matches(topic); !slices.Equal(got, want) {
 					t.Fatalf("%q is matched by %q; want %q", topic, got, want)
 				}
-				rt := trie.resolve(topic)
+				rt := trie.resolve([]byte(topic))
 				seen := map[*Session]bool{}
 				for _, tg := range rt.targets {
 					if seen[tg.session] {
@@ -141,7 +141,7 @@ func TestRouteOfManyTargets(t *testing.T) {
 			trie.add(&subscription{Subscription: Subscription{Filter: f, QoS: byte(i % 3), ID: 5}, session: s}, nil)
 		}
 	}
-	rt := trie.resolve("a/b")
+	rt := trie.resolve([]byte("a/b"))
 	if len(rt.targets) != 100 {
 		t.Fatalf("%d targets; want 100", len(rt.targets))
 	}
@@ -154,7 +154,7 @@ func TestRouteOfManyTargets(t *testing.T) {
 
 func TestRouteCache(t *testing.T) {
 	trie := &subscriptions{}
-	c := routes{subs: trie, limit: 10, byName: map[string]*route{}}
+	c := newRoutes(trie, newFlows(10), 10)
 	s := &Session{id: "s"}
 	sub := &subscription{Subscription: Subscription{Filter: "#"}, session: s}
 	if rt := c.lookup([]byte("t")); len(rt.targets) != 0 {
@@ -202,7 +202,7 @@ func TestRouteCache(t *testing.T) {
 
 func TestRouteCacheIsBoundedInTargets(t *testing.T) {
 	trie := &subscriptions{}
-	c := routes{subs: trie, limit: 100, byName: map[string]*route{}}
+	c := newRoutes(trie, newFlows(100), 100)
 	for i := range 1000 {
 		trie.add(&subscription{Subscription: Subscription{Filter: "#"}, session: &Session{id: fmt.Sprint(i)}}, nil)
 	}

@@ -158,6 +158,13 @@ func (r *Rest) Job(pace time.Duration) *Job {
 	return j
 }
 
+// Pace makes span the job's pace from its next turn on.
+func (j *Job) Pace(span time.Duration) {
+	j.rest.mu.Lock()
+	defer j.rest.mu.Unlock()
+	j.pace = span
+}
+
 // End takes the job out. It has no turn any more.
 func (j *Job) End() {
 	r := j.rest

@@ -8,13 +8,13 @@
 #
 #     --saturated   six scenarios, as fast as it goes, beside their goals
 #     --acl         the same, with 100 access rules and without, six minutes
-#     --low         500, 50 and 5 messages/s per client, 10 to 1,000 clients, seven minutes
+#     --low         500, 50 and 5 messages/s per client, 10 to 1,000 clients, 15 minutes
 #     --paced       10 pairs at 500 messages/s each, beside all brokers, three minutes
 #     --durable     QoS 1 to sessions that are stored, and what that costs the disk, four minutes
 #     --shapes      payloads, wildcards, many subscriptions and topics, MQTT 5, TLS, 15 minutes
-#     --latency     at half of what each can do; alone, and beside what might disturb, nine minutes
+#     --latency     at a half and a quarter of what each can do; alone, and beside what might disturb, eleven minutes
 #     --idle        1,000 and 4,000 connections on which nothing happens, 35 minutes
-#     --all         all of these, 90 minutes
+#     --all         all of these, 100 minutes
 #
 #   scripts/bench.sh --release       the short table for a release note: --saturated and --idle beside
 #                                    mosquitto alone, 40 minutes
@@ -45,7 +45,6 @@
 #   PAYLOAD=64 WINDOW=64  bytes, and messages of each publisher on their way, where a row does not say
 #   IDLE_SPAN=60 IDLE_SETTLE=75   seconds of each measurement of --idle, and before it: edgebroker
 #                         gives memory back within a minute, once, which is not idling
-#   SHARE=50              percent of its saturation that --latency has a broker do
 #   TIMEOUT=120           seconds after which a run is given up
 #   EDGEBROKER=FILE       a binary to use instead of building one
 set -euo pipefail
@@ -60,7 +59,6 @@ PAYLOAD=${PAYLOAD:-64}
 WINDOW=${WINDOW:-64}
 IDLE_SPAN=${IDLE_SPAN:-60}
 IDLE_SETTLE=${IDLE_SETTLE:-75}
-SHARE=${SHARE:-50}
 TIMEOUT=${TIMEOUT:-120}
 export LC_ALL=C
 

@@ -72,7 +72,7 @@ fi
 # count SIDE BENCHMARK N: how many instructions N messages take, with all that
 # goes before.
 count() {
-	GODEBUG=asyncpreemptoff=1 GOMAXPROCS=1 GOGC=off valgrind --tool=callgrind --callgrind-out-file="$tmp/$1.$2.$3" \
+	GODEBUG=asyncpreemptoff=1,cpu.rdtscp=off GOMAXPROCS=1 GOGC=off valgrind --tool=callgrind --callgrind-out-file="$tmp/$1.$2.$3" \
 		"$tmp/$1" -test.run '^$' -test.bench "^Benchmark$2\$" -test.benchtime "${3}x" >"$tmp/log" 2>&1 || {
 		cat "$tmp/log" >&2
 		echo "instructions.sh: error: $2 failed under valgrind: see above" >&2

@@ -1,3 +1,8 @@
+// The runtime need not ask every second how many processors there are: those of a
+// gateway stay.
+//
+//go:debug updatemaxprocs=0
+
 // Command edgebroker runs an MQTT broker for gateways and looks at one that
 // runs: edgebroker serve, edgebroker stats, edgebroker events and so on.
 //

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -11,8 +9,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
+
+	"github.com/synthetism/edgebroker/internal/child"
 )
 
 // broker is edgebroker as a child process with the default configuration, but
@@ -20,11 +19,9 @@ import (
 type broker struct {
 	dir     string
 	binary  string
-	cmd     *exec.Cmd
+	process *child.Process
 	address string
-	group   string        // folder of its control group; empty: none could be made
-	exited  chan struct{} // closed when it is gone
-	log     *logText
+	group   string // folder of its control group; empty: none could be made
 }
 
 // groupRoots are where a control group with a limit of memory may be made, and
@@ -55,7 +52,7 @@ func startBroker(ctx context.Context, o options) (*broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &broker{dir: dir, binary: o.binary, group: makeGroup(o.limit), exited: make(chan struct{}), log: &logText{ready: make(chan string, 1)}}
+	b := &broker{dir: dir, binary: o.binary, group: makeGroup(o.limit)}
 	args := []string{b.binary, "serve", "--listen", "127.0.0.1:0", "--socket", b.socket()}
 	if o.data {
 		args = append(args, "--data", filepath.Join(dir, "data"))
@@ -72,34 +69,21 @@ func startBroker(ctx context.Context, o options) (*broker, error) {
 	if b.group != "" {
 		args = append([]string{"/bin/sh", "-c", `echo $$ >"$0"/cgroup.procs && exec "$@"`, b.group}, args...)
 	}
-	b.cmd = exec.Command(args[0], args[1:]...)
-	b.cmd.Stderr, b.cmd.Stdout = b.log, b.log
-	if err := b.cmd.Start(); err != nil {
+	if b.process, err = child.Start(exec.Command(args[0], args[1:]...), nil); err != nil {
 		b.clean()
-		return nil, fmt.Errorf("start the broker: %w", err)
+		return nil, err
 	}
-	go func() {
-		_ = b.cmd.Wait() // how it ended is in ProcessState
-		close(b.exited)
-	}()
-	patience := time.NewTimer(20 * time.Second)
-	defer patience.Stop()
-	select {
-	case b.address = <-b.log.ready:
-		return b, nil
-	case <-b.exited:
-	case <-patience.C:
-	case <-ctx.Done():
+	if b.address, err = b.process.Listening(ctx, 20*time.Second); err != nil {
+		b.stop()
+		return nil, err
 	}
-	b.stop()
-	return nil, fmt.Errorf("the broker was not ready in time:\n%s", b.log)
+	return b, nil
 }
 
 func (b *broker) socket() string { return filepath.Join(b.dir, "c.sock") }
 
 func (b *broker) stop() {
-	_ = b.cmd.Process.Kill()
-	<-b.exited
+	b.process.Kill()
 	b.clean()
 }
 
@@ -114,12 +98,10 @@ var errKilled = errors.New("the kernel has killed it for its memory")
 
 // alive returns an error if the broker has ended.
 func (b *broker) alive() error {
-	select {
-	case <-b.exited:
-	default:
+	if !b.process.Gone() {
 		return nil
 	}
-	err := fmt.Errorf("the broker has ended: %v", b.cmd.ProcessState)
+	err := fmt.Errorf("the broker has ended: %v", b.process.State())
 	for _, g := range groupFiles {
 		text, _ := os.ReadFile(filepath.Join(b.group, g.kills))
 		for line := range strings.Lines(string(text)) {
@@ -128,19 +110,13 @@ func (b *broker) alive() error {
 			}
 		}
 	}
-	return fmt.Errorf("%w\n%s", err, b.log.tail(5))
+	return fmt.Errorf("%w\n%s", err, b.process.Log.Tail(5))
 }
 
 // peak is the most bytes that were resident, and that its group has used.
 func (b *broker) peak() (resident, group int64) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", b.cmd.Process.Pid))
-	if err == nil {
-		for line := range strings.Lines(string(text)) {
-			if v, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-				n, _ := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(v), "kB")), 10, 64)
-				resident = n << 10
-			}
-		}
+	if f, err := child.Look(b.process.PID()); err == nil {
+		resident = f.Peak
 	}
 	for _, g := range groupFiles {
 		if text, err := os.ReadFile(filepath.Join(b.group, g.peak)); err == nil && b.group != "" {
@@ -159,52 +135,4 @@ func (b *broker) figures(ctx context.Context) string {
 		return err.Error()
 	}
 	return string(out)
-}
-
-// logText is the log of a broker in JSON. It looks for its first address.
-type logText struct {
-	ready chan string
-
-	mu      sync.Mutex // guards everything that follows
-	partial []byte
-	lines   []string
-}
-
-const maxLogLines = 2000
-
-// Write implements io.Writer.
-func (t *logText) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.partial = append(t.partial, p...)
-	for {
-		line, rest, ok := bytes.Cut(t.partial, []byte("\n"))
-		if !ok {
-			return len(p), nil
-		}
-		var said struct{ Msg, Address string }
-		if json.Unmarshal(line, &said) == nil && strings.HasPrefix(said.Msg, "listening") {
-			select {
-			case t.ready <- said.Address:
-			default:
-			}
-		}
-		if len(t.lines) < maxLogLines {
-			t.lines = append(t.lines, string(line))
-		}
-		t.partial = rest
-	}
-}
-
-// String is the log so far.
-func (t *logText) String() string { return t.tail(maxLogLines) }
-
-func (t *logText) tail(n int) string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var b strings.Builder
-	for _, l := range t.lines[max(0, len(t.lines)-n):] {
-		b.WriteString("    " + l + "\n")
-	}
-	return b.String()
 }

@@ -139,11 +139,11 @@ func run(ctx context.Context, o options, name string) (result, error) {
 	}()
 	select {
 	case <-flooding.Done():
-	case <-b.exited:
+	case <-b.process.Exited():
 	}
 	stop()
 	<-flooded
-	healthy.finish(b.exited)
+	healthy.finish(b.process.Exited())
 	healthy.report(&r)
 	r.resident, r.group = b.peak()
 	if err := b.alive(); err != nil {
@@ -154,7 +154,7 @@ func run(ctx context.Context, o options, name string) (result, error) {
 	}
 	if o.verbose {
 		fmt.Fprintln(o.out, b.figures(ctx))
-		fmt.Fprint(o.out, b.log.String())
+		fmt.Fprint(o.out, b.process.Log.Tail(2000))
 	}
 	return r, nil
 }

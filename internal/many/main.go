@@ -18,6 +18,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/synthetism/edgebroker/internal/child"
 )
 
 func main() {
@@ -88,26 +90,26 @@ func run(ctx context.Context, o options, out io.Writer) (wrong []string, err err
 		}
 		defer b.stop()
 	}
-	begin, err := b.look()
+	begin, err := child.Look(b.pid)
 	if err != nil {
 		return nil, err
 	}
-	fmt.Fprintf(out, "%-11s %7s resident %7s anonymous %5d descriptors %4d threads\n", "at first", megabytes(begin.resident), megabytes(begin.anonymous), begin.descriptors, begin.threads)
+	fmt.Fprintf(out, "%-11s %7s resident %7s anonymous %5d descriptors %4d threads\n", "at first", megabytes(begin.Resident), megabytes(begin.Anonymous), begin.Descriptors, begin.Threads)
 	c := &crowd{ctx: ctx, address: b.address, links: make([]link, o.clients), kept: o.kept, retain: o.retain}
 	defer c.close()
 	before := begin
-	stage := func(name string, do func() error) (figures, error) {
+	stage := func(name string, do func() error) (child.Figures, error) {
 		start := time.Now()
 		if err := do(); err != nil {
-			return figures{}, fmt.Errorf("%s: %w", name, err)
+			return child.Figures{}, fmt.Errorf("%s: %w", name, err)
 		}
 		took := time.Since(start)
-		now, err := b.look()
+		now, err := child.Look(b.pid)
 		if err != nil {
 			return now, err
 		}
-		fmt.Fprintf(out, "%-11s %7s resident %7.2f KB each %6.1f us processor each %8s\n", name, megabytes(now.resident),
-			float64(now.resident-begin.resident)/1000/float64(o.clients), float64((now.processor-before.processor).Microseconds())/float64(o.clients), took.Round(time.Millisecond))
+		fmt.Fprintf(out, "%-11s %7s resident %7.2f KB each %6.1f us processor each %8s\n", name, megabytes(now.Resident),
+			float64(now.Resident-begin.Resident)/1000/float64(o.clients), float64((now.Processor-before.Processor).Microseconds())/float64(o.clients), took.Round(time.Millisecond))
 		before = now
 		return now, nil
 	}
@@ -123,18 +125,18 @@ func run(ctx context.Context, o options, out io.Writer) (wrong []string, err err
 	if err != nil {
 		return nil, err
 	}
-	if each := (idle.resident - begin.resident) / int64(o.clients); o.most > 0 && each > o.most {
+	if each := (idle.Resident - begin.Resident) / int64(o.clients); o.most > 0 && each > o.most {
 		wrong = append(wrong, fmt.Sprintf("%d bytes per connection, more than %d", each, o.most))
 	}
 	if _, err := stage("answered", c.ping); err != nil {
 		return nil, err
 	}
-	gone, err := stage("gone", func() error { c.leave(); return b.awaitDescriptors(ctx, begin.descriptors) })
+	gone, err := stage("gone", func() error { c.leave(); return b.awaitDescriptors(ctx, begin.Descriptors) })
 	if errors.Is(err, errOpen) {
 		return append(wrong, err.Error()), nil
 	}
-	if err == nil && gone.descriptors > begin.descriptors+spare {
-		wrong = append(wrong, fmt.Sprintf("%d descriptors at first, %d at last", begin.descriptors, gone.descriptors))
+	if err == nil && gone.Descriptors > begin.Descriptors+spare {
+		wrong = append(wrong, fmt.Sprintf("%d descriptors at first, %d at last", begin.Descriptors, gone.Descriptors))
 	}
 	return append(wrong, c.wrong...), err
 }

@@ -1,18 +1,15 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
-	"syscall"
 	"time"
 
+	"github.com/synthetism/edgebroker/internal/child"
 	"github.com/synthetism/edgebroker/internal/dial"
 )
 
@@ -21,10 +18,9 @@ type broker struct {
 	name    string
 	command []string
 	address string
-	gently  bool // it is stopped, not killed
-	cmd     *exec.Cmd
-	log     *os.File
-	peak    string
+	gently  bool           // it is stopped, not killed
+	process *child.Process // nil while it does not run
+	peak    int64          // bytes of memory, of the process before
 }
 
 // brokers writes the configurations of both.
@@ -82,17 +78,9 @@ func freePorts(n int) (list []string, err error) {
 }
 
 // start waits until the broker lets clients in.
-func (b *broker) start(ctx context.Context) error {
-	log, err := os.CreateTemp("", "outage-log")
-	if err != nil {
-		return err
-	}
-	b.log = log
-	b.cmd = exec.Command(b.command[0], b.command[1:]...)
-	b.cmd.Stdout, b.cmd.Stderr = log, log
-	b.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := b.cmd.Start(); err != nil {
-		return fmt.Errorf("start the %s: %w", b.name, err)
+func (b *broker) start(ctx context.Context) (err error) {
+	if b.process, err = child.Start(exec.Command(b.command[0], b.command[1:]...), nil); err != nil {
+		return fmt.Errorf("the %s: %w", b.name, err)
 	}
 	deadline := time.Now().Add(time.Minute)
 	for {
@@ -101,7 +89,7 @@ func (b *broker) start(ctx context.Context) error {
 			return nc.Close()
 		}
 		if ctx.Err() != nil || time.Now().After(deadline) {
-			return fmt.Errorf("the %s does not let clients in: %w\n%s", b.name, err, b.tail())
+			return fmt.Errorf("the %s does not let clients in: %w\n%s", b.name, err, b.process.Log)
 		}
 		select {
 		case <-ctx.Done():
@@ -110,21 +98,14 @@ func (b *broker) start(ctx context.Context) error {
 	}
 }
 
-func (b *broker) tail() string {
-	text, _ := os.ReadFile(b.log.Name())
-	lines := bytes.Split(bytes.TrimSpace(text), []byte("\n"))
-	return string(bytes.Join(lines[max(0, len(lines)-20):], []byte("\n")))
-}
-
 // end ends the broker as hard as it is made for.
 func (b *broker) end() error {
 	if !b.gently {
 		b.kill()
 		return nil
 	}
-	_ = b.cmd.Process.Signal(syscall.SIGTERM)
-	_ = b.cmd.Wait()
-	b.cmd = nil
+	b.process.Stop()
+	b.process = nil
 	return nil
 }
 
@@ -136,56 +117,33 @@ func (b *broker) endWord() string {
 }
 
 func (b *broker) kill() {
-	if b.cmd == nil {
+	if b.process == nil {
 		return
 	}
 	b.peak = b.memory()
-	_ = b.cmd.Process.Kill()
-	_ = b.cmd.Wait()
-	b.cmd = nil
-	_ = os.Remove(b.log.Name())
-	_ = b.log.Close()
+	b.process.Kill()
+	b.process = nil
 }
 
-// memory is the most that the process has had in memory.
-func (b *broker) memory() string {
-	if b.cmd == nil {
+// memory is the most that the process has had in memory, in bytes.
+func (b *broker) memory() int64 {
+	if b.process == nil {
 		return b.peak
 	}
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", b.cmd.Process.Pid))
-	for line := range strings.Lines(string(text)) {
-		if peak, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			return strings.TrimSpace(peak)
-		}
+	f, err := child.Look(b.process.PID())
+	if err != nil {
+		return b.peak
 	}
-	return "unknown"
+	return f.Peak
 }
 
 // cpu is the processor time that the process has used.
 func (b *broker) cpu() time.Duration {
-	if b.cmd == nil {
+	if b.process == nil {
 		return 0
 	}
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", b.cmd.Process.Pid))
-	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-	var sum time.Duration
-	for _, i := range []int{11, 12} { // utime, stime, in hundredths of a second
-		if i < len(fields) {
-			n, _ := strconv.Atoi(fields[i])
-			sum += time.Duration(n) * 10 * time.Millisecond
-		}
-	}
-	return sum
+	f, _ := child.Look(b.process.PID()) // none if it is gone
+	return f.Processor
 }
 
-// size is how large the files in a folder are.
-func size(dir string) string {
-	var sum int64
-	_ = filepath.Walk(dir, func(_ string, info os.FileInfo, err error) error {
-		if err == nil && info.Mode().IsRegular() {
-			sum += info.Size()
-		}
-		return nil
-	})
-	return fmt.Sprintf("%d MiB", sum>>20)
-}
+func mebibytes(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }

@@ -208,7 +208,7 @@ func runLine(ctx context.Context, o options) error {
 		return err
 	}
 	fmt.Printf("received all %d, %v after the line was whole again; lost 0, out of order %d, twice at QoS 2 0, again at QoS 1 %d\n", sub.total, time.Since(began).Round(time.Millisecond), sub.late, sub.again)
-	fmt.Printf("largest memory of the gateway %s, at the end of the bad time %s\n", near.memory(), early)
+	fmt.Printf("largest memory of the gateway %s, at the end of the bad time %s\n", mebibytes(near.memory()), mebibytes(early))
 	return nil
 }
 

@@ -12,6 +12,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"time"
+
+	"github.com/synthetism/edgebroker/internal/child"
 )
 
 func main() {
@@ -136,6 +138,6 @@ func run(ctx context.Context, o options) error {
 	fmt.Printf("received all %d, %.0f/s (%.1f times as fast as they came); the far broker was %s in the middle of it\n", sub.total, drain, drain/arrival, far.endWord())
 	fmt.Printf("lost 0, out of order %d, twice at QoS 2 0, again at QoS 1 %d\n", sub.late, sub.again)
 	fmt.Printf("processor time of the gateway for each message that drained %.1f us\n", float64((near.cpu()-used).Microseconds())/float64(sub.total))
-	fmt.Printf("largest memory of the gateway %s; data %s\n", near.memory(), size(filepath.Join(o.dir, "near")))
+	fmt.Printf("largest memory of the gateway %s; data %s\n", mebibytes(near.memory()), mebibytes(child.Size(filepath.Join(o.dir, "near"))))
 	return nil
 }

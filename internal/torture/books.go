@@ -33,6 +33,8 @@ const (
 	answered
 	readyInTime
 	alive
+	balanced
+	flat
 	promises // how many there are
 )
 
@@ -47,6 +49,8 @@ func (p promise) String() string {
 		answered:      "what is sent is answered in the end",
 		readyInTime:   "ready again in time",
 		alive:         "the broker ends only when it is killed",
+		balanced:      "the broker's own accounts balance at rest",
+		flat:          "memory, descriptors, goroutines and disk stay flat",
 	}[p]
 }
 

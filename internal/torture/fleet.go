@@ -19,6 +19,7 @@ const (
 	subscribers = 6
 	topics      = 4
 	cells       = 4 // retained topics of each publisher
+	nearby      = 4 // subscribers that are not behind the uplink, if there is one
 )
 
 // fleet is the clients that a broker has during a run.
@@ -26,6 +27,7 @@ type fleet struct {
 	books *books
 	trace *trace
 	where func(client int) string // address of the broker for a client
+	far   func() string           // address of the broker behind the uplink, for subscribers from nearby on; nil: there is none
 
 	seed      uint64
 	rate      float64 // messages per second, all publishers together
@@ -45,6 +47,14 @@ type fleet struct {
 func newFleet(seed uint64, where func(client int) string) *fleet {
 	t := newTrace()
 	return &fleet{books: newBooks(t), trace: t, where: where, seed: seed, rate: 1500, maxBehind: 20000}
+}
+
+// at is the address at which a subscriber connects; turn chooses among several.
+func (f *fleet) at(subscriber, turn int) string {
+	if f.far != nil && subscriber >= nearby {
+		return f.far()
+	}
+	return f.where(subscriber + turn)
 }
 
 // start brings up all clients. They connect by themselves as soon as there is

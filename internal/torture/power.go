@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"time"
 
+	"github.com/synthetism/edgebroker/internal/child"
 	"github.com/synthetism/edgebroker/wire"
 )
 
@@ -20,18 +21,13 @@ const (
 
 // startMachine starts what boots the machine on which the broker is.
 func (b *broker) startMachine() error {
-	c := &child{cmd: exec.Command(b.binary), begin: time.Now(), ready: make(chan struct{}), exited: make(chan struct{})}
-	c.log = &logTail{listening: func(_, _ string) {}}
-	c.cmd.Stderr, c.cmd.Stdout = c.log, c.log
-	if err := c.cmd.Start(); err != nil {
-		return fmt.Errorf("start the machine: %w", err)
+	p, err := child.Start(exec.Command(b.binary), nil)
+	if err != nil {
+		return fmt.Errorf("the machine: %w", err)
 	}
+	c := &life{Process: p, ready: make(chan struct{})}
 	go func() {
-		_ = c.cmd.Wait() // how it ended is in ProcessState
-		close(c.exited)
-	}()
-	go func() {
-		for !isDone(c.exited) {
+		for !c.Gone() {
 			if b.answers() {
 				close(c.ready)
 				return
@@ -41,7 +37,7 @@ func (b *broker) startMachine() error {
 	}()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.child = c
+	b.life = c
 	return nil
 }
 
@@ -54,15 +50,6 @@ func (b *broker) answers() bool {
 	_ = l.write(wire.AppendDisconnect(nil, wire.V5, wire.Success, ""))
 	_, _ = io.Copy(io.Discard, l.conn)
 	return l.conn.Close() == nil
-}
-
-func isDone(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
 }
 
 // powerMode cuts the power of the broker's machine at random moments, of which one

@@ -79,7 +79,7 @@ func (r *run) report() {
 	for _, v := range b.found {
 		fmt.Fprintf(w, "  broken: %v\n    %s\n%s", v.promise, v.what, v.evidence)
 	}
-	if r.broker != nil && r.broker.child != nil {
-		fmt.Fprintf(w, "  last lines of the broker's log:\n%s\n", r.broker.child.log)
+	if r.broker != nil && r.broker.life != nil {
+		fmt.Fprintf(w, "  last lines of the broker's log:\n%s\n", r.broker.life.Log)
 	}
 }

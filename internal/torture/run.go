@@ -22,6 +22,8 @@ type options struct {
 	ready  time.Duration // within which a broker must be ready again
 	rate   float64       // messages per second
 	at     string        // where the broker is, in mode power
+	length time.Duration // of mode long
+	course string        // file of JSON lines for what mode long has seen, added to; empty: none
 	out    io.Writer     // the table
 	log    io.Writer     // progress
 }
@@ -36,6 +38,7 @@ func modes() map[string]func(*run, context.Context) error {
 		"fds":    (*run).filesMode,
 		"power":  (*run).powerMode,
 		"memory": (*run).memoryMode,
+		"long":   (*run).longMode,
 	}
 }
 
@@ -45,6 +48,7 @@ type run struct {
 	fleet  *fleet
 	broker *broker
 	begin  time.Time
+	data   string                     // folder of the broker's store; empty: it has none
 	kinds  map[string]int             // what was done, how often
 	times  map[string][]time.Duration // how long it took, by what
 }
@@ -65,6 +69,7 @@ func torture(ctx context.Context, o options) (kept bool, err error) {
 	if o.mode != "memory" {
 		data = filepath.Join(o.dir, "data")
 	}
+	r.data = data
 	if o.mode == "full" {
 		unmount, err := mountSmall(data)
 		if err != nil {
@@ -73,7 +78,7 @@ func torture(ctx context.Context, o options) (kept bool, err error) {
 		defer unmount()
 		data = filepath.Join(data, "store")
 	}
-	if err := r.broker.writeConfig(data); err != nil {
+	if err := r.broker.writeConfig(data, ""); err != nil {
 		return false, err
 	}
 	defer r.broker.stop()

@@ -53,7 +53,7 @@ func (s *subscriber) run(ctx context.Context) {
 		if s.version == wire.V5 {
 			c.ReceiveMaximum = []uint16{0, 3, 20, 500}[s.rng.IntN(4)]
 		}
-		l, ack, err := open(ctx, s.fleet.where(s.id+1), &c)
+		l, ack, err := open(ctx, s.fleet.at(s.id, 1), &c)
 		if err != nil {
 			_ = pause(ctx, between(s.rng, 2*time.Millisecond, 30*time.Millisecond))
 			continue
@@ -142,7 +142,7 @@ func (s *subscriber) leave(ctx context.Context, l *link) error {
 		// What is read on the second connection would have to be entered; so
 		// it only takes the session over, and ends before anything is read.
 		c := kept(s.version, s.name)
-		if conn, err := dial.Broker(ctx, s.fleet.where(s.id), replyWait); err == nil {
+		if conn, err := dial.Broker(ctx, s.fleet.at(s.id, 0), replyWait); err == nil {
 			second := link{conn: conn, version: s.version}
 			_ = second.write(wire.AppendConnect(nil, &c)) // it may be gone
 			conn.Close()

@@ -22,10 +22,12 @@ func TestTorture(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build edgebroker: %v\n%s", err, out)
 	}
-	for mode, rounds := range map[string]string{"memory": "3", "kill": "15", "stop": "5"} {
+	for mode, amount := range map[string][]string{
+		"memory": {"--kills", "3"}, "kill": {"--kills", "15"}, "stop": {"--kills", "5"}, "long": {"--for", "10s"},
+	} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
-			runTorture(t, "--broker", binary, "--mode", mode, "--kills", rounds)
+			runTorture(t, append(amount, "--broker", binary, "--mode", mode)...)
 		})
 	}
 }

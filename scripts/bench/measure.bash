@@ -39,7 +39,7 @@ metric() { "$edgebroker" stats --socket "$tmp/run-$1/control.sock" --output prom
 
 # measure_load GROUP NAME SETUP FLAGS BROKER ROUND: one run with a fresh broker.
 measure_load() {
-	local group=$1 name=$2 setup=$3 broker=$5 round=$6 json before='' after='' file=null flags
+	local group=$1 name=$2 setup=$3 broker=$5 round=$6 json before='' after='' file=null flags span=$SECONDS_PER_RUN
 	read -ra flags <<<"$4"
 	over_tls=
 	[[ $setup != *tls* ]] || over_tls=yes
@@ -47,7 +47,12 @@ measure_load() {
 	[[ $setup != *stored* ]] || before=$(written "$broker")
 	[[ $4 == *--payload* ]] || flags+=(--payload "$PAYLOAD")
 	[[ $4 == *--window* || $4 == *--rate* ]] || flags+=(--window "$WINDOW")
-	if json=$(load "$broker" "${flags[@]}" --duration "${SECONDS_PER_RUN}s"); then
+	# Few messages tell little: those of more seconds count.
+	case "$4 " in
+	*"--rate 50 "*) span=$((2 * span)) ;;
+	*"--rate 5 "*) span=$((4 * span)) ;;
+	esac
+	if json=$(load "$broker" "${flags[@]}" --duration "${span}s"); then
 		if [ -n "$before" ]; then
 			after=$(written "$broker")
 			file=$(awk -v b="$before" -v a="$after" -v n="$(number published <<<"$json")" 'BEGIN { if (n > 0) printf "%.1f", (a - b) / n; else print "null" }')
@@ -59,26 +64,27 @@ measure_load() {
 	stop_broker "$broker"
 }
 
-# measure_latency NAME FLAGS BROKER ROUND: the latency at SHARE percent of what the
+# measure_latency NAME SHARE FLAGS BROKER ROUND: the latency at SHARE percent of what the
 # broker can do on this machine, alone and beside what might disturb.
 measure_latency() {
-	local name=$1 broker=$3 round=$4 flags json rate beside runs
-	read -ra flags <<<"$2 --payload $PAYLOAD"
+	local name=$1 share=$2 broker=$4 round=$5 flags json rate beside runs
+	read -ra flags <<<"$3 --payload $PAYLOAD"
 	over_tls=
 	start_broker "$broker" ''
 	json=$(load "$broker" "${flags[@]}" --window "$WINDOW" --duration "${SECONDS_PER_RUN}s") || die "$broker, $name: no saturation to take a share of"
 	# Whole messages of ten publishers.
-	rate=$(awk -v rate="$(number msgsPerSecond <<<"$json")" -v share="$SHARE" 'BEGIN { print int(rate * share / 100 / 10) }')
+	rate=$(awk -v rate="$(number msgsPerSecond <<<"$json")" -v share="$share" 'BEGIN { print int(rate * share / 100 / 10) }')
 	stop_broker "$broker"
-	runs=(quiet stalled storm)
-	case $broker in
-	mosquitto) runs+=(elsewhere) ;;
-	edgebroker) runs+=(elsewhere large collections stored checkpoints) ;;
+	runs=(quiet stalled)
+	[ "$share" -ge 50 ] || runs+=(storm elsewhere)
+	case $broker:$share in
+	edgebroker:50) runs+=(large collections) ;;
+	edgebroker:*) runs+=(stored checkpoints written) ;;
 	esac
 	for beside in "${runs[@]}"; do
 		case $beside in
 		collections) GOGC=50 start_broker "$broker" '' ;;
-		stored | checkpoints) start_broker "$broker" cramped ;;
+		stored | checkpoints | written) start_broker "$broker" cramped ;;
 		*) start_broker "$broker" '' ;;
 		esac
 		latency_beside "$beside" "$name" "$broker" "$round" "$rate" "${flags[@]}"
@@ -108,17 +114,22 @@ latency_beside() {
 			--count 1 --rate $((2000 / span)) >"$tmp/beside.log" 2>&1 &
 		other=$!
 		;;
-	checkpoints)
-		# What is stored meanwhile fills the log, so that it is written anew.
+	checkpoints | written)
+		# What is stored meanwhile fills the log, so that it is written anew; written: that
+		# of another broker.
 		count=edgebroker_journal_checkpoints_total
-		"$edgebroker" bench --address "127.0.0.1:${broker_port[$broker]}" --scenario fan-in --clients 4 --qos 1 --kept \
+		if [ "$beside" = written ]; then
+			to=$broker-second
+			start_broker "$to" cramped
+		fi
+		"$edgebroker" bench --address "127.0.0.1:${broker_port[$to]}" --scenario fan-in --clients 4 --qos 1 --kept \
 			--payload 8192 --rate 500 --duration "${span}s" >"$tmp/beside.log" 2>&1 &
 		other=$!
 		;;
 	esac
-	[ -z "$count" ] || before=$(metric "$broker" "$count")
+	[ -z "$count" ] || before=$(metric "$to" "$count")
 	if json=$(load "$broker" "$@" --rate "$rate" "${more[@]}" --duration "${SECONDS_PER_RUN}s"); then
-		[ -z "$count" ] || count=$(awk -v a="$before" -v b="$(metric "$broker" "$count")" 'BEGIN { print b - a }')
+		[ -z "$count" ] || count=$(awk -v a="$before" -v b="$(metric "$to" "$count")" 'BEGIN { print b - a }')
 		note latency "$name: $beside" "$broker" "$round" "\"rate\":$((rate * 10)),\"count\":${count:-null},\"bench\":$json"
 	else
 		note latency "$name: $beside" "$broker" "$round" '"failed":true'
@@ -188,7 +199,7 @@ measure_group() {
 	while IFS='|' read -r name _ setup flags <&3; do
 		case $group in
 		idle) measure_idle "$name" "$flags" "$round" "${brokers[@]}" ;;
-		latency) for broker in "${brokers[@]}"; do measure_latency "$name" "$flags" "$broker" "$round"; done ;;
+		latency) for broker in "${brokers[@]}"; do measure_latency "$name" "$setup" "$flags" "$broker" "$round"; done ;;
 		*) for broker in "${brokers[@]}"; do measure_load "$group" "$name" "$setup" "$flags" "$broker" "$round"; done ;;
 		esac
 	done 3< <(chosen_rows "$group")

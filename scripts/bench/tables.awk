@@ -181,12 +181,12 @@ function cells(group, row, metric, scale, i, line, v) {
 	return line
 }
 
-# met is the verdict on a ratio of edgebroker's row to other, or that there is none
-# because something was lost: what is not delivered costs nothing.
+# met is the verdict on a ratio of edgebroker's row to other, as far as it is printed, or
+# that there is none because something was lost: what is not delivered costs nothing.
 function met(ratio, goal, group, row, other) {
 	if ((group, row, "edgebroker") in unclean || (group, other, "edgebroker") in unclean)
 		return "not clean"
-	return ratio <= goal ? "yes" : sprintf("%.2f times too much", ratio / goal)
+	return digits(ratio) + 0 <= goal ? "yes" : sprintf("%.2f times too much", ratio / goal)
 }
 
 # verdict is the goal and met, in two cells.
@@ -259,8 +259,8 @@ function triples(row, i, line) {
 
 # Rows of this group are NAME: WHAT RUNS BESIDE.
 function latency(i, b, row, quiet, q, c) {
-	print "Milliseconds, at a share (half, if nothing else is said) of what each broker does at most:\n"
-	print "| scenario: beside it | broker | messages/s | p50 | p99 | p99.9 | p99 / quiet | in the rounds | goal | met |"
+	print "Milliseconds, 10 pairs, at half and at a quarter of what each broker does at most:\n"
+	print "| share: beside it | broker | messages/s | p50 | p99 | p99.9 | p99 / quiet | in the rounds | goal | met |"
 	print "|---|---|---|---|---|---|---|---|---|---|"
 	for (i = 1; i <= rowCount[group]; i++)
 		for (b = 1; b <= known; b++) {
@@ -269,7 +269,7 @@ function latency(i, b, row, quiet, q, c) {
 			if (middle(group, row, broker, "p99") == "" && !((group, row, broker) in unclean))
 				continue
 			quiet = row
-			sub(/: [a-z]*$/, row ~ /: checkpoints$/ ? ": stored" : row ~ /: collections$/ ? ": large" : ": quiet", quiet)
+			sub(/: [a-z]*$/, row ~ /: (checkpoints|written)$/ ? ": stored" : row ~ /: collections$/ ? ": large" : ": quiet", quiet)
 			q = row == quiet || row ~ /: (stored|large)$/ ? "" : relation(group, row, broker, quiet, broker, "p99")
 			c = middle(group, row, broker, "count")
 			print "| " row (c == "" || c == 0 && row ~ /: large$/ ? "" : " (" c ")") " | " name(broker) star(group, row, broker) " | " digits(middle(group, row, broker, "rate")) \
@@ -348,7 +348,7 @@ function goals(g, n, all, i, row, c, conditions, k, scenario) {
 			} else
 				goalLine(all[g], row, row, "", "brokerCPUMicrosPerMessage")
 		}
-	k = split("stalled quiet storm quiet storm elsewhere collections large checkpoints stored", conditions, " ")
+	k = split("stalled quiet storm quiet storm elsewhere collections large checkpoints stored checkpoints written", conditions, " ")
 	for (i = 1; i <= rowCount["latency"]; i++) {
 		scenario = rows["latency", i]
 		if (!sub(/: quiet$/, "", scenario))
