@@ -5,9 +5,9 @@ const (
 	SystemStarted        = "started"               // every listener is bound, and what was stored has been read
 	SystemStopping       = "stopping"              // the broker stops
 	SystemHandingOver    = "handing_over"          // another process takes over, see docs/UPGRADE.md
-	SystemHandedOver     = "handed_over"           // this process has taken over; Detail says how many clients
+	SystemHandedOver     = "handed_over"           // this process has taken over; `detail` says how many clients
 	SystemReloaded       = "reloaded"              // a changed configuration is in force, or changed files of users and rules
-	SystemReloadFailed   = "reload_failed"         // it was not good, so nothing has changed; Detail says what is wrong
+	SystemReloadFailed   = "reload_failed"         // it was not good, so nothing has changed; `detail` says what is wrong
 	SystemHTTPUsers      = "http_users_reloaded"   // a changed file of users of the HTTP address is in force
 	SystemLogLevel       = "log_level"             // somebody has changed what is logged
 	SystemListenerLost   = "listener_lost"         // an address could not be bound again; nobody can connect there

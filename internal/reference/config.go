@@ -28,14 +28,14 @@ func addConfig(_ string, b *bytes.Buffer) error {
 	b.WriteString("\n## Configuration\n\nA file of YAML. What it leaves out has its default; a key that is unknown, or there twice, is an error.\n" +
 		"`edgebroker config example` prints all of this as a file, `edgebroker config check FILE` says all that is wrong with one.\n\n" + paragraphs(head) +
 		"\n`[]` stands for each entry of a list. \"Needed\" is what an entry must have.\n")
-	for _, k := range rows {
+	for i, k := range rows {
 		if !strings.ContainsAny(k.path, ".[") {
 			fmt.Fprintf(b, "\n### `%s`\n\n", k.path)
 			if k.preset != "" {
 				fmt.Fprintf(b, "%s; default: %s\n\n", k.kind, k.preset)
 			}
 			b.WriteString(paragraphs(k.raw))
-			if k.preset == "" {
+			if i+1 < len(rows) && strings.HasPrefix(rows[i+1].path, k.path) {
 				b.WriteString("\n| key | type | default | |\n|---|---|---|---|\n")
 			}
 			continue
@@ -79,6 +79,7 @@ func keyRows(keys []configkeys.Key, types map[string]reflect.Type) ([]keyRow, er
 			if r.preset, r.text, err = presetOf(k); err != nil {
 				errs = append(errs, err)
 			}
+			r.raw = strings.TrimSpace(saidDefault.ReplaceAllString(k.Text, " "))
 		}
 		rows = append(rows, r)
 	}
@@ -113,7 +114,7 @@ func presetOf(k configkeys.Key) (preset, text string, err error) {
 	if preset == "" {
 		return "", "", fmt.Errorf("%s: its comment in the example config says neither Default nor Needed", k.Path)
 	}
-	if k.Value != "" && preset != k.Value {
+	if k.Value != "" && preset != k.Value && !strings.HasPrefix(preset, k.Value+",") {
 		text += " Example: `" + k.Value + "`."
 	}
 	if literal.MatchString(preset) || preset == k.Value {

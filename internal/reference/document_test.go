@@ -107,7 +107,7 @@ func TestKeyRows(t *testing.T) {
 	a, b := key("a", "", "A.", true), key("a.b", "1", "B.", true)
 	c, d := key("a.c", "", "C. Default: none.", false), key("a.c.site", "x", "Such as.", false)
 	rows, err := keyRows([]configkeys.Key{a, b, c, d}, types)
-	want := []keyRow{{"a", "keys", "", "A.", "A."}, {"a.b", "number", "`1`", "B.", "B."}, {"a.c", "names with values", "none", "C. Example: `site: x`.", "C. Default: none."}}
+	want := []keyRow{{"a", "keys", "", "A.", "A."}, {"a.b", "number", "`1`", "B.", "B."}, {"a.c", "names with values", "none", "C. Example: `site: x`.", "C."}}
 	if err != nil || !slices.Equal(rows, want) {
 		t.Errorf("got %q, %v\nwant %q", rows, err, want)
 	}
