@@ -18,7 +18,7 @@ func arrows() map[string][]string {
 		// The command line is also a client of the control socket, whose
 		// protocol is statsd's, and speaks MQTT for pub, sub and bench. It reads
 		// and copies stores that no broker has open.
-		"cmd":       {"appliance", "handover", "rest", "certs", "statsd", "store", "journal", "systemd", "bench", "wire", "events", "auth", "acl", "doctor", "moving", "recorder", "top", "trace", "internal/dial", "internal/manpage", "internal/screen", "memory"},
+		"cmd":       {"appliance", "handover", "rest", "certs", "statsd", "store", "journal", "systemd", "bench", "wire", "events", "auth", "acl", "doctor", "moving", "recorder", "top", "trace", "internal/configkeys", "internal/dial", "internal/manpage", "internal/screen", "memory"},
 		"appliance": {"handover", "auth", "acl", "certs", "listen", "hooks", "relay", "store", "journal", "statsd", "web", "recorder", "trace", "sinks", "bridge", "systemd", "wire", "events", "memory", "rest", "internal/unixsocket", "internal/dial", "internal/post"},
 		// top sees a broker by its control socket alone.
 		"top": {"statsd", "events", "internal/screen"},
@@ -79,6 +79,8 @@ func arrows() map[string][]string {
 		"internal/schema":      {},
 		"internal/schematest":  {},                                                      // for tests alone
 		"internal/apidoc":      {"statsd", "web", "events", "trace", "internal/schema"}, // reads the comments of these, too
+		"internal/configkeys":  {},
+		"internal/reference":   {"appliance", "statsd", "relay", "internal/configkeys"}, // and reads the source of cmd, events and listen
 		"internal/conformance": {},                                                      // reads the source of all others
 		"internal/lab":         {"wire", "internal/brokertest"},                         // sees a gateway as its devices do
 		"internal/torture":     {"wire", "internal/dial", "internal/child"},             // sees the broker as its clients do

@@ -37,7 +37,8 @@ edgebroker bench --scenario idle --clients 10000`,
 		Description: "Applies load to the broker at --address and checks that every message arrives once and in order.\n" +
 			"Without --rate as fast as the broker goes, with --rate on a schedule; only the latter gives a meaningful latency.\n" +
 			"CPU and memory of the broker are measured when it runs here.\n" +
-			"--scenario, --clients, --payload, --qos and --rate take several values, separated by commas: each combination is a run.",
+			"--scenario, --clients, --payload, --qos and --rate take several values, separated by commas: each combination is a run.\n" +
+			"Exit code 1 says that a message was lost, repeated or out of order, or that a client could not connect.",
 		Flags:  flags(),
 		Action: action,
 	}

@@ -22,8 +22,8 @@ type ConnectionData struct {
 	Gateway        string `json:"gateway,omitempty"` // whose it is then, if it is that of another broker
 }
 
-// DisconnectionData belongs to Disconnection. There is exactly one for each
-// Connection.
+// DisconnectionData belongs to Disconnection: that connection has ended. There is
+// exactly one for each Connection.
 type DisconnectionData struct {
 	ClientID string        `json:"clientId"`
 	Username string        `json:"username,omitempty"`
@@ -64,8 +64,9 @@ func (d *DisconnectionData) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// MessageData belongs to Message. The payload is shared with the broker and
-// with every other handler: read it, keep it, do not change it.
+// MessageData belongs to Message: a publish was accepted. The payload is shared
+// with the broker and with every other handler: read it, keep it, do not change
+// it.
 type MessageData struct {
 	ClientID string // the publisher, untrusted
 	Topic    string // untrusted

@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// docs/EVENTS.md explains every word for the end of a connection.
+// docs/REFERENCE.md explains every word for the end of a connection.
 func TestEndsAreExplained(t *testing.T) {
-	text, err := os.ReadFile("../docs/EVENTS.md")
+	text, err := os.ReadFile("../docs/REFERENCE.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,22 +5,24 @@ import "sync/atomic"
 // DropReason names why a message did not reach a session, or nobody.
 type DropReason byte
 
-// The reasons, with the words of EMQX where it has one.
+// The reasons, with the words of EMQX where it has one: why a message was not
+// delivered. docs/REFERENCE.md lists them by these comments, and the dashboard
+// shows how they begin.
 const (
-	DropNoSubscribers   DropReason = iota // nobody had subscribed; not a loss to anyone
-	DropQueueFull                         // the session's queue, or the total, was full
-	DropQoS0                              // QoS 0, and the session was not connected
-	DropSlowConsumer                      // QoS 0, and the connection's outbound buffer was full
-	DropExpired                           // message expiry interval, or Drain.TTL, passed while it waited
-	DropTooLarge                          // larger than the client's Maximum Packet Size
-	DropDiscarded                         // the session ended while the message waited
-	DropRefusedByClient                   // the client answered with a failure reason code
+	DropNoSubscribers   DropReason = iota // nobody had subscribed to its topic; nobody has missed it
+	DropQueueFull                         // the queue of the session was full, or that of all: `sessions.max_queued_messages`, `max_queued_bytes`, `total_queued_bytes`, `when_full`
+	DropQoS0                              // it had QoS 0, and the client was not connected
+	DropSlowConsumer                      // it had QoS 0, and the client did not take what waited for it: `limits.max_outbound_bytes`
+	DropExpired                           // its message expiry interval was over, or its time to live for an uplink (`ttl`)
+	DropTooLarge                          // it was larger than the client takes (Maximum Packet Size)
+	DropDiscarded                         // the session ended while it waited
+	DropRefusedByClient                   // the client has answered it with a failure
 	DropNotStored                         // it could not be stored; its publisher was not told that it was
-	DropStoreFull                         // the store was full, and the session's policy is to drop
+	DropStoreFull                         // the store was full, and the session's rule is to drop
 	DropDamaged                           // what was stored of it cannot be read any more
 	DropNotAuthorized                     // the client may not have it any more
-	DropMemory                            // QoS 0, the client did not keep up, and memory was short
-	DropSuperseded                        // a newer message on its topic waited as well, see Drain.Latest
+	DropMemory                            // it had QoS 0, the client did not keep up, and memory was short: docs/MEMORY.md
+	DropSuperseded                        // a newer message on its topic waited for the uplink as well, which takes only the latest
 	dropReasons
 )
 

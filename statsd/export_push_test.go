@@ -3,8 +3,6 @@ package statsd
 import (
 	"context"
 	"net/netip"
-
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Look makes p find out where the server is, if it is time, and wait for the
@@ -54,41 +52,6 @@ func GaugeText(name string, value float64) string { return gaugeText(&series{hea
 
 // TagText is tagText.
 func TagText(s string) string { return tagText(s) }
-
-// MetricRow is a metric as a document describes it.
-type MetricRow struct {
-	Name, Help string
-	Labels     []string
-	Counter    bool
-}
-
-// MetricRows lists all metrics but the histograms.
-func MetricRows() []MetricRow {
-	var out []MetricRow
-	for _, m := range allMetrics() {
-		out = append(out, MetricRow{"edgebroker_" + m.desc.name, m.desc.help, m.desc.labels, isCounter(m)})
-	}
-	return out
-}
-
-// HistogramRow is a histogram as a document describes it.
-type HistogramRow struct {
-	Name, Help  string
-	First, Last float64 // of the bounds
-	Step        float64 // between them
-}
-
-// HistogramRows lists all histograms.
-func HistogramRows() []HistogramRow {
-	var out []HistogramRow
-	for _, h := range histogramTable() {
-		b := h.bounds
-		out = append(out, HistogramRow{"edgebroker_" + h.desc.name, h.desc.help, b.of(b.first), b.of(b.last), b.of(b.first+1) / b.of(b.first)})
-	}
-	return out
-}
-
-func isCounter(m metric) bool { return m.kind == prometheus.CounterValue }
 
 // SetSend makes f the network of p.
 func (p *Pusher) SetSend(f func(datagram []byte) error) { p.target = fakeTarget{deliver: f} }

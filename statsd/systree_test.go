@@ -154,7 +154,7 @@ func block(t *testing.T, name, want string) {
 	}
 }
 
-// The document lists exactly the topics and metrics that there are.
+// The document lists exactly the topics that there are.
 func TestMonitoringDocument(t *testing.T) {
 	var b strings.Builder
 	s := exampleSnapshot()
@@ -180,40 +180,31 @@ func TestMonitoringDocument(t *testing.T) {
 		t.Errorf("there is no topic %s", name)
 	}
 	block(t, "sys", b.String()+"\n")
+}
 
-	b.Reset()
-	b.WriteString("\n| Prometheus | StatsD (`tags: none`) | | labels | meaning |\n|---|---|---|---|---|\n")
+// What docs/REFERENCE.md lists keeps to the rules of names.
+func TestDescriptions(t *testing.T) {
 	names := make(map[string]string)
-	for _, m := range statsd.MetricRows() {
-		kind := "g"
-		if m.Counter {
-			kind = "c"
+	for _, m := range statsd.DescribeMetrics() {
+		if was, taken := names[m.StatsD]; taken {
+			t.Errorf("%s and %s have one name, %s", was, m.Name, m.StatsD)
 		}
-		var levels []string
-		for _, l := range m.Labels {
-			levels = append(levels, strings.ToUpper(l))
-		}
-		head, _ := statsd.StatsdName("edgebroker", statsd.TagsNone, nil, strings.TrimPrefix(m.Name, "edgebroker_"), m.Labels, levels)
-		if was, taken := names[head]; taken {
-			t.Errorf("%s and %s have one name, %s", was, m.Name, head)
-		}
-		names[head] = m.Name
+		names[m.StatsD] = m.Name
 		if m.Counter != strings.HasSuffix(m.Name, "_total") {
 			t.Errorf("%s: counters end with _total, others do not", m.Name)
 		}
-		fmt.Fprintf(&b, "| `%s` | `%s` | %s | %s | %s |\n", m.Name, head, kind, strings.Join(m.Labels, ", "), m.Help)
+		if !strings.HasSuffix(m.Help, ".") {
+			t.Errorf("%s: %q is no sentence", m.Name, m.Help)
+		}
 	}
-	block(t, "metrics", b.String()+"\n")
-
-	b.Reset()
-	b.WriteString("\n| Prometheus | buckets up to | each times | meaning |\n|---|---|---|---|\n")
-	for _, h := range statsd.HistogramRows() {
+	if len(names) < 80 {
+		t.Errorf("only %d metrics", len(names))
+	}
+	for _, h := range statsd.DescribeHistograms() {
 		if _, unit, _ := strings.Cut(strings.TrimPrefix(h.Name, "edgebroker_"), "_"); !strings.HasSuffix(unit, "seconds") && !strings.HasSuffix(unit, "bytes") {
 			t.Errorf("%s has no unit", h.Name)
 		}
-		fmt.Fprintf(&b, "| `%s` | %v ... %v | %v | %s |\n", h.Name, h.First, h.Last, math.Round(h.Step), h.Help)
 	}
-	block(t, "histograms", b.String()+"\n")
 }
 
 func sysMeanings() map[string]string {

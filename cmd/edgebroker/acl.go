@@ -44,7 +44,7 @@ edgebroker acl test --user ann --topic 'plant/#' --action subscribe -o json | jq
 				Name: "check", Usage: "say what is wrong with files of rules, and what can hardly be meant",
 				UsageText: `edgebroker acl check
 edgebroker acl check --rules /etc/edgebroker/acl.new`,
-				Description: "Exit code 0 and no output, or an empty list: nothing.",
+				Description: "Exit code 0 and no output, or an empty list: nothing is wrong with them.",
 				Flags:       append([]cli.Flag{outputFlag("text", "json", "jsonl")}, files...),
 				Action:      func(c *cli.Context) error { return checkACL(e, c) },
 			},

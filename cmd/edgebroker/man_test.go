@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/synthetism/edgebroker/appliance"
+	"github.com/synthetism/edgebroker/internal/configkeys"
 	"github.com/synthetism/edgebroker/internal/manpage"
 )
 
@@ -103,16 +104,16 @@ func TestManPagesAreComplete(t *testing.T) {
 }
 
 func TestManPageOfConfig(t *testing.T) {
-	head, keys := configKeys(string(appliance.ExampleConfig()))
+	head, keys := configkeys.Parse(string(appliance.ExampleConfig()))
 	if !strings.Contains(head, "Sizes need a unit") {
 		t.Errorf("head = %q", head)
 	}
-	said := map[string]configKey{}
+	said := map[string]configkeys.Key{}
 	for _, k := range keys {
-		if _, twice := said[k.path]; twice {
-			t.Errorf("%s is there twice", k.path)
+		if _, twice := said[k.Path]; twice {
+			t.Errorf("%s is there twice", k.Path)
 		}
-		said[k.path] = k
+		said[k.Path] = k
 	}
 	text := unescaped(pagesByName(t)[packagedConfigName].String())
 	n := 0
@@ -122,8 +123,8 @@ func TestManPageOfConfig(t *testing.T) {
 			f := typ.Field(i)
 			key := strings.TrimPrefix(path+"."+f.Tag.Get("yaml"), ".")
 			n++
-			if k, found := said[key]; !found || k.text == "" {
-				t.Errorf("%s: found %v, with comment %q", key, found, k.text)
+			if k, found := said[key]; !found || k.Text == "" {
+				t.Errorf("%s: found %v, with comment %q", key, found, k.Text)
 			}
 			if !strings.Contains(text, key) {
 				t.Errorf("%s is not on the page", key)
@@ -142,32 +143,6 @@ func TestManPageOfConfig(t *testing.T) {
 	}
 	if strings.Count(text, "\n")+1 < 2*n {
 		t.Error("the page is too short to say something about each key")
-	}
-}
-
-func TestConfigKeys(t *testing.T) {
-	head, keys := configKeys(`# Head.
-#   more: of it
-
-# Of a.
-a:
-  # Of b.
-  # Default: none.
-  # - b: 1
-    # Of c, such as
-    # path: this one is prose
-    # c: [x,y]
-
-  # Of d.
-  d: "two words"
-e: ""
-`)
-	want := []configKey{
-		{"a", "", "Of a."}, {"a[].b", "1", "Of b.\nDefault: none."}, {"a[].c", "[x,y]", "Of c, such as\npath: this one is prose"},
-		{"a.d", `"two words"`, "Of d."}, {"e", `""`, ""},
-	}
-	if head != "Head.\n  more: of it" || !reflect.DeepEqual(keys, want) {
-		t.Errorf("head %q, keys\n%q, want\n%q", head, keys, want)
 	}
 }
 

@@ -178,11 +178,17 @@ func dialMQTT(ctx context.Context, to endpoint, cp *paho.Connect, wait time.Dura
 		return nil, nil, errInterrupted
 	case errors.Is(err, context.DeadlineExceeded):
 		return nil, nil, unreachableBroker(address, fmt.Errorf("no answer to CONNECT within %v", wait))
-	case errors.Is(err, io.EOF):
-		return nil, nil, unreachableBroker(address, errors.New("connection closed without an answer to CONNECT"))
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+		return nil, nil, unreachableBroker(address, errSilent)
+	case errors.As(err, new(*net.OpError)):
+		return nil, nil, fmt.Errorf("connect to broker %s: %w", address, err)
 	}
-	return nil, nil, fmt.Errorf("connect to broker %s: %w", address, err)
+	return nil, nil, &failure{code: exitError, err: fmt.Errorf("connect to broker %s: the answer is no MQTT: %w", address, err),
+		hint: "something else may listen there; the usual ports are 1883, and 8883 for mqtts://"}
 }
+
+// errSilent is a broker's that hangs up at CONNECT.
+var errSilent = errors.New("connection closed without an answer to CONNECT")
 
 // wholePackets lets several goroutines write packets to conn. paho writes each
 // in pieces, which only a plain socket takes as one.
@@ -198,12 +204,18 @@ func wholePackets(conn net.Conn) net.Conn {
 var errInterrupted = errors.New("interrupted")
 
 func unreachableBroker(address string, err error) error {
+	shaking := strings.HasPrefix(err.Error(), "TLS handshake: ")
 	if op := (*net.OpError)(nil); errors.As(err, &op) {
 		err = op.Err // without the address, which we name ourselves
 	}
 	hint := "start one with `edgebroker serve`, or name another with --address HOST:PORT"
-	if untrusted := (*tls.CertificateVerificationError)(nil); errors.As(err, &untrusted) {
+	switch untrusted := (*tls.CertificateVerificationError)(nil); {
+	case errors.As(err, &untrusted):
 		hint = "name the certificate of the broker's authority with --cafile, and a host that the broker's certificate names with --address"
+	case errors.Is(err, errSilent):
+		hint = "a port that speaks TLS needs mqtts:// in --address; else `edgebroker events --type refusal` on the broker's machine says why"
+	case shaking:
+		hint = "a port that does not speak TLS needs --address without mqtts://; else `edgebroker events --type refusal` on the broker's machine says why"
 	}
 	return &failure{code: exitUnreachable, err: fmt.Errorf("reach broker %s: %w", address, err), hint: hint}
 }

@@ -139,8 +139,11 @@ func TestBrokerSaysNo(t *testing.T) {
 		"connect refused": {pub(), instead(wire.CONNECT, func(wire.Frame) ([]byte, bool) {
 			return wire.AppendConnack(nil, wire.V5, &wire.Connack{Reason: wire.NotAuthorized, ReasonString: "no\x1bway"}), true
 		}), exitError, `: refused: not authorized (0x87): no\x1bway`},
-		"connect unanswered":        {pub("--timeout", "1s"), silence, exitUnreachable, "no answer to CONNECT within 1s"},
-		"connect cut off":           {pub(), hangUp, exitUnreachable, "connection closed without an answer to CONNECT"},
+		"connect unanswered": {pub("--timeout", "1s"), silence, exitUnreachable, "no answer to CONNECT within 1s"},
+		"connect cut off":    {pub(), hangUp, exitUnreachable, "connection closed without an answer to CONNECT"},
+		"connect answered by another": {pub(), func(wire.Frame) ([]byte, bool) {
+			return []byte("HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n400 Bad Request, and some more"), true
+		}, exitError, ": the answer is no MQTT: "},
 		"qos 1 refused":             {pub("-q", "1"), instead(wire.PUBLISH, refuse(wire.PUBACK, wire.QuotaExceeded)), exitError, `publish to "t": refused: quota exceeded (0x97)`},
 		"qos 2 refused":             {pub("-q", "2"), instead(wire.PUBLISH, refuse(wire.PUBREC, wire.NotAuthorized)), exitError, `publish to "t": refused: not authorized (0x87)`},
 		"qos 1 unanswered":          {pub("-q", "1", "--timeout", "3s"), instead(wire.PUBLISH, silence), exitError, "does not answer"},

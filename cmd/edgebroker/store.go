@@ -44,7 +44,7 @@ that is known; it does not know what the flash itself adds.`,
 				Usage: "read everything that is stored and say what is damaged",
 				UsageText: `edgebroker store verify
 edgebroker store verify --data /var/lib/edgebroker`,
-				Description: `Prints each damage in a line of its own. Exit code 0 means that there is none,
+				Description: `Prints each damage in a line of its own. Exit code 0 means that there is no damage,
 1 that there is some, 2 that a newer version has made the store.` + where,
 				Flags:  append([]cli.Flag{dataFlag("the folder `DIR`"), outputFlag("table", "json", "jsonl")}, controlFlags()...),
 				Action: func(c *cli.Context) error { return runStoreVerify(e, c) },

@@ -123,9 +123,9 @@ func TestTokens(t *testing.T) {
 	}
 }
 
-// The page says of a reason what docs/EVENTS.md says.
+// The page says of a reason what docs/REFERENCE.md says.
 func TestReasons(t *testing.T) {
-	doc, err := os.ReadFile("../../docs/EVENTS.md")
+	doc, err := os.ReadFile("../../docs/REFERENCE.md")
 	if err != nil {
 		t.Fatal(err)
 	}
