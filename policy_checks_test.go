@@ -364,6 +364,34 @@ func checkMachinePaths(t tree) (found []violation) {
 	return found
 }
 
+// checkWallClock finds times without the monotonic clock in what runs a broker.
+func checkWallClock(t tree) (found []violation) {
+	why := map[string]string{
+		"appliance/storage_stats.go": "for people",
+		"appliance/sys.go":           "a moment to begin with, by half an interval at most",
+		"appliance/sys_clients.go":   "for people",
+		"appliance/watch.go":         "of files, compared for being the same",
+		"certs/source.go":            "of certificates, compared for being the same",
+		"handover/layout.go":         "for people",
+		"internal/torture/main.go":   "a seed",
+		"rest/rest.go":               "a moment to begin with",
+		"sinks/signature.go":         "for another machine",
+		"statsd/certificates.go":     "of certificates, for people",
+		"statsd/sampler.go":          "for people",
+		"statsd/otlp_report.go":      "for another machine",
+	}
+	re := regexp.MustCompile(`\.(?:Unix(?:Nano|Micro|Milli)?\(\)|Round\(0\))`)
+	for _, f := range t {
+		if path.Ext(f.path) != ".go" || strings.HasSuffix(f.path, "_test.go") || why[f.path] != "" || strings.HasPrefix(f.path, "bench/") {
+			continue
+		}
+		for _, m := range f.find(".", re) {
+			found = append(found, violation{f.path, f.lineAt(m[0]), "takes " + f.text[m[0]+1:m[1]]})
+		}
+	}
+	return found
+}
+
 func checkDocuments(t tree) (found []violation) {
 	have := map[string]bool{}
 	for _, f := range t {

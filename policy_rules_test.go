@@ -222,6 +222,21 @@ func rules() []rule {
 			},
 		},
 		{
+			name:   "ages go by the monotonic clock",
+			reason: "a gateway's clock is set while it runs; subtract times, which have the monotonic clock, or give the file a reason in checkWallClock",
+			check:  checkWallClock,
+			breaks: []files{
+				{"bridge/a.go": "package bridge\nfunc f() int64 { return time.Now().UnixNano() }\n"},
+				{"relay/a.go": "package relay\nvar at = t.Unix()\n"},
+				{"listen/a.go": "package listen\nvar at = time.Now().Round(0)\n"},
+			},
+			holds: []files{
+				{"relay/a.go": "package relay\nfunc f() time.Duration { return time.Since(started) }\n"},
+				{"relay/a_test.go": "package relay\nvar at = time.Now().UnixNano()\n"},
+				{"certs/source.go": "package certs\nvar at = t.Unix()\n"},
+			},
+		},
+		{
 			name:   "no machine's paths",
 			reason: "the project must read and run the same on every machine; use t.TempDir, mktemp or a relative path",
 			check:  checkMachinePaths,
