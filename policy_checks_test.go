@@ -436,3 +436,65 @@ func checkNamedTests(t tree) (found []violation) {
 	}
 	return found
 }
+
+// checkLessons finds entries of docs/LESSONS.md without a thread or without a
+// test that is where they say it is, and counts them.
+func checkLessons(t tree) (found []violation) {
+	const doc = "docs/LESSONS.md"
+	tests := map[string]bool{} // folder and name
+	written := regexp.MustCompile(`^func (Test\w+)\(`)
+	for _, f := range t {
+		for _, m := range f.find("func Test", written) {
+			tests[path.Base(f.dir())+" "+f.text[m[2]:m[3]]] = true
+		}
+	}
+	entry := regexp.MustCompile(`^\| (\d+) \|`)
+	thread := regexp.MustCompile(`\[[\w-]+#(\d+)\]\(https://github\.com/[\w.-]+/[\w.-]+/(?:issues|pull)/(\d+)\)`)
+	shown := regexp.MustCompile("(\\w+): ((?:`Test\\w+`(?:, )?)+)")
+	named := regexp.MustCompile("`(Test\\w+)`")
+	for _, f := range t {
+		if f.path != doc {
+			continue
+		}
+		n := 0
+		for i, line := range strings.Split(f.text, "\n") {
+			m := entry.FindStringSubmatch(line)
+			if m == nil {
+				continue
+			}
+			wrong := func(text string) { found = append(found, violation{f.path, i + 1, "entry " + m[1] + " " + text}) }
+			if n++; m[1] != strconv.Itoa(n) {
+				wrong("is number " + strconv.Itoa(n))
+			}
+			threads := thread.FindAllStringSubmatch(line, -1)
+			if len(threads) == 0 {
+				wrong("names no thread")
+			}
+			for _, th := range threads {
+				if th[1] != th[2] {
+					wrong("names #" + th[1] + " and links to #" + th[2])
+				}
+			}
+			cells := strings.Split(strings.Trim(line, "| "), " | ")
+			last := cells[len(cells)-1]
+			if !shown.MatchString(last) {
+				wrong("names no test")
+			}
+			for _, s := range shown.FindAllStringSubmatch(last, -1) {
+				for _, name := range named.FindAllStringSubmatch(s[2], -1) {
+					folder := s[1]
+					if folder == "root" {
+						folder = "."
+					}
+					if !tests[folder+" "+name[1]] {
+						wrong("names " + name[1] + ", which is not in " + s[1])
+					}
+				}
+			}
+		}
+		if n != 50 {
+			found = append(found, violation{doc, 1, "has " + strconv.Itoa(n) + " entries, not fifty"})
+		}
+	}
+	return found
+}
