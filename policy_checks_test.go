@@ -367,6 +367,34 @@ func checkMachinePaths(t tree) (found []violation) {
 	return found
 }
 
+// checkWallClock finds times without the monotonic clock in what runs a broker.
+func checkWallClock(t tree) (found []violation) {
+	why := map[string]string{
+		"appliance/storage_stats.go": "for people",
+		"appliance/sys.go":           "a moment to begin with, by half an interval at most",
+		"appliance/sys_clients.go":   "for people",
+		"appliance/watch.go":         "of files, compared for being the same",
+		"certs/source.go":            "of certificates, compared for being the same",
+		"handover/layout.go":         "for people",
+		"internal/torture/main.go":   "a seed",
+		"rest/rest.go":               "a moment to begin with",
+		"sinks/signature.go":         "for another machine",
+		"statsd/certificates.go":     "of certificates, for people",
+		"statsd/sampler.go":          "for people",
+		"statsd/otlp_report.go":      "for another machine",
+	}
+	re := regexp.MustCompile(`\.(?:Unix(?:Nano|Micro|Milli)?\(\)|Round\(0\))`)
+	for _, f := range t {
+		if path.Ext(f.path) != ".go" || strings.HasSuffix(f.path, "_test.go") || why[f.path] != "" || strings.HasPrefix(f.path, "bench/") {
+			continue
+		}
+		for _, m := range f.find(".", re) {
+			found = append(found, violation{f.path, f.lineAt(m[0]), "takes " + f.text[m[0]+1:m[1]]})
+		}
+	}
+	return found
+}
+
 func checkDocuments(t tree) (found []violation) {
 	have := map[string]bool{}
 	for _, f := range t {
@@ -407,6 +435,68 @@ func checkNamedTests(t tree) (found []violation) {
 			if name := f.text[m[2]:m[3]]; !have[name] {
 				found = append(found, violation{f.path, f.lineAt(m[0]), name + " is no test"})
 			}
+		}
+	}
+	return found
+}
+
+// checkLessons finds entries of docs/LESSONS.md without a thread or without a
+// test that is where they say it is, and counts them.
+func checkLessons(t tree) (found []violation) {
+	const doc = "docs/LESSONS.md"
+	tests := map[string]bool{} // folder and name
+	written := regexp.MustCompile(`^func (Test\w+)\(`)
+	for _, f := range t {
+		for _, m := range f.find("func Test", written) {
+			tests[path.Base(f.dir())+" "+f.text[m[2]:m[3]]] = true
+		}
+	}
+	entry := regexp.MustCompile(`^\| (\d+) \|`)
+	thread := regexp.MustCompile(`\[[\w-]+#(\d+)\]\(https://github\.com/[\w.-]+/[\w.-]+/(?:issues|pull)/(\d+)\)`)
+	shown := regexp.MustCompile("(\\w+): ((?:`Test\\w+`(?:, )?)+)")
+	named := regexp.MustCompile("`(Test\\w+)`")
+	for _, f := range t {
+		if f.path != doc {
+			continue
+		}
+		n := 0
+		for i, line := range strings.Split(f.text, "\n") {
+			m := entry.FindStringSubmatch(line)
+			if m == nil {
+				continue
+			}
+			wrong := func(text string) { found = append(found, violation{f.path, i + 1, "entry " + m[1] + " " + text}) }
+			if n++; m[1] != strconv.Itoa(n) {
+				wrong("is number " + strconv.Itoa(n))
+			}
+			threads := thread.FindAllStringSubmatch(line, -1)
+			if len(threads) == 0 {
+				wrong("names no thread")
+			}
+			for _, th := range threads {
+				if th[1] != th[2] {
+					wrong("names #" + th[1] + " and links to #" + th[2])
+				}
+			}
+			cells := strings.Split(strings.Trim(line, "| "), " | ")
+			last := cells[len(cells)-1]
+			if !shown.MatchString(last) {
+				wrong("names no test")
+			}
+			for _, s := range shown.FindAllStringSubmatch(last, -1) {
+				for _, name := range named.FindAllStringSubmatch(s[2], -1) {
+					folder := s[1]
+					if folder == "root" {
+						folder = "."
+					}
+					if !tests[folder+" "+name[1]] {
+						wrong("names " + name[1] + ", which is not in " + s[1])
+					}
+				}
+			}
+		}
+		if n != 50 {
+			found = append(found, violation{doc, 1, "has " + strconv.Itoa(n) + " entries, not fifty"})
 		}
 	}
 	return found

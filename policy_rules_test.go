@@ -1,6 +1,9 @@
 package edgebroker_test
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // rules is the policy. Their checks are in policy_checks_test.go.
 func rules() []rule {
@@ -222,6 +225,21 @@ func rules() []rule {
 			},
 		},
 		{
+			name:   "ages go by the monotonic clock",
+			reason: "a gateway's clock is set while it runs; subtract times, which have the monotonic clock, or give the file a reason in checkWallClock",
+			check:  checkWallClock,
+			breaks: []files{
+				{"bridge/a.go": "package bridge\nfunc f() int64 { return time.Now().UnixNano() }\n"},
+				{"relay/a.go": "package relay\nvar at = t.Unix()\n"},
+				{"listen/a.go": "package listen\nvar at = time.Now().Round(0)\n"},
+			},
+			holds: []files{
+				{"relay/a.go": "package relay\nfunc f() time.Duration { return time.Since(started) }\n"},
+				{"relay/a_test.go": "package relay\nvar at = time.Now().UnixNano()\n"},
+				{"certs/source.go": "package certs\nvar at = t.Unix()\n"},
+			},
+		},
+		{
 			name:   "no machine's paths",
 			reason: "the project must read and run the same on every machine; use t.TempDir, mktemp or a relative path",
 			check:  checkMachinePaths,
@@ -251,6 +269,19 @@ func rules() []rule {
 			},
 		},
 		{
+			name:   "every lesson has its thread and its test",
+			reason: "docs/LESSONS.md says fifty times that something does not happen here; say where it happened, and in which folder which test shows it",
+			check:  checkLessons,
+			breaks: []files{
+				lessons("| 1 | no [a#1](https://github.com/a/b/issues/1) | yes | relay: `TestA` |", "relay"),
+				lessons(strings.Replace(fifty, "issues/7)", "wiki)", 1), "relay"),
+				lessons(strings.Replace(fifty, "relay: `TestA`", "see there", 1), "relay"),
+				lessons(strings.Replace(fifty, "| 9 |", "| 8 |", 1), "relay"),
+				lessons(fifty, "store"),
+			},
+			holds: []files{lessons(fifty, "relay"), {"docs/A.md": "| 1 | x |\n"}},
+		},
+		{
 			name:   "documents that are named exist",
 			reason: "a reader sent to a document must find it in this repository",
 			check:  checkDocuments,
@@ -266,6 +297,19 @@ func rules() []rule {
 		},
 	}
 }
+
+// lessons is a list of them, and a test in a folder.
+func lessons(list, folder string) files {
+	return files{"docs/LESSONS.md": list, folder + "/a_test.go": "package " + folder + "\n\nfunc TestA(t *testing.T) {}\n"}
+}
+
+var fifty = func() string {
+	var b strings.Builder
+	for i := 1; i <= 50; i++ {
+		fmt.Fprintf(&b, "| %d | no [a#%d](https://github.com/a/b/issues/%d) | yes | relay: `TestA` |\n", i, i, i)
+	}
+	return b.String()
+}()
 
 // imports is a Go file of package name that imports the given paths.
 func imports(name string, paths ...string) string {

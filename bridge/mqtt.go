@@ -52,7 +52,7 @@ func (u *Uplink) run(ctx context.Context) {
 			ClientID:      u.cfg.ClientID,
 			Session:       &u.exchange,
 			PacketTimeout: connectTimeout,
-			PingHandler:   new(pinger),
+			PingHandler:   newPinger(),
 			OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(p paho.PublishReceived) (bool, error) {
 				err := u.arrived(p.Packet.Packet())
 				u.near.flush()

@@ -16,9 +16,14 @@ import (
 // alive, and gives up when then nothing at all comes for as long. On a slow line
 // PINGREQ may have to wait until it is written, and PINGRESP for its turn.
 type pinger struct {
-	sent, received atomic.Int64 // nanoseconds since 1970
+	base           time.Time    // has the monotonic clock: on a gateway the other one is set while it runs
+	sent, received atomic.Int64 // nanoseconds since base
 	written        atomic.Int64 // when the last PINGREQ was; 0: it is still being written
 }
+
+func newPinger() *pinger { return &pinger{base: time.Now()} }
+
+func (p *pinger) now() int64 { return max(1, int64(time.Since(p.base))) }
 
 var _ paho.Pinger = (*pinger)(nil)
 
@@ -30,9 +35,9 @@ func (p *pinger) Run(ctx context.Context, nc net.Conn, keepAlive uint16) error {
 	if every == 0 {
 		return nil
 	}
-	p.sent.Store(time.Now().UnixNano())
-	p.received.Store(time.Now().UnixNano())
-	p.written.Store(time.Now().UnixNano())
+	p.sent.Store(p.now())
+	p.received.Store(p.now())
+	p.written.Store(p.now())
 	failed := make(chan error, 1)
 	var asked int64 // when writing PINGREQ began that nothing has followed; 0: none
 	timer := time.NewTimer(every)
@@ -45,7 +50,7 @@ func (p *pinger) Run(ctx context.Context, nc net.Conn, keepAlive uint16) error {
 			return err
 		case <-timer.C:
 		}
-		now := time.Now().UnixNano()
+		now := p.now()
 		if p.received.Load() >= asked {
 			asked = 0
 		}
@@ -62,7 +67,7 @@ func (p *pinger) Run(ctx context.Context, nc net.Conn, keepAlive uint16) error {
 			p.written.Store(0)
 			go func() {
 				_, err := packets.NewControlPacket(packets.PINGREQ).WriteTo(nc)
-				now := time.Now().UnixNano()
+				now := p.now()
 				p.sent.Store(now)
 				p.written.Store(now)
 				if err != nil {
@@ -75,10 +80,10 @@ func (p *pinger) Run(ctx context.Context, nc net.Conn, keepAlive uint16) error {
 }
 
 // PacketSent implements paho.Pinger.
-func (p *pinger) PacketSent() { p.sent.Store(time.Now().UnixNano()) }
+func (p *pinger) PacketSent() { p.sent.Store(p.now()) }
 
 // PacketReceived implements paho.Pinger.
-func (p *pinger) PacketReceived() { p.received.Store(time.Now().UnixNano()) }
+func (p *pinger) PacketReceived() { p.received.Store(p.now()) }
 
 // PingResp implements paho.Pinger.
 func (p *pinger) PingResp() { p.PacketReceived() }

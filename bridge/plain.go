@@ -57,7 +57,7 @@ func (f plainFar) session(ctx context.Context) (connected bool, err error) {
 		return true, err
 	}
 	defer u.exchange.end()
-	line := &plainLine{Uplink: u, c: c, box: u.exchange.current()}
+	line := &plainLine{Uplink: u, c: c, box: u.exchange.current(), pinger: newPinger()}
 	u.background(func() {
 		if err := line.pinger.Run(ctx, c, uint16(min(u.cfg.KeepAlive/time.Second, 65535))); err != nil {
 			c.fail(err)
@@ -99,7 +99,7 @@ type plainLine struct {
 	*Uplink
 	c      *conn
 	box    *outbox
-	pinger pinger
+	pinger *pinger
 	asked  map[uint16][]wire.Filter // by SUBSCRIBE that has not been answered
 }
 

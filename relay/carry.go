@@ -159,6 +159,7 @@ func (c *carrier) session(s *Session) error {
 	if s.ended.Load() {
 		return nil
 	}
+	s.dropOwedLocked()
 	r := c.relay
 	cs := CarriedSession{Terms: s.termLocked(), Age: time.Since(s.created), Seq: s.seq, Seen: s.seen, Current: s.window.current,
 		Dropped: s.dropped.Load(), Will: s.will}

@@ -204,24 +204,16 @@ func (s *Session) pumpLocked() bool {
 				break
 			}
 		}
-		if s.window.full(l.window) && (resend || s.queue.front().qos > 0) {
-			break
-		}
-		if !resend && s.queue.front().qos > 0 && s.window.current > 0 && s.window.bytes > s.relay.mayFly() {
+		if s.window.full(l.window) && (resend || s.queue.front().qos > 0) ||
+			!resend && s.queue.front().qos > 0 && s.window.current > 0 && s.window.bytes > s.relay.mayFly() {
+			any = s.passBy0Locked(&w, l, limit) || any
 			break
 		}
 		if resend && s.catchingUpLocked(l) || !resend && (s.heldLocked(s.queue.front()) || s.enteringLocked(l, s.queue.front())) {
 			break
 		}
-		if w.waiting() > limit && w.waitingNow() > limit {
-			w.flush()
-			s.starved.Store(true)
-			// Whoever empties the link looks at starved afterwards. If it was
-			// emptied before that was set, it falls to us to go on.
-			if l.link.Pending() > limit {
-				break
-			}
-			s.starved.Store(false)
+		if s.starvesLocked(&w, l, limit) {
+			break
 		}
 		if resend {
 			any = s.resendLocked(&w, l) || any
@@ -231,6 +223,23 @@ func (s *Session) pumpLocked() bool {
 	}
 	w.done()
 	return any
+}
+
+// starvesLocked reports whether the link has more than limit waiting, so that
+// the session must wait until whoever empties it has seen starved.
+func (s *Session) starvesLocked(w *writer, l *live, limit int) bool {
+	if w.waiting() <= limit || w.waitingNow() <= limit {
+		return false
+	}
+	w.flush()
+	s.starved.Store(true)
+	// Whoever empties the link looks at starved afterwards. If it was
+	// emptied before that was set, it falls to us to go on.
+	if l.link.Pending() > limit {
+		return true
+	}
+	s.starved.Store(false)
+	return false
 }
 
 // resendLocked sends the first entry of the window that this connection has
@@ -269,7 +278,11 @@ func (s *Session) forgetResentLocked(e *sent, why DropReason) {
 
 // sendNextLocked takes the front of the queue and sends it.
 func (s *Session) sendNextLocked(w *writer, l *live) bool {
-	d := s.popLocked()
+	return s.sendTakenLocked(w, l, s.popLocked())
+}
+
+// sendTakenLocked sends d, which has been taken from the queue.
+func (s *Session) sendTakenLocked(w *writer, l *live, d delivery) bool {
 	if d.qos == 0 {
 		w.popped0++
 	}

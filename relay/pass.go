@@ -39,3 +39,31 @@ func (s *Session) passLocked(ds []delivery) (n int) {
 	}
 	return n
 }
+
+// passBy0Locked sends the QoS 0 that waits behind QoS>0 for which the client owes
+// acknowledgements: only the latter has to wait for those. [MQTT-4.9.0-2] It
+// keeps its own order, and stays where the link has more than limit waiting. An
+// uplink's far side that does not answer gets nothing.
+func (s *Session) passBy0Locked(w *writer, l *live, limit int) (any bool) {
+	if s.queue.n0 == 0 || l.taker != nil || s.starvesLocked(w, l, limit) {
+		return false
+	}
+	waiting := s.queue.cut0()
+	for i := range waiting {
+		d := &waiting[i]
+		if s.starvesLocked(w, l, limit) || s.heldLocked(d) {
+			s.putBackLocked(waiting[i:])
+			return any
+		}
+		s.relay.queuedBytes.Add(-d.msg.size())
+		any = s.sendTakenLocked(w, l, *d) || any
+	}
+	return any
+}
+
+// putBackLocked undoes cut0 for the last of what that has cut.
+func (s *Session) putBackLocked(ds []delivery) {
+	for i := range ds {
+		s.queue.push(ds[i])
+	}
+}

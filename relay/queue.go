@@ -72,6 +72,40 @@ func (q *queue) unpop(d delivery) {
 	q.add(&d, 1)
 }
 
+// cut0 takes out all QoS 0, in order. It looks from the end on, so that what has
+// just come there is found at once.
+func (q *queue) cut0() []delivery {
+	first := q.n
+	for left := q.n0; left > 0; {
+		if first--; q.at(first).qos == 0 {
+			left--
+		}
+	}
+	cut, to := make([]delivery, 0, q.n0), first
+	for i := first; i < q.n; i++ {
+		d := q.at(i)
+		if d.qos == 0 {
+			cut = append(cut, *d)
+		} else {
+			*q.at(to) = *d
+			to++
+		}
+	}
+	for i := to; i < q.n; i++ {
+		*q.at(i) = delivery{}
+	}
+	for i := range cut {
+		q.add(&cut[i], -1)
+	}
+	if q.n == 0 && len(q.ring) > keepRing {
+		*q = queue{}
+	}
+	for len(q.ring) > 1024 && q.n < len(q.ring)/8 {
+		q.resize(len(q.ring) / 2)
+	}
+	return cut
+}
+
 func (q *queue) resize(size int) {
 	ring := make([]delivery, size)
 	for i := range q.n {

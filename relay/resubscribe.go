@@ -94,6 +94,7 @@ func (r *Relay) resubscribe(list []Wanted) ([][]Granted, [][]*subscription, erro
 			granted[i] = append(granted[i], Granted{Subscription: want, Existed: old != nil})
 		}
 		for filter, sub := range before {
+			s.forgetOwedLocked(filter)
 			s.filters -= filterCost(filter)
 			r.shed.filters.Add(-filterCost(filter))
 			s.recordLocked(Change{Kind: Unsubscribed, Filter: sub.Subscription})

@@ -44,6 +44,9 @@ type Session struct {
 	filters   int64                    // bytes that subs cost
 	queue     queue
 	spill     spilled // waits behind queue
+	owed      []owed  // goes into queue when that is empty
+	owedBytes int64   // charged for owed
+	paying    bool    // the next of owed is about to be given
 	window    window
 	seq       uint64 // of the last QoS>0 message that was put in the queue
 	seen      uint64 // the greatest seq that has been sent, as recorded
@@ -136,6 +139,7 @@ func (s *Session) end() {
 	s.subs, s.filters, s.inbound = nil, 0, nil
 	s.setWillLocked(nil)
 	s.latest = nil
+	s.forgetAllOwedLocked()
 	s.queue, s.window, s.spill = queue{}, window{}, spilled{loading: spill.loading}
 	s.weighLocked()
 	s.stopTimersLocked()

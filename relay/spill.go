@@ -266,10 +266,15 @@ func (s *Session) forgetLoadedLocked() {
 
 // refillLocked brings the next of what is spilled back into memory when a
 // connected client has nearly read all that is there. One whose link has enough
-// waiting needs nothing: pump asks again when that has become less.
+// waiting needs nothing: pump asks again when that has become less. If nothing
+// is spilled, it is the turn of what the session is owed.
 func (s *Session) refillLocked() {
 	sp := &s.spill
-	if sp.empty() || sp.loading || s.live.Load() == nil || s.starved.Load() || s.sated() || s.scanningLocked() {
+	if sp.empty() && len(s.owed) == 0 || sp.loading || s.live.Load() == nil || s.starved.Load() || s.sated() || s.scanningLocked() {
+		return
+	}
+	if sp.empty() {
+		s.payLaterLocked()
 		return
 	}
 	if len(sp.chunks) > 0 {

@@ -92,6 +92,7 @@ func (p *Port) Unsubscribe(filters []string, done Done) []wire.Reason {
 		sub := s.subs[f]
 		if sub != nil {
 			delete(s.subs, f)
+			s.forgetOwedLocked(f)
 			s.filters -= filterCost(f)
 			s.relay.claimFilter(-filterCost(f))
 			s.recordLocked(Change{Kind: Unsubscribed, Filter: sub.Subscription})
@@ -173,28 +174,22 @@ func (p *Port) sendRetained(sub *Subscription) (visited int, owned bool) {
 	if s.port != p || s.ended.Load() {
 		return 0, false
 	}
-	var ids []uint32
-	if sub.ID != 0 {
-		ids = []uint32{sub.ID}
-	}
+	s.forgetOwedLocked(sub.Filter)
+	o, ids := owed{filter: sub.Filter}, idsOf(sub)
 	send := func(m *Message) {
-		if !s.mayReceive(m.Topic) {
-			return
+		switch {
+		case !s.mayReceive(m.Topic):
+		case (len(o.topics) > 0 || !s.roomyLocked(m)) && s.oweLocked(&o, m.Topic):
+		default:
+			s.giveRetainedLocked(m, sub, ids)
 		}
-		d := delivery{msg: m, ids: ids, qos: min(m.QoS, sub.QoS), retain: true}
-		if sub.Drain != nil {
-			drain := s.drainLocked(m.Topic)
-			if drain.Never {
-				return
-			}
-			drain.apply(&d, p.relay.now())
-		}
-		s.books.made[classOf(d.qos)]++
-		s.enterLocked(d)
 	}
 	visited = p.relay.retained.match(sub.Filter, send)
 	if strings.HasPrefix(sub.Filter, SystemRoot) {
 		visited += p.relay.system.match(sub.Filter, send)
+	}
+	if len(o.topics) > 0 {
+		s.owed = append(s.owed, o)
 	}
 	s.pumpLocked()
 	return visited, true

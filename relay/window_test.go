@@ -29,6 +29,23 @@ func TestQueueIsASlice(t *testing.T) {
 					model = model[1:]
 				}
 			},
+			"cut QoS 0": func(t *rapid.T) {
+				var rest []delivery
+				cut := q.cut0()
+				for _, d := range model {
+					switch {
+					case d.qos > 0:
+						rest = append(rest, d)
+					case len(cut) == 0 || cut[0].msg != d.msg:
+						t.Fatal("another message than the next of QoS 0")
+					default:
+						cut = cut[1:]
+					}
+				}
+				if model = rest; len(cut) > 0 {
+					t.Fatalf("%d messages too many", len(cut))
+				}
+			},
 			"": func(t *rapid.T) {
 				var bytes, live0 int64
 				var zeros int32
