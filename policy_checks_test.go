@@ -18,8 +18,12 @@ func arrows() map[string][]string {
 		// The command line is also a client of the control socket, whose
 		// protocol is statsd's, and speaks MQTT for pub, sub and bench. It reads
 		// and copies stores that no broker has open.
-		"cmd":       {"appliance", "handover", "rest", "certs", "statsd", "store", "journal", "systemd", "bench", "wire", "events", "auth", "acl", "doctor", "moving", "recorder", "top", "trace", "internal/configkeys", "internal/dial", "internal/manpage", "internal/screen", "memory"},
+		"cmd":       {"appliance", "handover", "rest", "certs", "statsd", "store", "journal", "systemd", "bench", "wire", "events", "auth", "acl", "doctor", "moving", "recorder", "top", "trace", "demo", "internal/configkeys", "internal/dial", "internal/manpage", "internal/screen", "memory"},
 		"appliance": {"handover", "auth", "acl", "certs", "listen", "hooks", "relay", "store", "journal", "statsd", "web", "recorder", "trace", "sinks", "bridge", "systemd", "wire", "events", "memory", "rest", "internal/unixsocket", "internal/dial", "internal/post"},
+		// examples show what a program of somebody else's can do.
+		"examples": {"appliance", "auth", "events"},
+		// demo runs brokers, and is their clients over sockets.
+		"demo": {"appliance", "auth", "statsd", "events", "wire", "internal/dial"},
 		// top sees a broker by its control socket alone.
 		"top": {"statsd", "events", "internal/screen"},
 		// moving makes files that appliance, auth and acl read.

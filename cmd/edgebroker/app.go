@@ -33,13 +33,15 @@ func newApp(e *env) *cli.App {
 		Name:     program,
 		HelpName: program,
 		Usage:    "an MQTT broker for gateways, and the tools to watch it",
-		UsageText: `edgebroker serve                              run the broker on 127.0.0.1:1883
+		UsageText: `edgebroker demo                               see what it does, in two minutes
+edgebroker serve                              run the broker on 127.0.0.1:1883
 edgebroker sub 'plant/#'                      print the messages that arrive
 edgebroker pub plant/temp 21.5                publish one
 edgebroker stats --watch                      see what passes`,
 		Description: `Exit codes: 0 done, 1 error, 2 wrong usage or config, 3 the daemon or broker
 cannot be reached, 4 reachable but degraded. Those of check are a plugin's.`,
 		Commands: []*cli.Command{
+			demoCommand(e),
 			initCommand(e),
 			serveCommand(e),
 			statsCommand(e),
