@@ -212,8 +212,10 @@ func (e *bucketEntry) publish(topic string, rule *Rule, now time.Time) wire.Out 
 	}
 	out := publication(e.header, e.data, min(rule.QoS, 1))
 	out.Topic, out.Retain = []byte(topic), true
+	given := out.Expiry
 	if out.HasExpiry = !e.expires.IsZero(); out.HasExpiry {
-		out.Expiry = uint32(max(1, (e.expires.Sub(now)+time.Second-1)/time.Second))
+		left := uint32(max(1, (e.expires.Sub(now)+time.Second-1)/time.Second))
+		out.Expiry = min(left, given) // clocks agree to a moment only; it is never more than was given [MQTT-3.3.2-6]
 	}
 	return out
 }

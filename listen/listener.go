@@ -148,6 +148,7 @@ func (l *Listener) Serve(establish listeners.EstablishFn) {
 	l.mu.Unlock()
 	defer l.served.Done()
 
+	bounded := l.gate.boundAll(nl)
 	hand := func(c *Conn) error { return establish(l.cfg.ID, c) }
 	for a := (accepter{listener: l, log: l.gate.opts.Log}); ; {
 		nc, err := nl.Accept()
@@ -158,7 +159,9 @@ func (l *Listener) Serve(establish listeners.EstablishFn) {
 			continue
 		}
 		a.succeeded()
-		l.gate.bound(nc)
+		if !bounded {
+			l.gate.bound(nc)
+		}
 		p := l.policy.Load()
 		if c := l.gate.admit(l, p, l.dress(nc, p)); c != nil {
 			go c.serve(hand)

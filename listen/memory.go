@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"syscall"
 	"time"
 
 	"github.com/synthetism/edgebroker/wire"
@@ -120,6 +121,29 @@ func (g *Gate) bound(nc net.Conn) {
 		_ = s.SetReadBuffer(n) // a socket that cannot be told is gone
 		_ = s.SetWriteBuffer(n)
 	}
+}
+
+// boundAll tells the kernel so for every connection that nl will accept, and reports
+// whether it has understood. A peer that has seen the window of the default may wait
+// for half of that to open, which a smaller buffer never does: on loopback each of its
+// segments then waited for a timer of 200 ms.
+func (g *Gate) boundAll(nl net.Listener) bool {
+	tcp, ok := nl.(*net.TCPListener)
+	n := g.opts.SocketBuffer
+	if !ok || n <= 0 {
+		return false
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return false
+	}
+	var wrong error
+	err = raw.Control(func(fd uintptr) {
+		wrong = errors.Join(
+			syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, n),
+			syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_SNDBUF, n))
+	})
+	return err == nil && wrong == nil
 }
 
 const (

@@ -226,6 +226,29 @@ func TestSocketBuffer(t *testing.T) {
 	}
 }
 
+// The window that a TCP peer is shown is never larger than what the kernel holds, so
+// that it does not wait for more to open.
+func TestSocketWindow(t *testing.T) {
+	const most = 20_000
+	r := newRig(t, Options{SocketBuffer: most}, &fakeServer{})
+	nc, err := net.Dial("tcp", r.listen(TypeTCP).Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	raw, err := nc.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var info *unix.TCPInfo
+	if failed := raw.Control(func(fd uintptr) { info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) }); failed != nil || err != nil {
+		t.Fatal(failed, err)
+	}
+	if info.Snd_wnd == 0 || info.Snd_wnd > 2*most {
+		t.Errorf("the peer may send %d bytes, the kernel holds %d", info.Snd_wnd, 2*most)
+	}
+}
+
 // Large packets of filters are worked on one at a time, and only up to a bound.
 func TestFiltersOneAfterTheOther(t *testing.T) {
 	many := make([]string, 5000)

@@ -8,7 +8,7 @@ type Client struct {
 	ID            string    `json:"id"`
 	Username      string    `json:"username,omitempty"`
 	Connected     bool      `json:"connected"`
-	ConnectedAt   time.Time `json:"connectedAt,omitzero"` // of the current connection
+	ConnectedAt   time.Time `json:"connectedAt,omitzero"` // of the current connection; zero for a part of the broker, as an uplink is
 	Remote        string    `json:"remote,omitempty"`     // the peer's address
 	Listener      string    `json:"listener,omitempty"`
 	Protocol      string    `json:"protocol"`  // "3.1", "3.1.1" or "5"

@@ -63,7 +63,10 @@ func WriteClients(w io.Writer, clients []Client) error {
 	now := time.Now()
 	for _, c := range clients {
 		connected := "no"
-		if c.Connected {
+		switch {
+		case c.Connected && c.ConnectedAt.IsZero(): // a part of the broker, as an uplink is
+			connected = "inside"
+		case c.Connected:
 			connected = span(now.Sub(c.ConnectedAt))
 		}
 		g.rows = append(g.rows, []string{

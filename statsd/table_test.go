@@ -64,6 +64,7 @@ func exampleClients(now time.Time) []statsd.Client {
 			Filters: []statsd.ClientFilter{{Filter: "boiler/17/set", QoS: 1}, {Filter: "$share/g/all/#"}},
 		},
 		{ID: "evil\x1b[2J\u202e☃" + strings.Repeat("x", 100), Connected: true, ConnectedAt: now.Add(-5 * time.Second), Remote: "[::1]:9", Protocol: "5", CleanStart: true, SessionExpiry: 4294967295},
+		{ID: "$bridge/north", Connected: true, Sent: statsd.Count{Messages: 7}, Subscriptions: 1},
 		{ID: "asleep", Protocol: "5", Queued: statsd.Store{Messages: 1000, Bytes: 1 << 20}, Waited: 7200, WaitedAtLeast: true},
 	}
 }

@@ -128,7 +128,10 @@ func (m *model) clientRows() []row {
 			in, out = short(a), short(b)
 		}
 		since, where := "away", "not connected; its session waits for it"
-		if c.Connected {
+		switch {
+		case c.Connected && c.ConnectedAt.IsZero():
+			since, where = "inside", "a part of the broker"
+		case c.Connected:
 			since = span(m.now.Sub(c.ConnectedAt))
 			where = remote + " on " + m.safe(c.Listener)
 		}

@@ -123,9 +123,12 @@ func writeClient(w io.Writer, cl *statsd.Client, now time.Time) error {
 	if cl.Username != "" {
 		line("user", "%s", cl.Username)
 	}
-	if cl.Connected {
+	switch {
+	case cl.Connected && cl.ConnectedAt.IsZero():
+		line("connected", "inside: it is a part of the broker")
+	case cl.Connected:
 		line("connected", "for %s, from %s to listener %s", span(now.Sub(cl.ConnectedAt)), cl.Remote, cl.Listener)
-	} else {
+	default:
 		line("connected", "no; its session waits for it")
 	}
 	line("protocol", "MQTT %s, keep alive %s, %s", cl.Protocol, seconds(uint32(cl.KeepAlive), "off"), startWord(cl.CleanStart))

@@ -38,7 +38,7 @@ export function clients(ctx) {
     totalOut: (c) => c.sent.messages,
     bytes: (c) => c.receivedBytes + c.sentBytes,
     stalls: (c) => c.stalls,
-    for: (c) => -Date.parse(c.connectedAt),
+    for: (c) => (c.connectedAt ? -Date.parse(c.connectedAt) : 0),
     user: (c) => c.username ?? "",
     remote: (c) => c.remote ?? "",
   };
@@ -59,6 +59,10 @@ export function clients(ctx) {
     { key: "stalls", title: "Stalls", class: "r p4", down: true, hint: "how often the network has not taken for a while what was sent", text: (c) => words.count(c.stalls) },
     { key: "for", title: "For", class: "r p2", down: true, hint: "connected for that long", fill: (cell, c, now) => {
       const t = only(cell, () => el("time"));
+      if (!c.connectedAt) { // a part of the broker, as an uplink is
+        setText(t, c.connected ? "inside" : "");
+        return;
+      }
       setTime(t, c.connectedAt, now);
       setText(t, words.span((now - Date.parse(c.connectedAt)) / 1000));
     } },
