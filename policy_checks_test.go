@@ -19,7 +19,7 @@ func arrows() map[string][]string {
 		// protocol is statsd's, and speaks MQTT for pub, sub and bench. It reads
 		// and copies stores that no broker has open.
 		"cmd":       {"appliance", "handover", "rest", "certs", "statsd", "store", "journal", "systemd", "bench", "wire", "events", "auth", "acl", "doctor", "moving", "recorder", "top", "trace", "demo", "internal/configkeys", "internal/dial", "internal/manpage", "internal/screen", "memory"},
-		"appliance": {"handover", "auth", "acl", "certs", "listen", "hooks", "relay", "store", "journal", "statsd", "web", "recorder", "trace", "sinks", "bridge", "systemd", "wire", "events", "memory", "rest", "internal/unixsocket", "internal/dial", "internal/post"},
+		"appliance": {"handover", "auth", "acl", "certs", "listen", "hooks", "relay", "store", "journal", "statsd", "web", "recorder", "trace", "sinks", "bridge", "systemd", "wire", "events", "memory", "rest", "hint", "internal/unixsocket", "internal/dial", "internal/post"},
 		// examples show what a program of somebody else's can do.
 		"examples": {"appliance", "auth", "events"},
 		// demo runs brokers, and is their clients over sockets.
@@ -56,10 +56,12 @@ func arrows() map[string][]string {
 		"store":   {"relay", "journal", "rest", "wire"},
 		"journal": {},
 		// acl judges topics by names; whoever has both asks it.
-		"acl":     {"wire", "internal/atomicfile"},
-		"memory":  {"rest"},
-		"certs":   {"rest"},
-		"rest":    {},
+		"acl":    {"wire", "internal/atomicfile"},
+		"memory": {"rest"},
+		"certs":  {"rest"},
+		"rest":   {},
+		// hint knows files, not who looks at them when, nor why.
+		"hint":    {},
 		"systemd": {},
 		"wire":    {},
 		"events":  {},

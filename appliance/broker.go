@@ -17,6 +17,7 @@ import (
 
 	"github.com/synthetism/edgebroker/events"
 	"github.com/synthetism/edgebroker/handover"
+	"github.com/synthetism/edgebroker/hint"
 	"github.com/synthetism/edgebroker/hooks"
 	"github.com/synthetism/edgebroker/listen"
 	"github.com/synthetism/edgebroker/memory"
@@ -99,6 +100,7 @@ type Broker struct {
 	budgetSource string
 	watcher      *memory.Watcher // nil: there is no budget
 	rest         *rest.Rest      // of all that is done again and again
+	hints        *hint.Hints     // of files that may have changed
 
 	reloading  sync.Mutex // held while the configuration changes, before mu
 	files      *accessFiles
@@ -165,6 +167,7 @@ func New(cfg Config, opts ...Option) (*Broker, error) {
 	for _, o := range opts {
 		o(b)
 	}
+	b.hints = hint.New(b.log.With("component", "hint"))
 	if err := cfg.validate(len(b.authMethods)+len(b.authSources) > 0); err != nil {
 		return nil, err
 	}
@@ -398,7 +401,7 @@ func (b *Broker) finish(ctx context.Context, relayed, stored bool) error {
 	b.files.close()
 	b.cancel()
 	b.running.Wait()
-	b.stopErr = errors.Join(errs...)
+	b.stopErr = errors.Join(append(errs, b.hints.Close())...)
 	close(b.stopped)
 	return b.stopErr
 }

@@ -27,7 +27,7 @@ type endpoint struct {
 // newEndpoint makes an endpoint that has neither read nor bound anything yet.
 // It stands at i in the configuration.
 func (b *Broker) newEndpoint(i int, l ListenerConfig) *endpoint {
-	e := &endpoint{cfg: l, certs: newCertificates(l, b.rest, func(r certs.Report) { b.certificateReport(l.Name, r) })}
+	e := &endpoint{cfg: l, certs: newCertificates(l, b.rest, b.hints, func(r certs.Report) { b.certificateReport(l.Name, r) })}
 	e.put(b.gate, i, nil, nil)
 	return e
 }

@@ -41,7 +41,7 @@ func (b *Broker) openHTTP(c HTTPConfig, of *httpDoor) (*httpDoor, error) {
 		d.socket, d.lent = of.socket, true
 	}
 	l := c.Listener()
-	d.certs = certificatesFor(l, "http/1.1", b.rest, b.httpCertificateReport)
+	d.certs = certificatesFor(l, "http/1.1", b.rest, b.hints, b.httpCertificateReport)
 	if err := loadCertificates(l, d.certs); err != nil {
 		return nil, fmt.Errorf("http address: read certificates: %w", err)
 	}
@@ -180,6 +180,7 @@ func (b *Broker) loadHTTPUsers(c HTTPConfig) (u httpUsers, err error) {
 func (b *Broker) httpWatcher() *watcher {
 	return &watcher{
 		rest:     b.rest,
+		hints:    b.hints,
 		interval: b.watchEvery,
 		stamps:   stamps,
 		inForce: func() map[string]stamp {
@@ -244,7 +245,7 @@ func (b *Broker) planHTTP(c HTTPConfig, try bool) (_ *httpChange, err error) {
 	}
 	if ch.old != nil && reflect.DeepEqual(ch.old.cfg, c) {
 		ch.next = ch.old
-		ch.read = certificatesFor(c.Listener(), "http/1.1", nil, nil)
+		ch.read = certificatesFor(c.Listener(), "http/1.1", nil, nil, nil)
 		if err := loadCertificates(c.Listener(), ch.read); err != nil {
 			return nil, fmt.Errorf("http address: read certificates: %w", err)
 		}

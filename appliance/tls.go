@@ -24,20 +24,20 @@ type CertificateState struct {
 
 // newCertificates are the certificates of a listener, nil if it does not speak
 // TLS. They are not read yet. What happens to them is told to report.
-func newCertificates(l ListenerConfig, r *rest.Rest, report func(certs.Report)) *certs.Source {
+func newCertificates(l ListenerConfig, r *rest.Rest, hints rest.Hinter, report func(certs.Report)) *certs.Source {
 	if l.Type == listen.TypeWebSocketTLS {
-		return certificatesFor(l, "http/1.1", r, report)
+		return certificatesFor(l, "http/1.1", r, hints, report)
 	}
-	return certificatesFor(l, "mqtt", r, report)
+	return certificatesFor(l, "mqtt", r, hints, report)
 }
 
 // certificatesFor is newCertificates for a protocol that is spoken over TLS.
-func certificatesFor(l ListenerConfig, protocol string, r *rest.Rest, report func(certs.Report)) *certs.Source {
+func certificatesFor(l ListenerConfig, protocol string, r *rest.Rest, hints rest.Hinter, report func(certs.Report)) *certs.Source {
 	if !l.Secure() {
 		return nil
 	}
 	files, _ := l.CertificateFiles() // loadCertificates reports the error
-	opts := certs.Options{Files: files, Clients: certs.ClientMode(l.AsksFor()), Protocols: []string{protocol}, Rest: r, Report: report}
+	opts := certs.Options{Files: files, Clients: certs.ClientMode(l.AsksFor()), Protocols: []string{protocol}, Rest: r, Hints: hints, Report: report}
 	if l.MinVersion == "1.3" {
 		opts.MinVersion = tls.VersionTLS13
 	}

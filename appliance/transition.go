@@ -110,7 +110,7 @@ func (t *transition) match(listeners []ListenerConfig) {
 
 // check reads the certificates that p needs.
 func (p *place) check() error {
-	p.read = newCertificates(p.cfg, nil, nil)
+	p.read = newCertificates(p.cfg, nil, nil, nil)
 	if err := loadCertificates(p.cfg, p.read); err != nil {
 		return err
 	}

@@ -70,6 +70,7 @@ func (c AccessConfig) watched() []string {
 func (b *Broker) accessWatcher() *watcher {
 	return &watcher{
 		rest:     b.rest,
+		hints:    b.hints,
 		interval: b.watchEvery,
 		stamps:   stamps,
 		inForce: func() map[string]stamp {
@@ -95,6 +96,7 @@ type watcher struct {
 	changed func()
 
 	rest     *rest.Rest
+	hints    rest.Hinter // nil: there are none
 	interval time.Duration
 	stamps   func(paths []string) map[string]stamp
 
@@ -103,25 +105,20 @@ type watcher struct {
 
 // run looks until ctx ends, and returns nil.
 func (w *watcher) run(ctx context.Context) error {
-	job := w.rest.Job(w.interval)
-	defer job.End()
-	for calm := w.interval; job.Next(ctx, calm); {
-		if calm = 0; w.look() { // else whatever makes files be watched stirs
-			calm = w.interval
-		}
-	}
+	w.rest.Look(ctx, rest.Looks{Pace: w.interval, Paths: w.paths, Look: w.look, Hints: w.hints})
 	return nil
 }
 
-// look is one look, and reports whether there is anything to look at.
-func (w *watcher) look() bool {
+// paths are those of the files that are in use now. If others are later, whatever
+// makes them be has stirred.
+func (w *watcher) paths() []string { return slices.Sorted(maps.Keys(w.inForce())) }
+
+// look is one look. It reports whether what it saw has been dealt with: it is what the
+// look before has seen, and is in force or has been tried.
+func (w *watcher) look() (settled bool) {
 	inForce := w.inForce()
-	paths := make([]string, 0, len(inForce))
-	for path := range inForce {
-		paths = append(paths, path)
-	}
-	now := w.stamps(paths)
-	settled := maps.Equal(now, w.seen)
+	now := w.stamps(slices.Collect(maps.Keys(inForce)))
+	settled = maps.Equal(now, w.seen)
 	w.seen = now
 	switch {
 	case maps.Equal(now, inForce):
@@ -129,6 +126,7 @@ func (w *watcher) look() bool {
 	case settled && !maps.Equal(now, w.tried):
 		w.tried = now
 		w.changed()
+		return false // the files that are in force now may be others
 	}
-	return len(inForce) > 0
+	return settled
 }

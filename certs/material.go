@@ -19,6 +19,11 @@ type Files struct {
 	CRL         string // their revocation lists; empty: none
 }
 
+// paths are those of the files that there are to be.
+func (f Files) paths() []string {
+	return slices.DeleteFunc([]string{f.Certificate, f.Key, f.ClientCA, f.CRL}, func(path string) bool { return path == "" })
+}
+
 // FileState is what there is to know about one thing in one file that ends
 // some day: a certificate, or a revocation list. It is a plain value.
 type FileState struct {

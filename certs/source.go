@@ -25,12 +25,16 @@ type Options struct {
 	MinVersion uint16   // tls.VersionTLS12 or tls.VersionTLS13; 0: TLS 1.2
 	Protocols  []string // for ALPN; a client that names none of them is refused, one that has no ALPN is not
 
-	// Interval is how often Run looks at the files; 0: DefaultInterval.
+	// Interval is how often Run looks at the files, unless Hints make that needless;
+	// 0: DefaultInterval.
 	Interval time.Duration
 
 	// Rest has the looks coincide with what else is done in the process; nil for
 	// nothing else.
 	Rest *rest.Rest
+
+	// Hints tells when files may have changed; nil: nobody does.
+	Hints rest.Hinter
 
 	// Report is told what happens to the files, by the goroutine of Load,
 	// Reload or Run, one call at a time. It must not call the Source. Nil: nobody.
@@ -180,22 +184,18 @@ func (s *Source) put(m *material, sum [sha256.Size]byte) {
 // two looks in a row have seen the same, so that files which are being written,
 // or replaced one after the other, are left in peace.
 func (s *Source) Run(ctx context.Context) error {
-	job := s.opts.Rest.Job(0) // a change is to count in time also when nothing else happens
-	defer job.End()
-	for job.Next(ctx, s.opts.Interval) {
-		s.look()
-	}
+	s.opts.Rest.Look(ctx, rest.Looks{Pace: s.opts.Interval, Paths: s.opts.Files.paths, Look: s.look, Hints: s.opts.Hints})
 	return nil
 }
 
-// look is one look at the files.
-func (s *Source) look() {
+// look is one look at the files. It reports whether what it saw has been dealt with.
+func (s *Source) look() (settled bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.remind()
 	seen := s.stat()
 	if s.settled && slices.EqualFunc(seen, s.seen, sameFile) {
-		return
+		return true
 	}
 	s.settled = false
 	again := slices.EqualFunc(seen, s.seen, sameFile)
@@ -211,18 +211,19 @@ func (s *Source) look() {
 	again = again && sum == s.last && failing == s.failing
 	s.last, s.failing = sum, failing
 	if !again {
-		return
+		return false
 	}
 	s.settled = true
 	if err == nil {
 		if old := s.current.Load(); old != nil && old.sum == sum {
-			return
+			return true
 		}
 		err = s.use(c)
 	}
 	if err != nil {
 		s.opts.Report(Report{What: Rejected, Err: err})
 	}
+	return true
 }
 
 // stat is what the file system says about the files, links followed.

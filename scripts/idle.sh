@@ -4,22 +4,25 @@
 # edgebroker, with a store, and mosquitto, if it is installed, with persistence, side
 # by side on the same machine.
 #
-#   scripts/idle.sh      about five minutes
+#   scripts/idle.sh      about seven minutes
 #
 # silent    nothing comes from the clients; their keep alive is ten minutes
+# watching  the same, and edgebroker has files of users and rules to look at; it alone
 # pinging   each client sends PINGREQ every 60 seconds, one after the other
 #
 # A broker that wakes up has a context switch or more for each time; what it does for
 # a PINGREQ is a few, too, which the protocol needs.
 #
 # Environment: CLIENTS=100, SPAN=60 (seconds of each measurement), SETTLE=15 (seconds
-# before it), EDGEBROKER (a binary to use instead of building one).
+# before it), MODES="silent watching pinging", EDGEBROKER (a binary to use instead of
+# building one).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 CLIENTS=${CLIENTS:-100}
 SPAN=${SPAN:-60}
 SETTLE=${SETTLE:-15}
+MODES=${MODES:-silent watching pinging}
 
 die() {
 	echo "idle.sh: error: $*" >&2
@@ -61,15 +64,25 @@ mosquitto=$(PATH=$PATH:/usr/sbin command -v mosquitto || true)
 # answers PORT: somebody listens there.
 answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# start NAME: runs that broker on a free $port.
+# start NAME MODE: runs that broker on a free $port.
 start() {
-	local try
+	local try args=()
 	for ((try = 0; try < 20; try++)); do
 		port=$((20000 + RANDOM % 10000))
 		answers "$port" || break
 	done
 	case $1 in
-	edgebroker) EDGEBROKER_LISTEN=127.0.0.1:$port "$edgebroker" serve --data "$tmp/data" --socket "$tmp/control.sock" >"$tmp/log" 2>&1 & ;;
+	edgebroker)
+		if [ "$2" = watching ]; then
+			# In a folder of its own, where the broker does not write.
+			mkdir -p "$tmp/etc"
+			(umask 077 && echo '# none' >"$tmp/etc/users" && echo 'allow any all #' >"$tmp/etc/rules")
+			printf 'listeners: [{name: idle, address: "127.0.0.1:%s", allow_anonymous: true}]\naccess: {passwords: %s/etc/users, rules: [%s/etc/rules]}\n' \
+				"$port" "$tmp" "$tmp" >"$tmp/etc/edgebroker.yml"
+			args=(--config "$tmp/etc/edgebroker.yml")
+		fi
+		EDGEBROKER_LISTEN=127.0.0.1:$port "$edgebroker" serve "${args[@]}" --data "$tmp/data" --socket "$tmp/control.sock" >"$tmp/log" 2>&1 &
+		;;
 	mosquitto)
 		printf 'listener %s 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location %s/\nuser %s\n' "$port" "$tmp" "$(id -un)" >"$tmp/mosquitto.conf"
 		"$mosquitto" -c "$tmp/mosquitto.conf" >"$tmp/log" 2>&1 &
@@ -117,7 +130,7 @@ cpu() { cat /proc/"$broker"/task/*/schedstat | awk '{ n += $1 } END { print n }'
 # measure NAME MODE: prints a row.
 measure() {
 	local pinger="" before after cpu0 cpu1 fd
-	start "$1"
+	start "$1" "$2"
 	connect
 	if [ "$2" = pinging ]; then
 		ping &
@@ -138,7 +151,7 @@ measure() {
 }
 
 printf '%s clients; in a minute, over %s s:\n%-12s %-9s %14s %16s\n' "$CLIENTS" "$SPAN" broker clients 'ctxt switches' 'processor ms'
-for mode in silent pinging; do
+for mode in $MODES; do
 	measure edgebroker "$mode"
-	[ -z "$mosquitto" ] || measure mosquitto "$mode"
+	[ -z "$mosquitto" ] || [ "$mode" = watching ] || measure mosquitto "$mode"
 done
