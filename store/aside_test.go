@@ -302,7 +302,7 @@ func (r *asideRun) step(op byte) {
 // comes between. None is lost, and none comes twice.
 func TestAside(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		spill := rapid.SampledFrom([]int64{1 << 20, 900, 4000}).Draw(rt, "spill")
+		spill := rapid.SampledFrom([]int64{1 << 20, 2100, 6400}).Draw(rt, "spill")
 		room := rapid.SampledFrom([]int{1, 3, 100}).Draw(rt, "room")
 		ops := rapid.SliceOfN(rapid.Byte(), 30, 120).Draw(rt, "ops")
 		var trouble string

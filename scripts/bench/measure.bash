@@ -141,8 +141,8 @@ latency_beside() {
 }
 
 # Of all threads of a process: context switches, and nanoseconds on a processor.
-switches() { cat /proc/"$1"/task/*/status | awk '/ctxt_switches/ { n += $2 } END { print n }'; }
-processor() { cat /proc/"$1"/task/*/schedstat | awk '{ n += $1 } END { print n }'; }
+switches() { cat /proc/"$1"/task/*/status | awk '/ctxt_switches/ { n += $2 } END { printf "%.0f\n", n }'; }
+processor() { cat /proc/"$1"/task/*/schedstat | awk '{ n += $1 } END { printf "%.0f\n", n }'; }
 resident() { awk '/^VmRSS/ { print $2 * 1024 }' "/proc/$1/status"; }
 
 # measure_idle NAME FLAGS ROUND BROKER...: all brokers at a time, since an idle one
