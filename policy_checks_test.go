@@ -377,6 +377,8 @@ func checkMachinePaths(t tree) (found []violation) {
 func checkWallClock(t tree) (found []violation) {
 	why := map[string]string{
 		"appliance/storage_stats.go": "for people",
+		"demo/ledger.go":             "for people, within two minutes",
+		"demo/plant.go":              "for people, within two minutes",
 		"appliance/sys.go":           "a moment to begin with, by half an interval at most",
 		"appliance/sys_clients.go":   "for people",
 		"appliance/watch.go":         "of files, compared for being the same",

@@ -171,7 +171,7 @@ func lessonReceiveMaximum(s *stage) {
 // A client that looks at all that is retained gets all of it, though that is
 // twice what may wait for one client.
 func TestLessonMuchIsRetained(t *testing.T) {
-	const n, size = 2000, 16 << 10
+	const n, size = 1950, 16 << 10
 	b := start(t, nil)
 	p := brokertest.Dial(t, b.addr, brokertest.Clean(wire.V5, "p"))
 	for i := range n {

@@ -130,6 +130,7 @@ func (l *Listener) Init(*slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	l.gate.boundAll(nl)
 	l.nl = nl
 	return nil
 }
@@ -148,7 +149,6 @@ func (l *Listener) Serve(establish listeners.EstablishFn) {
 	l.mu.Unlock()
 	defer l.served.Done()
 
-	bounded := l.gate.boundAll(nl)
 	hand := func(c *Conn) error { return establish(l.cfg.ID, c) }
 	for a := (accepter{listener: l, log: l.gate.opts.Log}); ; {
 		nc, err := nl.Accept()
@@ -159,9 +159,7 @@ func (l *Listener) Serve(establish listeners.EstablishFn) {
 			continue
 		}
 		a.succeeded()
-		if !bounded {
-			l.gate.bound(nc)
-		}
+		l.gate.bound(nc)
 		p := l.policy.Load()
 		if c := l.gate.admit(l, p, l.dress(nc, p)); c != nil {
 			go c.serve(hand)

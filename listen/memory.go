@@ -123,27 +123,24 @@ func (g *Gate) bound(nc net.Conn) {
 	}
 }
 
-// boundAll tells the kernel so for every connection that nl will accept, and reports
-// whether it has understood. A peer that has seen the window of the default may wait
-// for half of that to open, which a smaller buffer never does: on loopback each of its
-// segments then waited for a timer of 200 ms.
-func (g *Gate) boundAll(nl net.Listener) bool {
+// boundAll tells the kernel so for every connection that nl will accept. A peer
+// that has seen the window of the default may wait for half of that to open, which a
+// smaller buffer never does: on loopback each of its segments then waited for a
+// timer of 200 ms.
+func (g *Gate) boundAll(nl net.Listener) {
 	tcp, ok := nl.(*net.TCPListener)
 	n := g.opts.SocketBuffer
 	if !ok || n <= 0 {
-		return false
+		return
 	}
 	raw, err := tcp.SyscallConn()
 	if err != nil {
-		return false
+		return // it is closed, as Accept will say
 	}
-	var wrong error
-	err = raw.Control(func(fd uintptr) {
-		wrong = errors.Join(
-			syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, n),
-			syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_SNDBUF, n))
+	_ = raw.Control(func(fd uintptr) { // what the kernel refuses, bound asks for again
+		_ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, n)
+		_ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_SNDBUF, n)
 	})
-	return err == nil && wrong == nil
 }
 
 const (

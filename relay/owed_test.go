@@ -57,7 +57,7 @@ func TestRetainedBeyondTheQueue(t *testing.T) {
 // something older, and what nobody wants any more does not come.
 func TestRetainedBeyondTheQueueIsNeverOld(t *testing.T) {
 	const n = 200
-	in(t, func(c *relay.Config) { c.Queue.MaxQueuedBytes, c.MaxOutbound = 128<<10, 8<<10 }, func(b *broker) {
+	in(t, func(c *relay.Config) { c.Queue.MaxQueuedBytes, c.MaxOutbound = 150<<10, 8<<10 }, func(b *broker) {
 		pub, sub := b.connect("pub"), b.connect("sub", kept)
 		big := strings.Repeat("x", 500)
 		publish := func(i, v int) {

@@ -49,6 +49,7 @@ func (r *Rest) Look(ctx context.Context, l Looks) {
 		attend, end = l.Hints.Watch(func() { job.Within(l.Pace) })
 		defer end()
 	}
+	_ = attend(l.Paths()) // what happens before the first look comes as a hint, too
 	for calm := l.Pace; job.Next(ctx, calm); {
 		paths := l.Paths()
 		vouched := attend(paths) // before the look: what happens in between comes as a hint

@@ -50,7 +50,7 @@ func (f *tree) look() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.at = append(f.at, time.Now())
-	if f.attended != len(f.at) {
+	if f.attended != 1+len(f.at) { // once at the beginning
 		f.wrong = "looked without attending first"
 	}
 	if f.unsettle == 0 {

@@ -58,7 +58,7 @@ func TestCurves(t *testing.T) {
 
 func TestInsert(t *testing.T) {
 	dir := t.TempDir()
-	table, document := filepath.Join(dir, tableFile), filepath.Join(dir, "document.md")
+	table, document := filepath.Join(dir, tableFile), filepath.Join(dir, "document")
 	write := func(file, text string) {
 		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
