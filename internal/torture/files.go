@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/synthetism/edgebroker/internal/dial"
+	"github.com/synthetism/edgebroker/internal/link"
 	"github.com/synthetism/edgebroker/wire"
 )
 
@@ -64,7 +65,7 @@ func (r *run) crowd(ctx context.Context) (idle []net.Conn) {
 		}
 		idle = append(idle, conn)
 		c := wire.Connect{Version: wire.V311, CleanStart: true, ClientID: fmt.Sprintf("idle-%d", i)}
-		if err := (&link{conn: conn}).write(wire.AppendConnect(nil, &c)); err != nil {
+		if err := link.New(conn, c.Version, replyWait).Write(wire.AppendConnect(nil, &c)); err != nil {
 			break
 		}
 	}

@@ -12,6 +12,10 @@ import (
 	"time"
 )
 
+// replyWait bounds each step of a handshake, and each write; a broker that does not
+// answer, or takes nothing, for so long is given up and tried anew.
+const replyWait = 10 * time.Second
+
 // options of a run.
 type options struct {
 	binary string
