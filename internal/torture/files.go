@@ -33,7 +33,7 @@ func (r *run) filesMode(ctx context.Context) error {
 			}
 		} else if err == nil {
 			r.kinds["file descriptors used up"]++
-			r.fleet.books.checks(alive, 1)
+			r.fleet.books.checks(alive)
 		}
 		for _, conn := range idle {
 			conn.Close()

@@ -96,7 +96,7 @@ func (r *run) whileFull(ctx context.Context, kill bool) error {
 		r.fleet.books.breach(answered, nil, "the disk is full and nothing was refused for %v (%s)", fullWait, r.fleet.books.summary())
 		return errUnsettled
 	}
-	r.fleet.books.checks(alive, 1)
+	r.fleet.books.checks(alive)
 	if err := r.unstored(ctx); err != nil {
 		r.fleet.books.breach(notLost, nil, "QoS 0 does not flow while the disk is full: %v", err)
 	}

@@ -39,7 +39,7 @@ func (r *run) stopMode(ctx context.Context) error {
 			continue
 		}
 		r.kinds["stopped and continued"]++
-		r.fleet.books.checks(alive, 1)
+		r.fleet.books.checks(alive)
 		r.fleet.trace.note(brokerTrace, "SIGCONT")
 		begin := time.Now()
 		if err := r.broker.signal(syscall.SIGCONT); err != nil {
