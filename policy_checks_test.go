@@ -23,7 +23,7 @@ func arrows() map[string][]string {
 		// examples show what a program of somebody else's can do.
 		"examples": {"appliance", "auth", "events"},
 		// demo runs brokers, and is their clients over sockets.
-		"demo": {"appliance", "auth", "statsd", "events", "wire", "internal/dial"},
+		"demo": {"appliance", "auth", "statsd", "events", "wire", "internal/link"},
 		// top sees a broker by its control socket alone.
 		"top": {"statsd", "events", "internal/screen"},
 		// moving makes files that appliance, auth and acl read.
@@ -74,6 +74,7 @@ func arrows() map[string][]string {
 		"internal/child":       {},
 		"internal/dial":        {},
 		"internal/faultdisk":   {"journal"},
+		"internal/link":        {"wire", "internal/dial"},
 		"internal/growth":      {}, // reads what go test prints
 		"internal/manpage":     {},
 		"internal/peer":        {},
@@ -86,13 +87,13 @@ func arrows() map[string][]string {
 		"internal/schematest":  {},                                                      // for tests alone
 		"internal/apidoc":      {"statsd", "web", "events", "trace", "internal/schema"}, // reads the comments of these, too
 		"internal/configkeys":  {},
-		"internal/reference":   {"appliance", "statsd", "relay", "internal/configkeys"}, // and reads the source of cmd, events and listen
-		"internal/conformance": {},                                                      // reads the source of all others
-		"internal/lab":         {"wire", "internal/brokertest"},                         // sees a gateway as its devices do
-		"internal/torture":     {"wire", "internal/dial", "internal/child"},             // sees the broker as its clients do
-		"internal/flood":       {"wire", "internal/dial", "internal/child"},             // likewise
-		"internal/many":        {"wire", "internal/dial", "internal/child"},             // likewise
-		"internal/outage":      {"wire", "internal/dial", "internal/child"},             // likewise
+		"internal/reference":   {"appliance", "statsd", "relay", "internal/configkeys"},      // and reads the source of cmd, events and listen
+		"internal/conformance": {},                                                           // reads the source of all others
+		"internal/lab":         {"wire", "internal/brokertest"},                              // sees a gateway as its devices do
+		"internal/torture":     {"wire", "internal/dial", "internal/link", "internal/child"}, // sees the broker as its clients do
+		"internal/flood":       {"wire", "internal/link", "internal/child"},                  // likewise
+		"internal/many":        {"wire", "internal/dial", "internal/child"},                  // likewise
+		"internal/outage":      {"wire", "internal/dial", "internal/link", "internal/child"}, // likewise
 	}
 }
 

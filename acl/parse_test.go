@@ -159,7 +159,6 @@ func TestNewCopies(t *testing.T) {
 		t.Fatal(err)
 	}
 	rules[0].Allow, rules[0].Filters[0] = false, "y"
-	p.Rules()[0].Filters[0] = "z"
 	if v := p.Resolve(acl.Subject{}).Publish("x"); v.String() != "allowed by rule 1: allow any all x" {
 		t.Error(v)
 	}

@@ -119,15 +119,6 @@ func (p *Policy) Size() int {
 	return len(p.rules)
 }
 
-// Rules is a copy of the policy's rules.
-func (p *Policy) Rules() []Rule {
-	rules := slices.Clone(p.rules)
-	for i := range rules {
-		rules[i].Filters = slices.Clone(rules[i].Filters)
-	}
-	return rules
-}
-
 // compile checks a rule and takes it apart.
 func compile(r *Rule) (compiled, error) {
 	var c compiled

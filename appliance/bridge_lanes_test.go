@@ -142,29 +142,9 @@ func TestLanesReload(t *testing.T) {
 	plain.Bridges = []appliance.BridgeConfig{uplinkTo(farCfg.Listeners[0].Address, appliance.BridgeTopic{Filter: "#", QoS: 2})}
 	laned := plain
 	laned.Bridges = []appliance.BridgeConfig{withLanes(plain.Bridges[0])}
-	var mu sync.Mutex
-	next := plain
-	begin := func(c appliance.Config) *appliance.Broker {
-		b := newBroker(t, c, appliance.WithConfigSource(func() (appliance.Config, error) {
-			mu.Lock()
-			defer mu.Unlock()
-			return next, nil
-		}))
-		if err := b.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
-	near := begin(plain)
-	reload := func(c appliance.Config) {
-		t.Helper()
-		mu.Lock()
-		next = c
-		mu.Unlock()
-		if _, err := near.Reload(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
+	var source changing
+	near := source.begin(t, plain)
+	reload := func(c appliance.Config) { t.Helper(); source.reload(t, near, c) }
 	far := launch(t, farCfg)
 	above := client(t, far, "above")
 	above.Subscribe(2, "#")
@@ -202,7 +182,7 @@ func TestLanesReload(t *testing.T) {
 	pub.Publish("alarm/x", "by the uplink", 2, false)
 	pub.Disconnect()
 	stop(t, near)
-	near = begin(plain)
+	near = source.begin(t, plain)
 	t.Cleanup(func() { stop(t, near) })
 	if list := near.Uplinks(); len(list) != 2 || list[1].Name != "up/alarms" || list[1].Queued+list[1].InFlight != 1 || list[0].Queued+list[0].InFlight != 1 {
 		t.Errorf("got %+v", list)

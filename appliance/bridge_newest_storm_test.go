@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
-	"sync"
 	"testing"
 
 	"github.com/synthetism/edgebroker/appliance"
@@ -30,18 +29,11 @@ func TestNewestStorm(t *testing.T) {
 	configs[1].Bridges = []appliance.BridgeConfig{newest(oldest.Bridges[0])}
 	configs[2].Bridges = []appliance.BridgeConfig{newest(oldest.Bridges[0])}
 	configs[2].Bridges[0].Lanes = []appliance.BridgeLane{{Name: "alarms", Order: appliance.OldestFirst}}
-	var mu sync.Mutex
+	var source changing
 	inForce := configs[1]
-	begin := func() *appliance.Broker {
-		b := newBroker(t, inForce, appliance.WithConfigSource(func() (appliance.Config, error) {
-			mu.Lock()
-			defer mu.Unlock()
-			return inForce, nil
-		}))
-		if err := b.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		return b
+	reload := func(near *appliance.Broker, c appliance.Config) {
+		inForce = c
+		source.reload(t, near, c)
 	}
 	far := newBroker(t, farCfg)
 	if err := far.Start(t.Context()); err != nil {
@@ -50,7 +42,7 @@ func TestNewestStorm(t *testing.T) {
 	above := brokertest.Dial(t, address(far), brokertest.Kept(wire.V5, "above"))
 	above.Subscribe(2, "#")
 	above.Disconnect()
-	near := begin()
+	near := source.begin(t, inForce)
 	t.Cleanup(func() {
 		stop(t, near)
 		stop(t, far)
@@ -78,25 +70,15 @@ func TestNewestStorm(t *testing.T) {
 			pub.Disconnect()
 			balanced(t, near)
 			stop(t, near)
-			near = begin()
+			near = source.begin(t, inForce)
 			pub = client(t, near, "pub")
 		case 3, 4:
-			mu.Lock()
-			inForce = configs[dice.IntN(len(configs))]
-			mu.Unlock()
-			if _, err := near.Reload(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			reload(near, configs[dice.IntN(len(configs))])
 		case 5:
 			pause(t, inForce, []string{"up", "up/alarms"}[dice.IntN(2)], dice.IntN(2) == 0)
 		}
 	}
-	mu.Lock()
-	inForce = configs[1]
-	mu.Unlock()
-	if _, err := near.Reload(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	reload(near, configs[1])
 	pause(t, inForce, "up", true)
 	for range 60 {
 		pub.Publish("retained", fmt.Sprint(n), 2, true)

@@ -203,29 +203,9 @@ func TestNewestReload(t *testing.T) {
 	oldest.Bridges = []appliance.BridgeConfig{withLanes(uplinkTo(farCfg.Listeners[0].Address, appliance.BridgeTopic{Filter: "#", QoS: 2}))}
 	first := oldest
 	first.Bridges = []appliance.BridgeConfig{newest(oldest.Bridges[0])}
-	var mu sync.Mutex
-	next := first
-	begin := func(c appliance.Config) *appliance.Broker {
-		b := newBroker(t, c, appliance.WithConfigSource(func() (appliance.Config, error) {
-			mu.Lock()
-			defer mu.Unlock()
-			return next, nil
-		}))
-		if err := b.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
-	near := begin(first)
-	reload := func(c appliance.Config) {
-		t.Helper()
-		mu.Lock()
-		next = c
-		mu.Unlock()
-		if _, err := near.Reload(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
+	var source changing
+	near := source.begin(t, first)
+	reload := func(c appliance.Config) { t.Helper(); source.reload(t, near, c) }
 	far := launch(t, farCfg)
 	above := client(t, far, "above")
 	above.Subscribe(2, "#")
@@ -267,7 +247,7 @@ func TestNewestReload(t *testing.T) {
 	}
 	pub.Disconnect()
 	stop(t, near)
-	near = begin(oldest)
+	near = source.begin(t, oldest)
 	t.Cleanup(func() { stop(t, near) })
 	above.ExpectMessage("other", "waits in the backlog")
 	settled(t, near)

@@ -63,6 +63,42 @@ func start(t testing.TB, cfg appliance.Config, opts ...appliance.Option) *applia
 	return b
 }
 
+// changing is where brokers have their configuration from when they are reloaded.
+type changing struct {
+	mu   sync.Mutex
+	next appliance.Config
+}
+
+// begin starts a broker of cfg, which the test stops.
+func (c *changing) begin(t testing.TB, cfg appliance.Config) *appliance.Broker {
+	t.Helper()
+	c.set(cfg)
+	b := newBroker(t, cfg, appliance.WithConfigSource(func() (appliance.Config, error) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.next, nil
+	}))
+	if err := b.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// reload has b, which c has begun, go on with cfg.
+func (c *changing) reload(t testing.TB, b *appliance.Broker, cfg appliance.Config) {
+	t.Helper()
+	c.set(cfg)
+	if _, err := b.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (c *changing) set(cfg appliance.Config) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.next = cfg
+}
+
 func stop(t testing.TB, b *appliance.Broker) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), brokertest.Patience)

@@ -8,4 +8,7 @@
 // has taken it over, never before, and a crash on either side changes nothing
 // about that. So QoS 2 is once from end to end. What comes in is acknowledged to
 // the far side when this broker has stored it.
+//
+// An [Uplink] goes on by itself between Start and Stop, whatever becomes of the far
+// side, and may be asked from any goroutine.
 package bridge

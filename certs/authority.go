@@ -107,10 +107,6 @@ func OpenAuthority(dir string) (*Authority, error) {
 	return a, nil
 }
 
-// Certificate is the authority's own. Devices and clients need it to know the
-// broker, and the broker to know them. It must not be changed.
-func (a *Authority) Certificate() *x509.Certificate { return a.cert }
-
 // CertificateFile is where the authority's own certificate is, for client_ca
 // of a listener and for the devices.
 func (a *Authority) CertificateFile() string { return a.file(AuthorityCertificate) }

@@ -100,7 +100,7 @@ func TestAuthority(t *testing.T) {
 	if err := p.files().Check(); err != nil {
 		t.Errorf("what was made is not good: %v", err)
 	}
-	ca := p.Certificate()
+	ca := p.cert
 	if ca.NotBefore.Unix() != 0 || time.Until(ca.NotAfter) < 10*365*24*time.Hour || ca.NotAfter.Year() > 2049 {
 		t.Errorf("valid from %v to %v", ca.NotBefore, ca.NotAfter)
 	}
@@ -126,7 +126,7 @@ func TestAuthority(t *testing.T) {
 	})
 	t.Run("is opened again", func(t *testing.T) {
 		a, err := OpenAuthority(p.dir)
-		if err != nil || !a.Certificate().Equal(ca) {
+		if err != nil || !a.cert.Equal(ca) {
 			t.Fatal(err)
 		}
 		i, err := a.IssueClient(Request{Name: "d"})
@@ -150,7 +150,7 @@ func TestAuthority(t *testing.T) {
 func TestIssue(t *testing.T) {
 	p := newPKI(t, "plant")
 	roots := x509.NewCertPool()
-	roots.AddCert(p.Certificate())
+	roots.AddCert(p.cert)
 	serials := map[string]bool{}
 	t.Run("server", func(t *testing.T) {
 		i, err := p.IssueServer(Request{}, "gateway.local", "*.plant.example", "192.168.8.1", "[fe80::1%eth0]", "::1")
@@ -210,7 +210,7 @@ func TestIssue(t *testing.T) {
 	})
 	t.Run("no longer than the authority", func(t *testing.T) {
 		i, err := p.IssueClient(Request{Name: "d", Lifetime: 1 << 62})
-		if err != nil || !i.Certificate.NotAfter.Equal(p.Certificate().NotAfter) {
+		if err != nil || !i.Certificate.NotAfter.Equal(p.cert.NotAfter) {
 			t.Error(err, i)
 		}
 	})
@@ -225,7 +225,7 @@ func TestIssue(t *testing.T) {
 			t.Fatal(err)
 		}
 		roots := x509.NewCertPool()
-		roots.AddCert(a.Certificate())
+		roots.AddCert(a.cert)
 		for _, now := range []time.Time{then(), time.Now(), Epoch().Add(9 * 365 * 24 * time.Hour)} {
 			if _, err := i.Certificate.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err != nil {
 				t.Errorf("at %v: %v", now, err)
@@ -314,14 +314,14 @@ func TestRevoke(t *testing.T) {
 		t.Errorf("%v, %v", got, err)
 	}
 	lists, err := readCRLs(p.CRLFile())
-	if err != nil || lists[0].Number.Int64() != 3 || !lists[0].NextUpdate.Equal(p.Certificate().NotAfter) {
+	if err != nil || lists[0].Number.Int64() != 3 || !lists[0].NextUpdate.Equal(p.cert.NotAfter) {
 		t.Errorf("%+v, %v", lists, err)
 	}
 
 	other := newPKI(t, "other").client("d", Request{})
 	for what, err := range map[string]error{
 		"another authority's certificate": p.RevokeCertificate(other.Certificate),
-		"the authority's own":             p.Revoke(p.Certificate().SerialNumber),
+		"the authority's own":             p.Revoke(p.cert.SerialNumber),
 		"a negative number":               p.Revoke(big.NewInt(-1)),
 		"no number":                       p.Revoke(nil),
 	} {

@@ -74,7 +74,7 @@ func TestSourceCRL(t *testing.T) {
 func TestSourceRevokedAuthority(t *testing.T) {
 	p := newPKI(t, "root")
 	below := newPKI(t, "below")
-	c := *below.Certificate()
+	c := *below.cert
 	c.SerialNumber, c.MaxPathLenZero = big.NewInt(77), true
 	der, err := x509.CreateCertificate(rand.Reader, &c, unbounded(p.cert), below.key.Public(), p.key)
 	if err != nil {

@@ -96,7 +96,7 @@ func shake(t testing.TB, server, client *tls.Config) (atServer, atClient tls.Con
 
 func (p *pki) clientConfig(change ...func(*tls.Config)) *tls.Config {
 	roots := x509.NewCertPool()
-	roots.AddCert(p.Certificate())
+	roots.AddCert(p.cert)
 	c := &tls.Config{RootCAs: roots, ServerName: "127.0.0.1", NextProtos: []string{"mqtt"}}
 	for _, f := range change {
 		f(c)

@@ -8,8 +8,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/synthetism/edgebroker/internal/link"
 	"github.com/synthetism/edgebroker/wire"
 )
+
+// answerWait bounds connecting, and each write.
+const answerWait = 10 * time.Second
 
 // client is one MQTT client: a device, or somebody who looks. It connects again
 // whenever it has lost its connection, and does what MQTT asks of it: it sends
@@ -27,7 +31,7 @@ type client struct {
 	connected          func() []outgoing      // what to publish when a connection begins; nil: nothing
 
 	mu       sync.Mutex // guards what follows; no frame is handled and none sent without it
-	link     *link      // nil: not connected
+	link     *link.Link // nil: not connected
 	ready    bool       // it has subscribed
 	leaving  bool       // DISCONNECT has been sent, or is the next to be
 	hold     chan struct{}
@@ -134,12 +138,12 @@ func (c *client) once(ctx context.Context) error {
 	if c.kept && c.version == wire.V5 {
 		con.SessionExpiry = 3600
 	}
-	l, ack, err := open(ctx, c.address(), &con)
+	l, ack, err := link.Open(ctx, c.address(), &con, answerWait)
 	if err != nil {
 		return err
 	}
-	defer l.conn.Close()
-	stop := context.AfterFunc(ctx, func() { l.conn.Close() })
+	defer l.Conn.Close()
+	stop := context.AfterFunc(ctx, func() { l.Conn.Close() })
 	defer stop()
 	if err := c.begin(l, ack.SessionPresent); err != nil {
 		return err
@@ -151,18 +155,18 @@ func (c *client) once(ctx context.Context) error {
 	}
 	err = c.listen(ctx, l)
 	close(gone)
-	l.conn.Close()
+	l.Conn.Close()
 	pings.Wait()
 	c.end()
 	return err
 }
 
 // begin takes l over, and says what is to be said on a new connection.
-func (c *client) begin(l *link, present bool) error {
+func (c *client) begin(l *link.Link, present bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.leaving {
-		return l.write(wire.AppendDisconnect(nil, c.version, wire.Success, ""))
+		return l.Write(wire.AppendDisconnect(nil, c.version, wire.Success, ""))
 	}
 	c.link, c.ready = l, present || len(c.filters) == 0
 	if !present {
@@ -185,7 +189,7 @@ func (c *client) begin(l *link, present bool) error {
 			out = c.appendLocked(out, c.enterLocked(m), false)
 		}
 	}
-	return l.write(out)
+	return l.Write(out)
 }
 
 // end notes what the end of a connection leaves open.
@@ -231,17 +235,17 @@ func (c *client) publish(m outgoing) bool {
 		if !able {
 			return false
 		}
-		return c.link.write(c.appendLocked(nil, &pending{outgoing: m}, false)) == nil
+		return c.link.Write(c.appendLocked(nil, &pending{outgoing: m}, false)) == nil
 	}
 	p := c.enterLocked(m)
 	if able {
-		_ = c.link.write(c.appendLocked(nil, p, false)) // if it is broken, its reader notices
+		_ = c.link.Write(c.appendLocked(nil, p, false)) // if it is broken, its reader notices
 	}
 	return true
 }
 
 // ping keeps the connection alive until gone is closed.
-func (c *client) ping(l *link, gone <-chan struct{}) {
+func (c *client) ping(l *link.Link, gone <-chan struct{}) {
 	tick := time.NewTicker(c.keepAlive / 2)
 	defer tick.Stop()
 	for {
@@ -252,16 +256,16 @@ func (c *client) ping(l *link, gone <-chan struct{}) {
 		}
 		c.mu.Lock()
 		if !c.silent && !c.leaving {
-			_ = l.write(wire.AppendPing(nil, wire.PINGREQ))
+			_ = l.Write(wire.AppendPing(nil, wire.PINGREQ))
 		}
 		c.mu.Unlock()
 	}
 }
 
 // listen handles what comes until the connection ends.
-func (c *client) listen(ctx context.Context, l *link) error {
+func (c *client) listen(ctx context.Context, l *link.Link) error {
 	for {
-		f, err := l.read()
+		f, err := l.Read()
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			if !c.held(ctx) {
@@ -309,7 +313,7 @@ func (c *client) stop(silent bool) {
 		return
 	}
 	c.hold, c.silent, c.expected = make(chan struct{}), silent, silent
-	_ = c.link.conn.SetReadDeadline(time.Unix(1, 0))
+	_ = c.link.Conn.SetReadDeadline(time.Unix(1, 0))
 }
 
 // resume ends stall and vanish.
@@ -320,7 +324,7 @@ func (c *client) resume() {
 		return
 	}
 	if c.link != nil && !c.silent {
-		_ = c.link.conn.SetReadDeadline(time.Time{})
+		_ = c.link.Conn.SetReadDeadline(time.Time{})
 	}
 	close(c.hold)
 	c.hold = nil
@@ -333,7 +337,7 @@ func (c *client) leave(ctx context.Context) error {
 	c.mu.Lock()
 	c.leaving = true
 	if c.link != nil {
-		_ = c.link.write(wire.AppendDisconnect(nil, c.version, wire.Success, ""))
+		_ = c.link.Write(wire.AppendDisconnect(nil, c.version, wire.Success, ""))
 	}
 	ended := c.ended
 	c.mu.Unlock()
@@ -349,7 +353,7 @@ func (c *client) leave(ctx context.Context) error {
 }
 
 // handle takes a frame from the broker.
-func (c *client) handle(l *link, f wire.Frame) error {
+func (c *client) handle(l *link.Link, f wire.Frame) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch f.Type {
@@ -373,13 +377,13 @@ func (c *client) handle(l *link, f wire.Frame) error {
 			return err
 		}
 		if answer := c.settleLocked(f.Type, id, reason); answer != nil && !c.leaving {
-			return l.write(answer)
+			return l.Write(answer)
 		}
 	}
 	return nil
 }
 
-func (c *client) takeLocked(l *link, f wire.Frame) error {
+func (c *client) takeLocked(l *link.Link, f wire.Frame) error {
 	d, err := wire.DecodeDelivery(f, c.version)
 	if err != nil {
 		return err
@@ -396,13 +400,13 @@ func (c *client) takeLocked(l *link, f wire.Frame) error {
 	}
 	switch d.QoS {
 	case 1:
-		return l.write(wire.AppendAck(nil, wire.PUBACK, c.version, d.PacketID, wire.Success))
+		return l.Write(wire.AppendAck(nil, wire.PUBACK, c.version, d.PacketID, wire.Success))
 	case 2:
 		if c.halves == nil {
 			c.halves = make(map[uint16]bool)
 		}
 		c.halves[d.PacketID] = true
-		return l.write(wire.AppendAck(nil, wire.PUBREC, c.version, d.PacketID, wire.Success))
+		return l.Write(wire.AppendAck(nil, wire.PUBREC, c.version, d.PacketID, wire.Success))
 	}
 	return nil
 }

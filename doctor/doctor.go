@@ -1,6 +1,7 @@
 // Package doctor looks for what will hurt a broker tomorrow: in its
 // configuration, in the files that this names, and in the machine around it. It
-// changes nothing, and needs no broker that runs.
+// changes nothing, and needs no broker that runs. What it is to look at is
+// handed in as a [Patient].
 //
 // Each check is a function that adds findings; checks lists them all. A check
 // that finds nothing wrong says so with one finding of severity OK, so that a

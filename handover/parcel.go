@@ -236,10 +236,6 @@ func (p *Parcel) Try(program string) error {
 // File is the socket in which the parcel lies. It stays the Parcel's.
 func (p *Parcel) File() *os.File { return p.file }
 
-// Program is the program by which the parcel was made; nil if that is not known.
-// It stays the Parcel's.
-func (p *Parcel) Program() *os.File { return p.program }
-
 // Close gives up what nobody has taken out of the parcel.
 func (p *Parcel) Close() {
 	for _, l := range p.Listeners {

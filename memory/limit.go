@@ -1,5 +1,10 @@
-// Package memory finds out how much memory a process may use, and watches how
-// much of that it does use.
+// Package memory finds out how much memory a process may use, watches how much
+// of that it does use, and has garbage collected accordingly.
+//
+// [Find] only reads. A [Watcher] tells how short memory is, from any goroutine;
+// what is done about that is its owner's affair. [Limit], [KeepPace],
+// [LeaveCode] and a [Shrinker] change the process as a whole, so only one part of
+// it may use them.
 package memory
 
 import (

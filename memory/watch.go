@@ -46,15 +46,6 @@ const (
 	growthTime = 10 * time.Second // is watched for so long
 )
 
-// Levels returns where the levels begin: percent of the budget.
-func Levels() map[Level]int {
-	m := make(map[Level]int)
-	for l := Guarded; l <= Severe; l++ {
-		m[l] = int(beginsAt[l])
-	}
-	return m
-}
-
 // Watcher compares use with a budget. Its methods may be called from any
 // goroutine.
 type Watcher struct {

@@ -20,7 +20,7 @@ func (m *model) overview(f *screen.Frame, y int) {
 	}
 	put := func(text string, style screen.Style) {
 		if y < bottom {
-			m.put(f, 0, y, style, text)
+			m.put(f, y, style, text)
 		}
 		y++
 	}

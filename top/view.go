@@ -30,7 +30,7 @@ func (m *model) view() *screen.Frame {
 	case m.mode == helping:
 		m.help(f, y+1)
 	case !m.have:
-		m.put(f, 0, y+1, screen.Plain, "waiting for the daemon")
+		m.put(f, y+1, screen.Plain, "waiting for the daemon")
 	case m.tab == overviewTab:
 		m.overview(f, y+1)
 	default:
@@ -40,9 +40,9 @@ func (m *model) view() *screen.Frame {
 	return f
 }
 
-// put writes what fits of text, and says so if something does not.
-func (m *model) put(f *screen.Frame, x, y int, style screen.Style, text string) {
-	f.Put(x, y, style, screen.Clip(text, m.w-x, m.more()))
+// put writes what fits of text into line y, and says so if something does not.
+func (m *model) put(f *screen.Frame, y int, style screen.Style, text string) {
+	f.Put(0, y, style, screen.Clip(text, m.w, m.more()))
 }
 
 // more stands for what has been cut off.
@@ -167,7 +167,7 @@ func (m *model) table(f *screen.Frame, y int) {
 		}
 	}
 	if len(rows) == 0 {
-		m.put(f, 0, y, screen.Plain, m.nothing())
+		m.put(f, y, screen.Plain, m.nothing())
 	}
 	if m.h < tall || m.mode == printing {
 		return
@@ -183,7 +183,7 @@ func (m *model) table(f *screen.Frame, y int) {
 		}
 		text += rows[at].detail
 	}
-	m.put(f, 0, m.h-2, style, text)
+	m.put(f, m.h-2, style, text)
 }
 
 // nothing says why a table is empty.
@@ -243,7 +243,7 @@ func (m *model) footer(f *screen.Frame) {
 		return
 	case confirming:
 		const ask = "? y/n"
-		m.put(f, 0, y, screen.Bold, "kick "+screen.Clip(m.safe(m.victim), max(m.w-len(ask)-5, 1), m.more())+ask)
+		m.put(f, y, screen.Bold, "kick "+screen.Clip(m.safe(m.victim), max(m.w-len(ask)-5, 1), m.more())+ask)
 		return
 	case filtering:
 		// The end is what somebody is typing.
@@ -256,14 +256,14 @@ func (m *model) footer(f *screen.Frame) {
 		for screen.Width(string(text)) > room && len(text) > 1 {
 			text = text[1:]
 		}
-		m.put(f, 0, y, screen.Bold, string(text)+rest)
+		m.put(f, y, screen.Bold, string(text)+rest)
 		return
 	case helping:
-		m.put(f, 0, y, screen.Reverse, " any key: back ")
+		m.put(f, y, screen.Reverse, " any key: back ")
 		return
 	}
 	if m.notice != "" {
-		m.put(f, 0, y, screen.Bold, m.notice)
+		m.put(f, y, screen.Bold, m.notice)
 		return
 	}
 	x := 0
@@ -314,6 +314,6 @@ func (m *model) help(f *screen.Frame, y int) {
 		if y+i >= m.h-1 {
 			return
 		}
-		m.put(f, 0, y+i, screen.Plain, line)
+		m.put(f, y+i, screen.Plain, line)
 	}
 }

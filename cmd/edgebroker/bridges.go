@@ -7,7 +7,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -93,25 +92,18 @@ func writeBridges(w io.Writer, list []statsd.Bridge, now time.Time) error {
 		_, err := io.WriteString(w, "there are no uplinks; docs/BRIDGES.md says how to make one\n")
 		return err
 	}
-	var out strings.Builder
-	table := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
-	_, err := fmt.Fprintln(table, "NAME\tSTATE\tFOR\tANSWERED\tWAITING\tIN FLIGHT\tACKED\tRECEIVED\tREFUSED\tDROPPED\tADDRESS")
+	table := newTable("NAME\tSTATE\tFOR\tANSWERED\tWAITING\tIN FLIGHT\tACKED\tRECEIVED\tREFUSED\tDROPPED\tADDRESS")
 	for i := range list {
 		b := &list[i]
-		_, e := fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", b.Name, b.State, span(now.Sub(b.Since)), tripWords(b, now), queueWords(b.Queued),
+		table.row("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s", b.Name, b.State, span(now.Sub(b.Since)), tripWords(b, now), queueWords(b.Queued),
 			count(b.Inflight), count(b.Acked), count(b.Received.Messages), count(b.Refused), count(b.Dropped), b.Address)
-		err = errors.Join(err, e)
-	}
-	if err := errors.Join(err, table.Flush()); err != nil {
-		return err
 	}
 	for i := range list {
 		if b := &list[i]; b.Why != "" {
-			fmt.Fprintf(&out, "%s: %s\n", b.Name, printable(b.Why))
+			table.line("%s: %s", b.Name, printable(b.Why))
 		}
 	}
-	_, err = io.WriteString(w, out.String())
-	return err
+	return table.writeTo(w)
 }
 
 // tripWords words when the far side has last answered a message, and how fast.
@@ -162,42 +154,39 @@ func unknownBridge(name string) error {
 }
 
 func writeBridge(w io.Writer, b *statsd.Bridge, now time.Time) error {
-	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	line := func(name, format string, a ...any) {
-		fmt.Fprintf(tw, "%s\t%s\n", name, printable(fmt.Sprintf(format, a...)))
-	}
-	line("name", "%s", b.Name)
-	line("far side", "%s, as client %s", b.Address, b.ClientID)
-	line("state", "%s for %s", b.State, span(now.Sub(b.Since)))
+	table := newTable("")
+	table.fact("name", "%s", b.Name)
+	table.fact("far side", "%s, as client %s", b.Address, b.ClientID)
+	table.fact("state", "%s for %s", b.State, span(now.Sub(b.Since)))
 	if b.Why != "" {
-		line("why", "%s", b.Why)
+		table.fact("why", "%s", b.Why)
 	}
 	if b.LastError != "" && b.LastError != b.Why {
-		line("last error", "%s ago: %s", span(now.Sub(b.LastErrorAt)), b.LastError)
+		table.fact("last error", "%s ago: %s", span(now.Sub(b.LastErrorAt)), b.LastError)
 	}
 	if !b.LastHeard.IsZero() {
-		line("last answer", "%s ago", span(now.Sub(b.LastHeard)))
+		table.fact("last answer", "%s ago", span(now.Sub(b.LastHeard)))
 	}
-	line("round trip", "%s; canaries sent: %s", tripWords(b, now), count(b.Canaries))
+	table.fact("round trip", "%s; canaries sent: %s", tripWords(b, now), count(b.Canaries))
 	if b.CanaryNote != "" {
-		line("canaries", "%s", b.CanaryNote)
+		table.fact("canaries", "%s", b.CanaryNote)
 	}
-	line("connected", "%s times in %s attempts", count(b.Connects), count(b.Attempts))
-	line("waiting", "%s, %s; %s", messages(b.Queued.Messages), size(b.Queued.Bytes), map[bool]string{true: "kept over a restart", false: "lost by a restart, since there is no data directory"}[b.Persistent])
+	table.fact("connected", "%s times in %s attempts", count(b.Connects), count(b.Attempts))
+	table.fact("waiting", "%s, %s; %s", messages(b.Queued.Messages), size(b.Queued.Bytes), map[bool]string{true: "kept over a restart", false: "lost by a restart, since there is no data directory"}[b.Persistent])
 	if b.Inflight > 0 {
-		line("in flight", "%s, the oldest for %s", messages(b.Inflight), span(time.Duration(b.Unanswered*float64(time.Second))))
+		table.fact("in flight", "%s, the oldest for %s", messages(b.Inflight), span(time.Duration(b.Unanswered*float64(time.Second))))
 	}
-	line("sent", "%s, %s payload; %s of them again, duplicates as the far side says: %s", messages(b.Sent.Messages), size(b.Sent.PayloadBytes), count(b.Retried), count(b.Duplicates))
-	line("taken over", "%s", messages(b.Acked))
-	line("received", "%s, %s payload; %s of them perhaps again", messages(b.Received.Messages), size(b.Received.PayloadBytes), count(b.Repeated))
-	line("refused", "%s, by the far side or because they do not fit", messages(b.Refused))
-	line("dead letters", "%s, see `edgebroker bridges dead-letters`", messages(int64(b.Dead)))
-	line("dropped", "%s in all", messages(b.Dropped))
-	line("in a circle", "%s", messages(b.Loops))
+	table.fact("sent", "%s, %s payload; %s of them again, duplicates as the far side says: %s", messages(b.Sent.Messages), size(b.Sent.PayloadBytes), count(b.Retried), count(b.Duplicates))
+	table.fact("taken over", "%s", messages(b.Acked))
+	table.fact("received", "%s, %s payload; %s of them perhaps again", messages(b.Received.Messages), size(b.Received.PayloadBytes), count(b.Repeated))
+	table.fact("refused", "%s, by the far side or because they do not fit", messages(b.Refused))
+	table.fact("dead letters", "%s, see `edgebroker bridges dead-letters`", messages(int64(b.Dead)))
+	table.fact("dropped", "%s in all", messages(b.Dropped))
+	table.fact("in a circle", "%s", messages(b.Loops))
 	if e := b.Events; e != nil {
-		line("events of clients", "%s sent, %s received, %s dropped, %s refused", count(e.Sent), count(e.Received), count(e.Dropped), count(e.Refused))
+		table.fact("events of clients", "%s sent, %s received, %s dropped, %s refused", count(e.Sent), count(e.Received), count(e.Dropped), count(e.Refused))
 	}
-	return tw.Flush()
+	return table.writeTo(w)
 }
 
 // pauseBridges pauses or resumes each uplink and says nothing if all is done.

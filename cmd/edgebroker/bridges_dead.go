@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
-	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
 
@@ -81,19 +79,12 @@ func writeDeadLetters(w io.Writer, list statsd.DeadLetters) error {
 		_, err := io.WriteString(w, "there are no dead letters\n")
 		return err
 	}
-	var out strings.Builder
-	table := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
-	_, err := fmt.Fprintln(table, "TIME\tTOPIC\tSIZE\tWHY")
+	table := newTable("TIME\tTOPIC\tSIZE\tWHY")
 	for _, l := range list.Letters {
-		_, e := fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", l.Time.Local().Format("2006-01-02 15:04:05"), printable(l.Topic), size(l.Size), printable(l.Why))
-		err = errors.Join(err, e)
-	}
-	if err := errors.Join(err, table.Flush()); err != nil {
-		return err
+		table.row("%s\t%s\t%s\t%s", l.Time.Local().Format("2006-01-02 15:04:05"), printable(l.Topic), size(l.Size), printable(l.Why))
 	}
 	if more := list.Total - len(list.Letters); more > 0 {
-		fmt.Fprintf(&out, "and %d more\n", more)
+		table.line("and %d more", more)
 	}
-	_, err = io.WriteString(w, out.String())
-	return err
+	return table.writeTo(w)
 }

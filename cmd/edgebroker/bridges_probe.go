@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -96,24 +94,16 @@ func testConfigured(ctx context.Context, path, name string, own bool) (done stat
 }
 
 func writeBridgeTest(w io.Writer, done statsd.BridgeTest) error {
-	var out strings.Builder
-	table := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
-	var err error
+	table := newTable("")
 	for _, s := range done.Steps {
 		took := ""
 		if s.Took > 0 {
 			took = time.Duration(s.Took * float64(time.Second)).Round(100 * time.Microsecond).String()
 		}
-		_, e := fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", s.Name, s.Result, took, printable(s.What))
-		err = errors.Join(err, e)
+		table.row("%s\t%s\t%s\t%s", s.Name, s.Result, took, printable(s.What))
 		if s.Mend != "" {
-			_, e = fmt.Fprintf(table, "\t\t\t-> %s\n", printable(s.Mend))
-			err = errors.Join(err, e)
+			table.row("\t\t\t-> %s", printable(s.Mend))
 		}
 	}
-	if err := errors.Join(err, table.Flush()); err != nil {
-		return err
-	}
-	_, err = io.WriteString(w, out.String())
-	return err
+	return table.writeTo(w)
 }

@@ -8,7 +8,6 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -115,34 +114,31 @@ func showClient(e *env, c *cli.Context) error {
 }
 
 func writeClient(w io.Writer, cl *statsd.Client, now time.Time) error {
-	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	line := func(name, format string, a ...any) {
-		fmt.Fprintf(tw, "%s\t%s\n", name, printable(fmt.Sprintf(format, a...)))
-	}
-	line("id", "%s", cl.ID)
+	table := newTable("")
+	table.fact("id", "%s", cl.ID)
 	if cl.Username != "" {
-		line("user", "%s", cl.Username)
+		table.fact("user", "%s", cl.Username)
 	}
 	switch {
 	case cl.Connected && cl.ConnectedAt.IsZero():
-		line("connected", "inside: it is a part of the broker")
+		table.fact("connected", "inside: it is a part of the broker")
 	case cl.Connected:
-		line("connected", "for %s, from %s to listener %s", span(now.Sub(cl.ConnectedAt)), cl.Remote, cl.Listener)
+		table.fact("connected", "for %s, from %s to listener %s", span(now.Sub(cl.ConnectedAt)), cl.Remote, cl.Listener)
 	default:
-		line("connected", "no; its session waits for it")
+		table.fact("connected", "no; its session waits for it")
 	}
-	line("protocol", "MQTT %s, keep alive %s, %s", cl.Protocol, seconds(uint32(cl.KeepAlive), "off"), startWord(cl.CleanStart))
-	line("session", "%s", sessionWords(cl.SessionExpiry))
-	line("received", "%s, %s payload, %s on the wire", messages(cl.Received.Messages), size(cl.Received.PayloadBytes), size(cl.ReceivedBytes))
-	line("sent", "%s, %s payload, %s on the wire", messages(cl.Sent.Messages), size(cl.Sent.PayloadBytes), size(cl.SentBytes))
-	line("queued", "%s, %s; %s in flight", messages(cl.Queued.Messages), size(cl.Queued.Bytes), count(cl.Inflight))
-	line("dropped", "%s", count(cl.Dropped))
-	line("waiting", "%s", waitingWords(cl))
-	line("subscriptions", "%d", cl.Subscriptions)
+	table.fact("protocol", "MQTT %s, keep alive %s, %s", cl.Protocol, seconds(uint32(cl.KeepAlive), "off"), startWord(cl.CleanStart))
+	table.fact("session", "%s", sessionWords(cl.SessionExpiry))
+	table.fact("received", "%s, %s payload, %s on the wire", messages(cl.Received.Messages), size(cl.Received.PayloadBytes), size(cl.ReceivedBytes))
+	table.fact("sent", "%s, %s payload, %s on the wire", messages(cl.Sent.Messages), size(cl.Sent.PayloadBytes), size(cl.SentBytes))
+	table.fact("queued", "%s, %s; %s in flight", messages(cl.Queued.Messages), size(cl.Queued.Bytes), count(cl.Inflight))
+	table.fact("dropped", "%s", count(cl.Dropped))
+	table.fact("waiting", "%s", waitingWords(cl))
+	table.fact("subscriptions", "%d", cl.Subscriptions)
 	for _, f := range cl.Filters {
-		line("", "%s (QoS %d)", f.Filter, f.QoS)
+		table.fact("", "%s (QoS %d)", f.Filter, f.QoS)
 	}
-	return tw.Flush()
+	return table.writeTo(w)
 }
 
 // waitingWords says whether and how a client keeps up.

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -108,16 +107,15 @@ func listDevices(e *env, c *cli.Context) error {
 		_, err := fmt.Fprintln(e.stdout, "there are no devices; `edgebroker device add NAME` makes one")
 		return err
 	}
-	tw := tabwriter.NewWriter(e.stdout, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(tw, "DEVICE\tSIGNS IN WITH\tGROUPS\tVALID TO\tSTATE")
+	table := newTable("DEVICE\tSIGNS IN WITH\tGROUPS\tVALID TO\tSTATE")
 	for _, d := range list {
 		until := "-"
 		if !d.NotAfter.IsZero() {
 			until = d.NotAfter.UTC().Format(time.DateOnly)
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", printable(d.Name), d.Kind, printable(strings.Join(d.Groups, " ")), until, d.State)
+		table.row("%s\t%s\t%s\t%s\t%s", printable(d.Name), d.Kind, printable(strings.Join(d.Groups, " ")), until, d.State)
 	}
-	return tw.Flush()
+	return table.writeTo(e.stdout)
 }
 
 // renewDevice makes a certificate for the key that a device has. The one before

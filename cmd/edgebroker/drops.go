@@ -2,11 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
-	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -115,16 +111,9 @@ func writeLosses(w io.Writer, list []statsd.Loss) error {
 		_, err := io.WriteString(w, "nothing was lost\n")
 		return err
 	}
-	var out strings.Builder
-	table := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
-	_, err := fmt.Fprintln(table, "MESSAGES\tREASON\tCLIENT\tTOPICS\tLAST")
+	table := newTable("MESSAGES\tREASON\tCLIENT\tTOPICS\tLAST")
 	for _, l := range list {
-		_, e := fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", count(l.Count), printable(l.Reason), orDash(printable(l.Client)), orDash(printable(l.Topic)), l.Last.Local().Format("2006-01-02 15:04:05"))
-		err = errors.Join(err, e)
+		table.row("%s\t%s\t%s\t%s\t%s", count(l.Count), printable(l.Reason), orDash(printable(l.Client)), orDash(printable(l.Topic)), l.Last.Local().Format("2006-01-02 15:04:05"))
 	}
-	if err := errors.Join(err, table.Flush()); err != nil {
-		return err
-	}
-	_, err = io.WriteString(w, out.String())
-	return err
+	return table.writeTo(w)
 }

@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -78,23 +76,16 @@ func writeFleet(w io.Writer, f statsd.Fleet, now time.Time) error {
 		_, err := io.WriteString(w, "no uplink is in a fleet; docs/FLEET.md says how to make it so\n")
 		return err
 	}
-	var out strings.Builder
-	table := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
-	_, err := fmt.Fprintln(table, "GATEWAY\tCLIENT ID\tSEEN\tVERSION\tUPTIME\tCLIENTS\tIN/s\tOUT/s\tDROPPED\tUPLINKS")
+	table := newTable("GATEWAY\tCLIENT ID\tSEEN\tVERSION\tUPTIME\tCLIENTS\tIN/s\tOUT/s\tDROPPED\tUPLINKS")
 	for i := range f.Gateways {
 		g := &f.Gateways[i]
-		_, e := fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%.1f\t%.1f\t%s\t%s\n", printable(g.Name), printable(g.ClientID), seenWords(g, now), printable(g.Version),
+		table.row("%s\t%s\t%s\t%s\t%s\t%s\t%.1f\t%.1f\t%s\t%s", printable(g.Name), printable(g.ClientID), seenWords(g, now), printable(g.Version),
 			span(time.Duration(g.Uptime*float64(time.Second))), count(g.Clients), g.Received, g.Sent, count(g.Dropped), printable(uplinkWords(g.Uplinks)))
-		err = errors.Join(err, e)
-	}
-	if err := errors.Join(err, table.Flush()); err != nil {
-		return err
 	}
 	for _, name := range f.Unasked {
-		fmt.Fprintf(&out, "uplink %s is down, so nobody could be asked by it\n", printable(name))
+		table.line("uplink %s is down, so nobody could be asked by it", printable(name))
 	}
-	_, err = io.WriteString(w, out.String())
-	return err
+	return table.writeTo(w)
 }
 
 // seenWords says when a gateway has answered last.

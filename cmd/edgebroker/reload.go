@@ -5,8 +5,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
 
@@ -60,31 +60,28 @@ func (d *control) reload(ctx context.Context, try bool) (r statsd.Reloaded, err 
 
 // writeReloaded says what a reload has changed, and for whom.
 func writeReloaded(w io.Writer, r statsd.Reloaded) error {
-	var out strings.Builder
+	table := newTable("")
 	switch {
 	case r.DryRun && len(r.Changes) == 0:
-		out.WriteString("the configuration is the same\n")
+		table.line("the configuration is the same")
 	case r.DryRun:
-		out.WriteString("a reload would change:\n")
+		table.line("a reload would change:")
 	case len(r.Changes) == 0:
-		out.WriteString("reloaded; the configuration is the same\n")
+		table.line("reloaded; the configuration is the same")
 	default:
-		out.WriteString("reloaded:\n")
+		table.line("reloaded:")
 	}
-	table := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
 	for _, ch := range r.Changes {
-		fmt.Fprintf(table, "  %s\t%s\n", printable(ch.Key), printable(changeWords(ch)))
+		table.row("  %s\t%s", printable(ch.Key), printable(changeWords(ch)))
 	}
-	_ = table.Flush() // to a string
-	out.WriteString(readWords(r) + "\n")
+	table.line("%s", readWords(r))
 	ended := "disconnected"
 	if r.DryRun {
 		ended = "would be disconnected"
 	}
-	affected(&out, r, true, r.Disconnected, "client", ended)
-	affected(&out, r, false, r.Affected-r.Disconnected, "connected client", "with other rights")
-	_, err := io.WriteString(w, out.String())
-	return err
+	affected(table, r, true, r.Disconnected, "client", ended)
+	affected(table, r, false, r.Affected-r.Disconnected, "connected client", "with other rights")
+	return table.writeTo(w)
 }
 
 func changeWords(ch statsd.Change) string {
@@ -102,28 +99,22 @@ func changeWords(ch statsd.Change) string {
 
 // affected lists those clients of r that are, or are not, disconnected. There are
 // total of them, of which r may name a part.
-func affected(out *strings.Builder, r statsd.Reloaded, disconnected bool, total int, noun, what string) {
+func affected(t *table, r statsd.Reloaded, disconnected bool, total int, noun, what string) {
 	if total == 0 {
 		return
 	}
-	fmt.Fprintf(out, "%s %s", things(total, noun), what)
-	table, named := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0), 0
-	for _, c := range r.Clients {
-		if c.Disconnected != disconnected {
-			continue
-		}
-		if named++; named == 1 {
-			fmt.Fprintln(out, ":")
-		}
-		fmt.Fprintf(table, "  %s\t%s\n", printable(c.ID), printable(c.Why))
+	named := slices.DeleteFunc(slices.Clone(r.Clients), func(c statsd.AffectedClient) bool { return c.Disconnected != disconnected })
+	if len(named) == 0 {
+		t.line("%s %s", things(total, noun), what)
+		return
 	}
-	switch {
-	case named == 0:
-		fmt.Fprintln(out)
-	case named < total:
-		fmt.Fprintf(table, "  and %s more\n", count(total-named))
+	t.line("%s %s:", things(total, noun), what)
+	for _, c := range named {
+		t.row("  %s\t%s", printable(c.ID), printable(c.Why))
 	}
-	_ = table.Flush() // to a string
+	if len(named) < total {
+		t.row("  and %s more", count(total-len(named)))
+	}
 }
 
 func reloadedWords(r statsd.Reloaded) string {

@@ -5,7 +5,6 @@ import (
 	"io"
 	"math"
 	"regexp"
-	"text/tabwriter"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -157,42 +156,39 @@ func (i *storeInfo) estimate(endurance uint64) {
 func (i *storeInfo) wear() float64 { return max(i.BytesPerDay, i.BlockBytesPerDay) }
 
 func (i *storeInfo) write(w io.Writer) error {
-	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	row := func(name, format string, a ...any) {
-		fmt.Fprintf(tw, "%s\t%s\n", name, printable(fmt.Sprintf(format, a...)))
-	}
-	row("directory", "%s", i.Directory)
-	row("state", "%s", because(i.State, i.Reason))
+	table := newTable("")
+	table.fact("directory", "%s", i.Directory)
+	table.fact("state", "%s", because(i.State, i.Reason))
 	age := span(time.Duration(i.Age * float64(time.Second)))
-	row("age", "%s of running", age)
+	table.fact("age", "%s of running", age)
 	connected := fmt.Sprintf("%s connected", count(i.Connected))
 	if i.State == "closed" {
 		connected = fmt.Sprintf("%s connected at the end", count(i.Connected))
 	}
-	row("sessions", "%s (%s), %s", count(i.Sessions), connected, things(i.Subscriptions, "subscription"))
-	row("queued", "%s", messages(i.Queued))
-	row("retained", "%s", messages(i.Retained))
-	row("dropped", "%s ever", messages(i.Dropped))
+	table.fact("sessions", "%s (%s), %s", count(i.Sessions), connected, things(i.Subscriptions, "subscription"))
+	table.fact("queued", "%s", messages(i.Queued))
+	table.fact("retained", "%s", messages(i.Retained))
+	table.fact("dropped", "%s ever", messages(i.Dropped))
 	limit := ""
 	if i.BudgetBytes > 0 {
 		limit = " of " + size(i.BudgetBytes)
 	}
-	row("files", "%s%s, %s", size(i.UsedBytes), limit, things(i.Segments, "segment"))
+	table.fact("files", "%s%s, %s", size(i.UsedBytes), limit, things(i.Segments, "segment"))
 	if i.Records > 0 {
-		row("records", "%s", count(i.Records))
+		table.fact("records", "%s", count(i.Records))
 	}
-	row("damage", "%s", i.damageWords())
-	row("written", "%s ever%s", size(i.WrittenBytes), i.perDay(i.BytesPerDay))
+	table.fact("damage", "%s", i.damageWords())
+	table.fact("written", "%s ever%s", size(i.WrittenBytes), i.perDay(i.BytesPerDay))
 	if i.BlockBytes > 0 {
-		row("to the disk", "%s ever%s", size(i.BlockBytes), i.perDay(i.BlockBytesPerDay))
+		table.fact("to the disk", "%s ever%s", size(i.BlockBytes), i.perDay(i.BlockBytesPerDay))
 	}
 	if i.DailyBudget > 0 {
-		row("today", "%s of %s", size(i.TodayBytes), size(i.DailyBudget))
+		table.fact("today", "%s of %s", size(i.TodayBytes), size(i.DailyBudget))
 	}
 	if i.Endurance > 0 {
-		row("life", "%s", i.lifeWords())
+		table.fact("life", "%s", i.lifeWords())
 	}
-	return tw.Flush()
+	return table.writeTo(w)
 }
 
 func (i *storeInfo) damageWords() string {

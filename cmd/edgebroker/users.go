@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
 
@@ -273,10 +272,9 @@ func listUsers(e *env, c *cli.Context) error {
 		_, err := fmt.Fprintln(e.stdout, "there are no users; `edgebroker users add NAME` makes one")
 		return err
 	}
-	tw := tabwriter.NewWriter(e.stdout, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(tw, "USER\tGROUPS\tHASH")
+	table := newTable("USER\tGROUPS\tHASH")
 	for _, u := range list {
-		fmt.Fprintf(tw, "%s\t%s\t%s\n", printable(u.Name), printable(strings.Join(u.Groups, " ")), u.Hash)
+		table.row("%s\t%s\t%s", printable(u.Name), printable(strings.Join(u.Groups, " ")), u.Hash)
 	}
-	return tw.Flush()
+	return table.writeTo(e.stdout)
 }

@@ -1,5 +1,6 @@
 // Package child runs a broker as a process of its own and looks at it from outside,
-// for the programs of this repository that put brokers to the test.
+// for the programs of this repository that put brokers to the test. Who starts one
+// ends it; if the program dies before, the kernel kills it.
 package child
 
 import (

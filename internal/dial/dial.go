@@ -1,5 +1,6 @@
 // Package dial connects the project's own MQTT clients to a broker: over TCP,
-// a unix socket or WebSocket, encrypted or not, as the address says.
+// a unix socket or WebSocket, encrypted or not, as the address says. It knows no
+// MQTT; who gets a connection speaks it, and closes the connection.
 package dial
 
 import (

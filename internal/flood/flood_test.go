@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/synthetism/edgebroker/internal/link"
 	"github.com/synthetism/edgebroker/wire"
 )
 
@@ -47,7 +48,7 @@ func TestUsage(t *testing.T) {
 // deliver lets a pair's subscriber get messages with these numbers.
 func deliver(t *testing.T, acked uint64, numbers ...byte) []string {
 	ours, theirs := net.Pipe()
-	p := &pair{sub: &link{conn: ours}, pub: &link{conn: ours}, acked: acked, sent: make([]time.Time, acked)}
+	p := &pair{sub: link.New(ours, wire.V5, replyWait), pub: link.New(ours, wire.V5, replyWait), acked: acked, sent: make([]time.Time, acked)}
 	done := make(chan struct{})
 	go func() { p.receive(); close(done) }()
 	go func() { // what it answers

@@ -97,7 +97,7 @@ func floodIdle(ctx context.Context, wg *sync.WaitGroup, address string, clients 
 	for i := range clients {
 		again(ctx, wg, func() {
 			if l, err := connect(ctx, address, fmt.Sprintf("idle-%d", i), 0); err == nil {
-				hold(ctx, l.conn)
+				hold(ctx, l.Conn)
 			}
 		})
 	}
@@ -113,9 +113,9 @@ func floodPartial(ctx context.Context, wg *sync.WaitGroup, address string, clien
 			if err != nil {
 				return
 			}
-			defer closing(ctx, l.conn)()
-			if _, err = l.conn.Write(append(publishHead("partial", size), body...)); err == nil {
-				hold(ctx, l.conn)
+			defer closing(ctx, l.Conn)()
+			if _, err = l.Conn.Write(append(publishHead("partial", size), body...)); err == nil {
+				hold(ctx, l.Conn)
 			}
 		})
 	}
@@ -130,8 +130,8 @@ func floodOversized(ctx context.Context, wg *sync.WaitGroup, address string, cli
 			if err != nil {
 				return
 			}
-			defer closing(ctx, l.conn)()
-			_, _ = l.conn.Write(append(publishHead("oversized", 8<<20), body...)) // it is to fail
+			defer closing(ctx, l.Conn)()
+			_, _ = l.Conn.Write(append(publishHead("oversized", 8<<20), body...)) // it is to fail
 		})
 	}
 }
@@ -146,8 +146,8 @@ func floodRetained(ctx context.Context, wg *sync.WaitGroup, address string, clie
 			if err != nil {
 				return
 			}
-			defer closing(ctx, l.conn)()
-			wg.Go(func() { hold(ctx, l.conn) })
+			defer closing(ctx, l.Conn)()
+			wg.Go(func() { hold(ctx, l.Conn) })
 			var b []byte
 			for ; next < topics && ctx.Err() == nil; next += publishers {
 				size := 64
@@ -155,7 +155,7 @@ func floodRetained(ctx context.Context, wg *sync.WaitGroup, address string, clie
 					size = 4 << 10
 				}
 				o := wire.Out{Version: wire.V5, QoS: 1, Retain: true, Topic: fmt.Appendf(nil, "retained/%d/%d/value", next%997, next), Payload: make([]byte, size)}
-				if b = wire.AppendPublish(b[:0], &o, uint16(next%60000)+1); l.write(b) != nil {
+				if b = wire.AppendPublish(b[:0], &o, uint16(next%60000)+1); l.Write(b) != nil {
 					return
 				}
 			}
@@ -174,11 +174,11 @@ func floodReaders(ctx context.Context, wg *sync.WaitGroup, address string, clien
 			if err != nil {
 				return
 			}
-			defer closing(ctx, l.conn)()
-			if tcp, ok := l.conn.(*net.TCPConn); ok {
+			defer closing(ctx, l.Conn)()
+			if tcp, ok := l.Conn.(*net.TCPConn); ok {
 				_ = tcp.SetReadBuffer(4 << 10)
 			}
-			if l.subscribe("fast/#", byte(i%2)) == nil {
+			if subscribe(l, "fast/#", byte(i%2)) == nil {
 				<-ctx.Done()
 			}
 		})
@@ -189,14 +189,14 @@ func floodReaders(ctx context.Context, wg *sync.WaitGroup, address string, clien
 			if err != nil {
 				return
 			}
-			defer closing(ctx, l.conn)()
-			wg.Go(func() { hold(ctx, l.conn) })
+			defer closing(ctx, l.Conn)()
+			wg.Go(func() { hold(ctx, l.Conn) })
 			o := wire.Out{Version: wire.V5, QoS: byte(i % 2), Topic: fmt.Appendf(nil, "fast/%d", i), Payload: make([]byte, 1<<10)}
 			if i >= 2 { // large payloads are shared between those they are for
 				o.Payload = make([]byte, 50<<10)
 			}
 			for n := 0; ctx.Err() == nil; n++ {
-				if l.write(wire.AppendPublish(nil, &o, uint16(n%60000)+1)) != nil {
+				if l.Write(wire.AppendPublish(nil, &o, uint16(n%60000)+1)) != nil {
 					return
 				}
 			}
@@ -218,9 +218,9 @@ func floodFilters(ctx context.Context, wg *sync.WaitGroup, address string, clien
 			if err != nil {
 				return
 			}
-			defer closing(ctx, l.conn)()
-			if l.write(frame) == nil {
-				hold(ctx, l.conn)
+			defer closing(ctx, l.Conn)()
+			if l.Write(frame) == nil {
+				hold(ctx, l.Conn)
 			}
 		})
 	}

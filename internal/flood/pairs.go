@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/synthetism/edgebroker/internal/link"
 	"github.com/synthetism/edgebroker/wire"
 )
 
@@ -24,7 +25,7 @@ const (
 // all the time: an end of either is a failure.
 type pair struct {
 	n        int
-	pub, sub *link
+	pub, sub *link.Link
 
 	mu        sync.Mutex // guards everything that follows
 	sent      []time.Time
@@ -51,7 +52,7 @@ func startPairs(ctx context.Context, address string, n int) (*pairs, error) {
 		p := &pair{n: i}
 		var err error
 		if p.sub, err = connect(ctx, address, fmt.Sprintf("healthy-sub-%d", i), 3600); err == nil {
-			err = p.sub.subscribe(fmt.Sprintf("healthy/%d", i), 1)
+			err = subscribe(p.sub, fmt.Sprintf("healthy/%d", i), 1)
 		}
 		if err == nil {
 			p.pub, err = connect(ctx, address, fmt.Sprintf("healthy-pub-%d", i), 0)
@@ -101,7 +102,7 @@ func (p *pair) publish(ctx context.Context, open chan struct{}) {
 		p.sent = append(p.sent, time.Now())
 		p.mu.Unlock()
 		o := wire.Out{Version: wire.V5, QoS: 1, Topic: topic, Payload: payload}
-		if err := p.pub.write(wire.AppendPublish(nil, &o, uint16(n%65535)+1)); err != nil {
+		if err := p.pub.Write(wire.AppendPublish(nil, &o, uint16(n%65535)+1)); err != nil {
 			p.fail("publish %d: %v", n, err)
 			return
 		}
@@ -111,7 +112,7 @@ func (p *pair) publish(ctx context.Context, open chan struct{}) {
 // acknowledged reads the answers, which come in order.
 func (p *pair) acknowledged(open chan struct{}) {
 	for n := uint64(0); ; {
-		f, err := p.pub.read()
+		f, err := p.pub.Read()
 		if err != nil {
 			p.fail("publisher: %v", err)
 			return
@@ -144,7 +145,7 @@ func (p *pair) acknowledged(open chan struct{}) {
 func (p *pair) receive() {
 	next := uint64(0)
 	for {
-		f, err := p.sub.read()
+		f, err := p.sub.Read()
 		if err != nil {
 			p.fail("subscriber: %v", err)
 			return
@@ -172,7 +173,7 @@ func (p *pair) receive() {
 		p.mu.Lock()
 		p.delivered++
 		p.mu.Unlock()
-		if err := p.sub.write(wire.AppendAck(nil, wire.PUBACK, wire.V5, d.PacketID, wire.Success)); err != nil {
+		if err := p.sub.Write(wire.AppendAck(nil, wire.PUBACK, wire.V5, d.PacketID, wire.Success)); err != nil {
 			p.fail("acknowledge: %v", err)
 			return
 		}
@@ -214,8 +215,8 @@ func (ps *pairs) finish(exited <-chan struct{}) {
 		p.mu.Lock()
 		p.quiet = true
 		p.mu.Unlock()
-		p.pub.conn.Close()
-		p.sub.conn.Close()
+		p.pub.Conn.Close()
+		p.sub.Conn.Close()
 	}
 	ps.subs.Wait()
 }

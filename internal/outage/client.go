@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -11,64 +10,17 @@ import (
 	"sync"
 	"time"
 
-	"github.com/synthetism/edgebroker/internal/dial"
+	"github.com/synthetism/edgebroker/internal/link"
 	"github.com/synthetism/edgebroker/wire"
 )
 
 // patience is how long nothing may happen.
 const patience = 2 * time.Minute
 
-// link is a connection of a client whose session is kept.
-type link struct {
-	net.Conn
-	in *bufio.Reader
-}
-
-func open(ctx context.Context, address, id string) (*link, error) {
-	nc, err := dial.Broker(ctx, address, 5*time.Second)
-	if err != nil {
-		return nil, err
-	}
-	l := &link{nc, bufio.NewReaderSize(nc, 64<<10)}
-	c := wire.Connect{Version: wire.V5, ClientID: id, SessionExpiry: 86400}
-	if _, err := nc.Write(wire.AppendConnect(nil, &c)); err != nil {
-		nc.Close()
-		return nil, err
-	}
-	f, err := l.read()
-	if err == nil && f.Type != wire.CONNACK {
-		err = fmt.Errorf("got %v instead of CONNACK", f.Type)
-	}
-	if err != nil {
-		nc.Close()
-		return nil, err
-	}
-	return l, nil
-}
-
-// read reads one frame, which is valid until the next call.
-func (l *link) read() (wire.Frame, error) {
-	_ = l.SetReadDeadline(time.Now().Add(patience))
-	for n := 2; ; n++ {
-		head, err := l.in.Peek(n)
-		if err != nil {
-			return wire.Frame{}, err
-		}
-		size, whole := wire.FrameSize(head)
-		if !whole {
-			continue
-		}
-		raw := make([]byte, size)
-		for got := 0; got < size; {
-			n, err := l.in.Read(raw[got:])
-			if err != nil {
-				return wire.Frame{}, err
-			}
-			got += n
-		}
-		f, _, err := wire.Scan(raw, 0)
-		return f, err
-	}
+// open connects as a client whose session is kept.
+func open(ctx context.Context, address, id string) (*link.Link, error) {
+	l, _, err := link.Open(ctx, address, &wire.Connect{Version: wire.V5, ClientID: id, SessionExpiry: 86400}, patience)
+	return l, err
 }
 
 // publisher publishes numbers in order, and keeps its side of the session.
@@ -149,7 +101,7 @@ func (p *publisher) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer l.Close()
+	defer l.Conn.Close()
 	next := p.resend(l)
 	for p.count() < p.total {
 		var out []byte
@@ -164,10 +116,10 @@ func (p *publisher) once(ctx context.Context) error {
 			}
 			continue
 		}
-		if _, err := l.Write(out); err != nil {
+		if err := l.Write(out); err != nil {
 			return err
 		}
-		f, err := l.read()
+		f, err := l.ReadWithin(patience)
 		if err != nil {
 			return err
 		}
@@ -180,7 +132,7 @@ func (p *publisher) once(ctx context.Context) error {
 		}
 		if f.Type == wire.PUBREC {
 			p.mark(p.halved, id, false)
-			if _, err := l.Write(wire.AppendAck(nil, wire.PUBREL, wire.V5, id, 0)); err != nil {
+			if err := l.Write(wire.AppendAck(nil, wire.PUBREL, wire.V5, id, 0)); err != nil {
 				return err
 			}
 			continue
@@ -204,7 +156,7 @@ func (p *publisher) paced(ctx context.Context, every time.Duration) error {
 	if err != nil {
 		return err
 	}
-	defer l.Close()
+	defer l.Conn.Close()
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
@@ -213,11 +165,11 @@ func (p *publisher) paced(ctx context.Context, every time.Duration) error {
 			return nil
 		case <-tick.C:
 		}
-		if _, err := l.Write(p.frame(p.acked, false)); err != nil {
+		if err := l.Write(p.frame(p.acked, false)); err != nil {
 			return err
 		}
 		for n := p.acked; p.acked == n; {
-			f, err := l.read()
+			f, err := l.ReadWithin(patience)
 			if err != nil {
 				return err
 			}
@@ -227,7 +179,7 @@ func (p *publisher) paced(ctx context.Context, every time.Duration) error {
 			}
 			if f.Type != wire.PUBREC {
 				p.mark(p.done, id, true)
-			} else if _, err := l.Write(wire.AppendAck(nil, wire.PUBREL, wire.V5, id, 0)); err != nil {
+			} else if err := l.Write(wire.AppendAck(nil, wire.PUBREL, wire.V5, id, 0)); err != nil {
 				return err
 			}
 		}
@@ -235,7 +187,7 @@ func (p *publisher) paced(ctx context.Context, every time.Duration) error {
 }
 
 // resend sends again what was under way, and returns what comes after it.
-func (p *publisher) resend(l *link) (next int) {
+func (p *publisher) resend(l *link.Link) (next int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var out []byte
@@ -249,7 +201,7 @@ func (p *publisher) resend(l *link) (next int) {
 			out = append(out, p.frame(next, true)...)
 		}
 	}
-	_, _ = l.Write(out) // a broken connection shows when it is read
+	_ = l.Write(out) // a broken connection shows when it is read
 	return next
 }
 
@@ -286,7 +238,7 @@ type subscriber struct {
 	again   int            // repeated at QoS 1
 	late    int            // came after one that was published later
 	lenient bool           // such are counted, not the end
-	l       *link
+	l       *link.Link
 	unread  map[uint16]bool // QoS 2 received and not released
 }
 
@@ -307,10 +259,10 @@ func (s *subscriber) connect(ctx context.Context) (err error) {
 	}
 	s.unread = make(map[uint16]bool)
 	sub := wire.Subscribe{PacketID: 1, Filters: []wire.Filter{{Filter: "out/#", QoS: 2}}}
-	if _, err := s.l.Write(wire.AppendSubscribe(nil, wire.V5, &sub)); err != nil {
+	if err := s.l.Write(wire.AppendSubscribe(nil, wire.V5, &sub)); err != nil {
 		return err
 	}
-	f, err := s.l.read()
+	f, err := s.l.ReadWithin(patience)
 	if err == nil && f.Type != wire.SUBACK {
 		err = fmt.Errorf("got %v instead of SUBACK", f.Type)
 	}
@@ -319,7 +271,7 @@ func (s *subscriber) connect(ctx context.Context) (err error) {
 
 func (s *subscriber) close() {
 	if s.l != nil {
-		s.l.Close()
+		s.l.Conn.Close()
 		s.l = nil
 	}
 }
@@ -339,7 +291,7 @@ func (s *subscriber) receive(ctx context.Context, until int) error {
 				continue
 			}
 		}
-		f, err := s.l.read()
+		f, err := s.l.ReadWithin(patience)
 		if err != nil {
 			var wait net.Error
 			if errors.As(err, &wait) && wait.Timeout() {
@@ -360,7 +312,7 @@ func (s *subscriber) take(f wire.Frame) error {
 	case wire.PUBREL:
 		id, _, err := wire.DecodeAck(f, wire.V5)
 		delete(s.unread, id)
-		_, _ = s.l.Write(wire.AppendAck(nil, wire.PUBCOMP, wire.V5, id, 0))
+		_ = s.l.Write(wire.AppendAck(nil, wire.PUBCOMP, wire.V5, id, 0))
 		return err
 	case wire.PUBLISH:
 	default:
@@ -372,9 +324,9 @@ func (s *subscriber) take(f wire.Frame) error {
 	}
 	switch p.QoS {
 	case 1:
-		_, _ = s.l.Write(wire.AppendAck(nil, wire.PUBACK, wire.V5, p.PacketID, 0))
+		_ = s.l.Write(wire.AppendAck(nil, wire.PUBACK, wire.V5, p.PacketID, 0))
 	case 2:
-		_, _ = s.l.Write(wire.AppendAck(nil, wire.PUBREC, wire.V5, p.PacketID, 0))
+		_ = s.l.Write(wire.AppendAck(nil, wire.PUBREC, wire.V5, p.PacketID, 0))
 		if s.unread[p.PacketID] {
 			return nil // [MQTT-4.3.3-10]
 		}

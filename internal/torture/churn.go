@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/synthetism/edgebroker/internal/link"
 	"github.com/synthetism/edgebroker/wire"
 )
 
@@ -33,29 +34,29 @@ func (f *fleet) visit(ctx context.Context, i, n int) error {
 	name := fmt.Sprintf("churn-%d-%d", i, n)
 	c := wire.Connect{Version: version(n), CleanStart: true, ClientID: name, KeepAlive: 30,
 		Will: &wire.Will{Topic: "churn/gone", Payload: []byte(name)}}
-	l, _, err := open(ctx, f.where(n), &c)
+	l, _, err := link.Open(ctx, f.where(n), &c, replyWait)
 	if err != nil {
 		return err
 	}
-	defer l.conn.Close()
+	defer l.Conn.Close()
 	topic := fmt.Sprintf("churn/%d/%d", i, n)
-	b := wire.AppendSubscribe(nil, l.version, &wire.Subscribe{PacketID: 1, Filters: []wire.Filter{{Filter: topic, QoS: 1}, {Filter: "churn/+/now", QoS: 0}}})
+	b := wire.AppendSubscribe(nil, l.Version, &wire.Subscribe{PacketID: 1, Filters: []wire.Filter{{Filter: topic, QoS: 1}, {Filter: "churn/+/now", QoS: 0}}})
 	for k := range 10 {
-		b = wire.AppendPublish(b, &wire.Out{Version: l.version, QoS: byte(k % 2), Topic: []byte(topic), Payload: []byte(name)}, uint16(k+10))
-		b = wire.AppendPublish(b, &wire.Out{Version: l.version, Topic: fmt.Appendf(nil, "churn/%d/now", i), Payload: []byte(name)}, 0)
+		b = wire.AppendPublish(b, &wire.Out{Version: l.Version, QoS: byte(k % 2), Topic: []byte(topic), Payload: []byte(name)}, uint16(k+10))
+		b = wire.AppendPublish(b, &wire.Out{Version: l.Version, Topic: fmt.Appendf(nil, "churn/%d/now", i), Payload: []byte(name)}, 0)
 	}
-	if err := l.write(b); err != nil {
+	if err := l.Write(b); err != nil {
 		return err
 	}
 	for got := 0; got < 10; {
-		frame, err := l.read(replyWait)
+		frame, err := l.ReadWithin(replyWait)
 		if err != nil {
 			return err
 		}
 		if frame.Type != wire.PUBLISH {
 			continue
 		}
-		d, err := wire.DecodeDelivery(frame, l.version)
+		d, err := wire.DecodeDelivery(frame, l.Version)
 		if err != nil {
 			return err
 		}
@@ -63,13 +64,13 @@ func (f *fleet) visit(ctx context.Context, i, n int) error {
 			got++
 		}
 		if d.QoS > 0 {
-			if err := l.write(wire.AppendAck(nil, wire.PUBACK, l.version, d.PacketID, wire.Success)); err != nil {
+			if err := l.Write(wire.AppendAck(nil, wire.PUBACK, l.Version, d.PacketID, wire.Success)); err != nil {
 				return err
 			}
 		}
 	}
 	if n%3 > 0 {
-		l.goodbye()
+		l.Goodbye()
 	}
 	return nil
 }

@@ -158,7 +158,7 @@ func (b *books) mustBeFlat(c *course) {
 		}
 		for _, q := range quantities() {
 			first, last := median(rests[:third], q.of), median(rests[len(rests)-third:], q.of)
-			b.checks(flat, 1)
+			b.checks(flat)
 			if last > first*5/4+q.slack {
 				b.breach(flat, nil, "%s of the %s: %.1f at rest in the last third, %.1f in the first", q.name, broker, last/q.unit, first/q.unit)
 			}

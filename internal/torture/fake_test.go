@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/synthetism/edgebroker/internal/link"
 	"github.com/synthetism/edgebroker/wire"
 )
 
@@ -90,8 +91,8 @@ func (b *fakeBroker) where(int) string { return "unix:" + b.listener.Addr().Stri
 
 func (b *fakeBroker) serve(conn net.Conn) {
 	defer conn.Close()
-	l := &link{conn: conn}
-	f, err := l.read(replyWait)
+	l := link.New(conn, 0, replyWait)
+	f, err := l.ReadWithin(replyWait)
 	if err != nil || f.Type != wire.CONNECT {
 		return
 	}
@@ -104,7 +105,7 @@ func (b *fakeBroker) serve(conn net.Conn) {
 		return
 	}
 	for err == nil {
-		if f, err = l.read(replyWait); err == nil {
+		if f, err = l.ReadWithin(replyWait); err == nil {
 			b.mu.Lock()
 			if b.sessions[c.ClientID] != s || s.conn != conn {
 				err = net.ErrClosed

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/synthetism/edgebroker/internal/dial"
+	"github.com/synthetism/edgebroker/internal/link"
 	"github.com/synthetism/edgebroker/wire"
 )
 
@@ -32,7 +33,7 @@ func (r *run) filesMode(ctx context.Context) error {
 			}
 		} else if err == nil {
 			r.kinds["file descriptors used up"]++
-			r.fleet.books.checks(alive, 1)
+			r.fleet.books.checks(alive)
 		}
 		for _, conn := range idle {
 			conn.Close()
@@ -64,7 +65,7 @@ func (r *run) crowd(ctx context.Context) (idle []net.Conn) {
 		}
 		idle = append(idle, conn)
 		c := wire.Connect{Version: wire.V311, CleanStart: true, ClientID: fmt.Sprintf("idle-%d", i)}
-		if err := (&link{conn: conn}).write(wire.AppendConnect(nil, &c)); err != nil {
+		if err := link.New(conn, c.Version, replyWait).Write(wire.AppendConnect(nil, &c)); err != nil {
 			break
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/synthetism/edgebroker/internal/link"
 	"github.com/synthetism/edgebroker/wire"
 )
 
@@ -95,7 +96,7 @@ func (r *run) whileFull(ctx context.Context, kill bool) error {
 		r.fleet.books.breach(answered, nil, "the disk is full and nothing was refused for %v (%s)", fullWait, r.fleet.books.summary())
 		return errUnsettled
 	}
-	r.fleet.books.checks(alive, 1)
+	r.fleet.books.checks(alive)
 	if err := r.unstored(ctx); err != nil {
 		r.fleet.books.breach(notLost, nil, "QoS 0 does not flow while the disk is full: %v", err)
 	}
@@ -114,19 +115,19 @@ func (r *run) whileFull(ctx context.Context, kill bool) error {
 // unstored sends a message that needs no disk, and receives it.
 func (r *run) unstored(ctx context.Context) error {
 	c := wire.Connect{Version: wire.V5, CleanStart: true, ClientID: "unstored"}
-	l, _, err := open(ctx, r.broker.where(0), &c)
+	l, _, err := link.Open(ctx, r.broker.where(0), &c, replyWait)
 	if err != nil {
 		return err
 	}
-	defer l.conn.Close()
+	defer l.Conn.Close()
 	sub := wire.Subscribe{PacketID: 1, Filters: []wire.Filter{{Filter: "unstored"}}}
 	b := wire.AppendSubscribe(nil, wire.V5, &sub)
 	b = wire.AppendPublish(b, &wire.Out{Version: wire.V5, Topic: []byte("unstored"), Payload: []byte("x")}, 0)
-	if err := l.write(b); err != nil {
+	if err := l.Write(b); err != nil {
 		return err
 	}
 	for {
-		f, err := l.read(replyWait)
+		f, err := l.ReadWithin(replyWait)
 		if err != nil || f.Type == wire.PUBLISH {
 			return err
 		}

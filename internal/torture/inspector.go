@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/synthetism/edgebroker/internal/link"
 	"github.com/synthetism/edgebroker/wire"
 )
 
@@ -27,16 +28,16 @@ const lookWait = 5 * time.Second
 func (f *fleet) look(ctx context.Context, i int) error {
 	name := fmt.Sprintf("look-%d", i)
 	c := wire.Connect{Version: version(i), CleanStart: true, ClientID: name}
-	l, _, err := open(ctx, f.where(i), &c)
+	l, _, err := link.Open(ctx, f.where(i), &c, replyWait)
 	if err != nil {
 		return err
 	}
-	defer l.conn.Close()
+	defer l.Conn.Close()
 	floors := f.books.floors()
 	seen := map[cell]uint64{}
 	sub := wire.Subscribe{PacketID: 1, Filters: []wire.Filter{{Filter: cellFilter, QoS: 1}}}
-	b := wire.AppendSubscribe(nil, l.version, &sub)
-	if err := l.write(wire.AppendPing(b, wire.PINGREQ)); err != nil {
+	b := wire.AppendSubscribe(nil, l.Version, &sub)
+	if err := l.Write(wire.AppendPing(b, wire.PINGREQ)); err != nil {
 		return err
 	}
 	ponged, deadline := false, time.Now().Add(lookWait)
@@ -44,7 +45,7 @@ func (f *fleet) look(ctx context.Context, i int) error {
 		if ponged && f.complete(floors, seen) {
 			break
 		}
-		frame, err := l.read(100 * time.Millisecond)
+		frame, err := l.ReadWithin(100 * time.Millisecond)
 		late := time.Now().After(deadline)
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
@@ -65,7 +66,7 @@ func (f *fleet) look(ctx context.Context, i int) error {
 		}
 	}
 	f.books.look(name, floors, seen)
-	l.goodbye()
+	l.Goodbye()
 	return nil
 }
 
@@ -79,13 +80,13 @@ func (f *fleet) complete(floors, seen map[cell]uint64) bool {
 	return true
 }
 
-func (f *fleet) seeValue(l *link, frame wire.Frame, seen map[cell]uint64) error {
-	d, err := wire.DecodeDelivery(frame, l.version)
+func (f *fleet) seeValue(l *link.Link, frame wire.Frame, seen map[cell]uint64) error {
+	d, err := wire.DecodeDelivery(frame, l.Version)
 	if err != nil {
 		return err
 	}
 	if d.QoS > 0 {
-		if err := l.write(wire.AppendAck(nil, wire.PUBACK, l.version, d.PacketID, wire.Success)); err != nil {
+		if err := l.Write(wire.AppendAck(nil, wire.PUBACK, l.Version, d.PacketID, wire.Success)); err != nil {
 			return err
 		}
 	}

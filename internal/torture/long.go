@@ -202,7 +202,7 @@ func (l *long) rest(ctx context.Context) error {
 		return err
 	}
 	for name, b := range map[string]*broker{"gateway": l.broker, "far": l.far} {
-		l.fleet.books.checks(balanced, 1)
+		l.fleet.books.checks(balanced)
 		if out, err := b.ask(ctx, "stats", "--balance"); err != nil {
 			l.fleet.books.breach(balanced, nil, "%s: %v: %s", name, err, out)
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/synthetism/edgebroker/internal/child"
+	"github.com/synthetism/edgebroker/internal/link"
 	"github.com/synthetism/edgebroker/wire"
 )
 
@@ -43,13 +44,13 @@ func (b *broker) startMachine() error {
 
 // answers reports whether the broker lets a client in.
 func (b *broker) answers() bool {
-	l, _, err := open(context.Background(), b.machine, &wire.Connect{Version: wire.V5, CleanStart: true, ClientID: "is-it-up"})
+	l, _, err := link.Open(context.Background(), b.machine, &wire.Connect{Version: wire.V5, CleanStart: true, ClientID: "is-it-up"}, replyWait)
 	if err != nil {
 		return false
 	}
-	_ = l.write(wire.AppendDisconnect(nil, wire.V5, wire.Success, ""))
-	_, _ = io.Copy(io.Discard, l.conn)
-	return l.conn.Close() == nil
+	_ = l.Write(wire.AppendDisconnect(nil, wire.V5, wire.Success, ""))
+	_, _ = io.Copy(io.Discard, l.Conn)
+	return l.Conn.Close() == nil
 }
 
 // powerMode cuts the power of the broker's machine at random moments, of which one

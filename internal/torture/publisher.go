@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/synthetism/edgebroker/internal/link"
 	"github.com/synthetism/edgebroker/wire"
 )
 
@@ -53,7 +54,7 @@ func newPublisher(f *fleet, i int) *publisher {
 func (p *publisher) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		c := kept(p.version, p.name)
-		l, ack, err := open(ctx, p.fleet.where(p.id), &c)
+		l, ack, err := link.Open(ctx, p.fleet.where(p.id), &c, replyWait)
 		if err != nil {
 			_ = pause(ctx, between(p.rng, 2*time.Millisecond, 30*time.Millisecond)) // ctx is checked above
 			continue
@@ -65,27 +66,27 @@ func (p *publisher) run(ctx context.Context) {
 }
 
 // serve lives through one connection.
-func (p *publisher) serve(ctx context.Context, l *link, present bool) {
+func (p *publisher) serve(ctx context.Context, l *link.Link, present bool) {
 	gone := make(chan struct{})
 	again := p.unanswered(present)
 	var reader sync.WaitGroup
 	reader.Go(func() {
 		defer close(gone)
 		for {
-			f, err := l.read(time.Hour)
+			f, err := l.ReadWithin(time.Hour)
 			if err == nil {
 				err = p.answer(l, f)
 			}
 			if err != nil {
 				p.fleet.trace.note(p.name, "connection ended: %v", err)
-				l.conn.Close()
+				l.Conn.Close()
 				return
 			}
 		}
 	})
 	defer reader.Wait()
-	defer l.conn.Close()
-	if len(again) > 0 && l.write(again) != nil {
+	defer l.Conn.Close()
+	if len(again) > 0 && l.Write(again) != nil {
 		return
 	}
 	end := time.Now().Add(between(p.rng, 50*time.Millisecond, 20*time.Second))
@@ -117,7 +118,7 @@ func (p *publisher) serve(ctx context.Context, l *link, present bool) {
 		}
 		if time.Now().After(end) && !p.fleet.paused.Load() {
 			if p.rng.IntN(2) == 0 {
-				l.goodbye()
+				l.Goodbye()
 			}
 			return
 		}
@@ -161,14 +162,14 @@ func (m *pending) append(b []byte, v wire.Version, dup bool) []byte {
 }
 
 // publish sends count new messages in one write.
-func (p *publisher) publish(l *link, count int) error {
+func (p *publisher) publish(l *link.Link, count int) error {
 	var b []byte
 	for range count {
 		m := p.next()
 		p.fleet.trace.note(p.name, "PUBLISH %d: message %d of %v at QoS %d", m.packetID, m.n, m.topic, m.qos)
 		b = m.append(b, p.version, false)
 	}
-	return l.write(b)
+	return l.Write(b)
 }
 
 // next makes a message and enters it.
@@ -219,7 +220,7 @@ func (p *publisher) packetIDLocked() uint16 {
 }
 
 // answer takes in a frame from the broker.
-func (p *publisher) answer(l *link, f wire.Frame) error {
+func (p *publisher) answer(l *link.Link, f wire.Frame) error {
 	if f.Type < wire.PUBACK || f.Type > wire.PUBCOMP {
 		return nil
 	}
@@ -235,7 +236,7 @@ func (p *publisher) answer(l *link, f wire.Frame) error {
 	default:
 	}
 	if reply {
-		return l.write(wire.AppendAck(nil, wire.PUBREL, p.version, id, wire.Success))
+		return l.Write(wire.AppendAck(nil, wire.PUBREL, p.version, id, wire.Success))
 	}
 	return nil
 }

@@ -12,6 +12,10 @@ import (
 	"time"
 )
 
+// replyWait bounds each step of a handshake, and each write; a broker that does not
+// answer, or takes nothing, for so long is given up and tried anew.
+const replyWait = 10 * time.Second
+
 // options of a run.
 type options struct {
 	binary string
@@ -122,7 +126,7 @@ func (r *run) awaitReady(ctx context.Context, after string) error {
 
 func (r *run) judgeReady(after string, took time.Duration) {
 	r.times[after] = append(r.times[after], took)
-	r.fleet.books.checks(readyInTime, 1)
+	r.fleet.books.checks(readyInTime)
 	if took > r.ready {
 		r.fleet.books.breach(readyInTime, nil, "%s it took %v until the broker was ready, %v is allowed (%s)", after, took.Round(time.Millisecond), r.ready, machineLoad())
 	}
@@ -140,7 +144,7 @@ func machineLoad() string {
 
 // kill ends the broker.
 func (r *run) kill(kind string) error {
-	r.fleet.books.checks(alive, 1)
+	r.fleet.books.checks(alive)
 	r.fleet.trace.note(brokerTrace, "kill: %s", kind)
 	r.kinds["killed "+kind]++
 	return r.broker.kill()

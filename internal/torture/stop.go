@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/synthetism/edgebroker/internal/link"
 	"github.com/synthetism/edgebroker/wire"
 )
 
@@ -38,7 +39,7 @@ func (r *run) stopMode(ctx context.Context) error {
 			continue
 		}
 		r.kinds["stopped and continued"]++
-		r.fleet.books.checks(alive, 1)
+		r.fleet.books.checks(alive)
 		r.fleet.trace.note(brokerTrace, "SIGCONT")
 		begin := time.Now()
 		if err := r.broker.signal(syscall.SIGCONT); err != nil {
@@ -74,14 +75,14 @@ func (r *run) ping(ctx context.Context) error {
 
 func (r *run) pingOnce(ctx context.Context) error {
 	c := wire.Connect{Version: wire.V311, CleanStart: true, ClientID: "ping"}
-	l, _, err := open(ctx, r.broker.where(0), &c)
+	l, _, err := link.Open(ctx, r.broker.where(0), &c, replyWait)
 	if err != nil {
 		return err
 	}
-	defer l.conn.Close()
-	if err := l.write(wire.AppendPing(nil, wire.PINGREQ)); err != nil {
+	defer l.Conn.Close()
+	if err := l.Write(wire.AppendPing(nil, wire.PINGREQ)); err != nil {
 		return err
 	}
-	_, err = l.read(replyWait)
+	_, err = l.ReadWithin(replyWait)
 	return err
 }

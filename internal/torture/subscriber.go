@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/synthetism/edgebroker/internal/dial"
+	"github.com/synthetism/edgebroker/internal/link"
 	"github.com/synthetism/edgebroker/wire"
 )
 
@@ -53,7 +54,7 @@ func (s *subscriber) run(ctx context.Context) {
 		if s.version == wire.V5 {
 			c.ReceiveMaximum = []uint16{0, 3, 20, 500}[s.rng.IntN(4)]
 		}
-		l, ack, err := open(ctx, s.fleet.at(s.id, 1), &c)
+		l, ack, err := link.Open(ctx, s.fleet.at(s.id, 1), &c, replyWait)
 		if err != nil {
 			_ = pause(ctx, between(s.rng, 2*time.Millisecond, 30*time.Millisecond))
 			continue
@@ -79,9 +80,9 @@ func (s *subscriber) run(ctx context.Context) {
 var errLeft = errors.New("left")
 
 // serve lives through one connection.
-func (s *subscriber) serve(ctx context.Context, l *link) error {
-	defer l.conn.Close()
-	stop := context.AfterFunc(ctx, func() { l.conn.Close() })
+func (s *subscriber) serve(ctx context.Context, l *link.Link) error {
+	defer l.Conn.Close()
+	stop := context.AfterFunc(ctx, func() { l.Conn.Close() })
 	defer stop()
 	end := time.Now().Add(between(s.rng, 5*time.Millisecond, 10*time.Second))
 	asked := map[uint16]int{} // by packet id: topic whose SUBACK is due
@@ -93,13 +94,13 @@ func (s *subscriber) serve(ctx context.Context, l *link) error {
 				if _, ok := asked[id]; !ok {
 					asked[id] = topic
 					sub := wire.Subscribe{PacketID: id, Filters: []wire.Filter{{Filter: topicFilter(topic), QoS: s.qos}}}
-					if err := l.write(wire.AppendSubscribe(nil, s.version, &sub)); err != nil {
+					if err := l.Write(wire.AppendSubscribe(nil, s.version, &sub)); err != nil {
 						return err
 					}
 				}
 			}
 		}
-		f, err := l.read(50 * time.Millisecond)
+		f, err := l.ReadWithin(50 * time.Millisecond)
 		leave := s.fleet.away.Load() || time.Now().After(end) && !s.fleet.gathered.Load()
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
@@ -113,7 +114,7 @@ func (s *subscriber) serve(ctx context.Context, l *link) error {
 		if leave {
 			return s.leave(ctx, l)
 		}
-		if len(acks) == 0 || l.waiting() && len(acks) < 1000 {
+		if len(acks) == 0 || l.Waiting() && len(acks) < 1000 {
 			continue
 		}
 		if s.lazy && !s.fleet.gathered.Load() && s.rng.IntN(10) == 0 {
@@ -121,7 +122,7 @@ func (s *subscriber) serve(ctx context.Context, l *link) error {
 				return err
 			}
 		}
-		if err := l.write(acks); err != nil {
+		if err := l.Write(acks); err != nil {
 			return err
 		}
 		acks = acks[:0]
@@ -131,10 +132,10 @@ func (s *subscriber) serve(ctx context.Context, l *link) error {
 // leave ends a connection in one of the ways that clients have: without a
 // word, what was received unacknowledged; with one; or by connecting again
 // while the old connection still stands.
-func (s *subscriber) leave(ctx context.Context, l *link) error {
+func (s *subscriber) leave(ctx context.Context, l *link.Link) error {
 	switch s.rng.IntN(3) {
 	case 0:
-		l.goodbye()
+		l.Goodbye()
 	case 1:
 		if s.fleet.away.Load() {
 			break
@@ -143,8 +144,7 @@ func (s *subscriber) leave(ctx context.Context, l *link) error {
 		// it only takes the session over, and ends before anything is read.
 		c := kept(s.version, s.name)
 		if conn, err := dial.Broker(ctx, s.fleet.at(s.id, 0), replyWait); err == nil {
-			second := link{conn: conn, version: s.version}
-			_ = second.write(wire.AppendConnect(nil, &c)) // it may be gone
+			_ = link.New(conn, s.version, replyWait).Write(wire.AppendConnect(nil, &c)) // it may be gone
 			conn.Close()
 		}
 	}
