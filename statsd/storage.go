@@ -103,6 +103,9 @@ func (s Storage) FullText() string {
 	if !ok {
 		return ""
 	}
+	if s.State == StorageFull {
+		return fmt.Sprintf("100%%: %s of messages, and no room for more (%s are kept free for writing the state anew)", size(s.HeldBytes), size(s.ReservedBytes))
+	}
 	return fmt.Sprintf("%.0f%%: %s of the %s that messages may take (%s are kept free for writing the state anew)",
 		percent, size(s.HeldBytes), size(max(0, s.BudgetBytes-s.ReservedBytes)), size(s.ReservedBytes))
 }

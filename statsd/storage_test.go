@@ -147,13 +147,14 @@ func TestStorageTable(t *testing.T) {
 	}{
 		{"full, with everything", func(*statsd.Storage) {}, []string{
 			"state                  full since 2026-03-04 05:06:07 UTC\n", `\x1b[2J: no room`, "/var/lib/edgebroker (fsync)\n",
-			"  full                   100%: 3.0 MiB of the 1000 MiB that messages may take (24 MiB are kept free for writing the state anew)\n",
+			"  full                   100%: 3.0 MiB of messages, and no room for more (24 MiB are kept free for writing the state anew)\n",
 			"40 MiB of 1.0 GiB (segments: 5), 3.0 MiB of messages\n", "121 KiB for 4,000 commits (639 KiB by the process at the block layer)\n",
 			"today                  9.0 MiB of 8.0 MiB, exceeded\n", "1,000, 1.25 ms on average, 50% under 512 us, 99% under 2.05 ms\n",
 			"damage at start        14 places, 15 records and 16 messages lost\n"}, []string{"\x1b"}},
 		{"well", func(s *statsd.Storage) {
 			s.State, s.Reason, s.Budget, s.BlockBytes, s.BudgetBytes, s.Recovered = statsd.StorageOK, "", nil, 0, 0, statsd.StorageRecovered{}
 		}, []string{"  files                  40 MiB (segments: 5)"}, []string{"reason", "  full", "today", "block layer", "damage", " of 1"}},
+		{"with room", func(s *statsd.Storage) { s.State = statsd.StorageOK }, []string{"  full                   0%: 3.0 MiB of the 1000 MiB that messages may take (24 MiB are kept free for writing the state anew)\n"}, nil},
 		{"slow", func(s *statsd.Storage) { s.SyncTimes[23] = 100 }, []string{"50% under 512 us, 1% beyond 4.19 s"}, nil},
 		{"none", func(s *statsd.Storage) { *s = statsd.Storage{State: statsd.StorageNone} }, []string{"state                  none: sessions"}, []string{"directory"}},
 	} {

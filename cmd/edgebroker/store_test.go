@@ -140,7 +140,7 @@ func TestStoreInfoOfADaemon(t *testing.T) {
 	socket := serveFake(t, f)
 	r := edgebroker(t, "store", "info", "--socket", socket, "--endurance", "1TB")
 	wantCode(t, r, exitOK)
-	for _, want := range []string{"full, no room\\x1b[2J\n", "2d0h of running\n", "10 (4 connected)", "10 messages\n", "24 MiB of 1.0 GiB, 3 segments\n", " 100%: 3.0 MiB of the 1000 MiB that messages may take (24 MiB are kept free",
+	for _, want := range []string{"full, no room\\x1b[2J\n", "2d0h of running\n", "10 (4 connected)", "10 messages\n", "24 MiB of 1.0 GiB, 3 segments\n", " 100%: 3.0 MiB of messages, and no room for more (24 MiB are kept free",
 		"2 places; ", "19 MiB ever, 10 MB a day\n", "38 MiB ever, 20 MB a day\n", "5.0 MiB of 10 MiB\n", "1.0 TB last 136.9 years at 20 MB a day\n"} {
 		if !strings.Contains(r.stdout, want) {
 			t.Errorf("no %q in\n%s", want, r.stdout)
