@@ -25,7 +25,7 @@ func (b *Broker) storageStats() statsd.Storage {
 	out := statsd.Storage{
 		State: stateWord(st.State), Since: today(st.Since),
 		Directory: b.conf().Storage.Directory, Durability: string(b.conf().Storage.Durability), Age: st.Clock.Seconds(),
-		Segments: st.Segments, UsedBytes: st.UsedBytes, BudgetBytes: st.BudgetBytes, HeldBytes: st.HeldBytes, BacklogBytes: st.Backlog,
+		Segments: st.Segments, UsedBytes: st.UsedBytes, BudgetBytes: st.BudgetBytes, ReservedBytes: st.Reserved, HeldBytes: st.HeldBytes, BacklogBytes: st.Backlog,
 		WrittenBytes: st.WrittenBytes, BlockBytes: blockBytes(),
 		Commits: st.Commits, Batches: st.Batches, Syncs: st.Syncs, SyncSeconds: st.SyncTime.Seconds(), SyncTimes: st.SyncTimes[:],
 		SyncP50: statsd.Percentile(st.SyncTimes[:], 50), SyncP99: statsd.Percentile(st.SyncTimes[:], 99),

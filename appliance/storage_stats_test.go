@@ -65,7 +65,7 @@ func TestStorageStats(t *testing.T) {
 		if st.State != statsd.StorageOK || st.Directory != cfg.Storage.Directory || st.Durability != "fsync" || st.Since.IsZero() || st.Reason != "" {
 			t.Errorf("got %+v", st)
 		}
-		if st.BudgetBytes != int64(cfg.Storage.MaxBytes) || st.Segments < 1 || st.UsedBytes < int64(cfg.Storage.SegmentSize) {
+		if st.BudgetBytes != int64(cfg.Storage.MaxBytes) || st.ReservedBytes < int64(cfg.Storage.SegmentSize) || st.ReservedBytes > st.BudgetBytes/2 || st.Segments < 1 || st.UsedBytes < int64(cfg.Storage.SegmentSize) {
 			t.Errorf("sizes: %+v", st)
 		}
 		if st.WrittenBytes < before.WrittenBytes+1000 || st.Commits <= before.Commits || st.Syncs <= before.Syncs || st.SyncSeconds <= before.SyncSeconds {

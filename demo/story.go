@@ -105,7 +105,7 @@ func (s *show) begins(ctx context.Context) error {
 	}
 	median, most := p.panel.receipts.delays()
 	b := s.gateway.running().Stats()
-	s.say("%s published, %s delivered. What a tank says is on the panel after %s, at most after %s.", count(b.MessageCount, "message"), comma(b.Sent.Messages), few(median), few(most))
+	s.say("%s published, %s delivered. What a tank says is on the panel after %s as a rule, after %s at the latest.", count(b.MessageCount, "message"), comma(b.Sent.Messages), few(median), few(most))
 	s.try(s.command("who", "'plant/#'"), s.command("clients list"))
 	if err := s.linger(ctx, 4*time.Second); err != nil {
 		return err
@@ -168,7 +168,7 @@ func (s *show) displayStalls(ctx context.Context) error {
 		return err
 	}
 	median, most := p.panel.receipts.delays()
-	s.say("The others do not notice. A level is on the panel after %s, at most after %s; before the stall it was %s.", few(median), few(most), few(before))
+	s.say("The others do not notice. A level is on the panel after %s as a rule, after %s at the latest; before the stall it was %s as a rule.", few(median), few(most), few(before))
 	p.display.resume()
 	camera := p.device("camera-1")
 	camera.rest(true) // so that the two counts below are of the same moment
@@ -261,7 +261,7 @@ func (s *show) lineIsCut(ctx context.Context) error {
 		return err
 	}
 	waiting := uint64(s.gateway.bridge().Queued.Messages)
-	s.say("After %s without a line %s for the head office.", seconds(time.Since(began)), count(waiting, "message")+wait(waiting))
+	s.say("After %s without a line, %s for the head office.", seconds(time.Since(began)), count(waiting, "message")+wait(waiting))
 	s.line.repair()
 	began = time.Now()
 	if err := s.await(ctx, "the uplink to be up", func() bool { return s.gateway.bridge().State == "up" }); err != nil {

@@ -117,8 +117,15 @@ func (l *Log) shortLocked() bool {
 	if l.o.MaxBytes == 0 {
 		return false
 	}
-	reserve := min(l.saved+l.o.SegmentSize, l.o.MaxBytes/2)
-	return l.roomLocked() < reserve
+	return l.roomLocked() < l.checkpointLocked()
+}
+
+// checkpointLocked is the room that the next checkpoint may take.
+func (l *Log) checkpointLocked() int64 { return min(l.saved+l.o.SegmentSize, l.o.MaxBytes/2) }
+
+// reserveLocked is the part of a budget that is put aside for a checkpoint.
+func (l *Log) reserveLocked() int64 {
+	return max(int64(l.wantLocked())*l.o.SegmentSize, l.checkpointLocked())
 }
 
 func (l *Log) roomLocked() int64 {
@@ -133,8 +140,7 @@ func (l *Log) Room() int64 {
 	if l.o.MaxBytes == 0 {
 		return math.MaxInt64
 	}
-	reserve := max(int64(l.wantLocked())*l.o.SegmentSize, min(l.saved+l.o.SegmentSize, l.o.MaxBytes/2))
-	return max(0, l.roomLocked()-reserve-l.backlog.Load())
+	return max(0, l.roomLocked()-l.reserveLocked()-l.backlog.Load())
 }
 
 // begin puts s on disk: takes a spare, and writes its header.

@@ -27,6 +27,7 @@ type Stats struct {
 	Root, Head  uint32 // segment numbers: where replay begins, and the last
 	UsedBytes   int64  // of all files
 	BudgetBytes int64  // 0: no bound
+	Reserved    int64  // of them, put aside for writing the state anew
 	HeldBytes   int64  // of records held
 	RootBytes   int64  // written since the root: what replay reads
 	SavedBytes  int64  // of the last checkpoint, with what was appended meanwhile
@@ -80,6 +81,9 @@ func (l *Log) Stats() Stats {
 	st.Root, st.Head = l.root, l.head
 	st.Spares = len(l.spares)
 	st.UsedBytes = l.usedLocked()
+	if l.o.MaxBytes > 0 {
+		st.Reserved = l.reserveLocked()
+	}
 	st.RootBytes, st.SavedBytes = l.sinceRoot, l.saved
 	for _, s := range l.segs {
 		if s.name != "" {

@@ -50,6 +50,7 @@ func storageTable() []metric {
 		storage("journal_segments", "Files of the store that hold records.", func(s *Storage) int64 { return int64(s.Segments) }),
 		storage("journal_used_bytes", "Size of all files of the store.", func(s *Storage) int64 { return s.UsedBytes }),
 		storage("journal_budget_bytes", "What the files of the store may grow to; 0 is no limit.", func(s *Storage) int64 { return s.BudgetBytes }),
+		storage("journal_reserved_bytes", "Part of the budget that is kept free for writing the state anew.", func(s *Storage) int64 { return s.ReservedBytes }),
 		storage("journal_held_bytes", "Messages that are stored and needed.", func(s *Storage) int64 { return s.HeldBytes }),
 		storage("journal_backlog_bytes", "Bytes recorded and not yet written.", func(s *Storage) int64 { return s.BacklogBytes }),
 		storage("journal_damaged_places", "Places of the store found damaged at the start.", func(s *Storage) int64 { return int64(s.Recovered.Damage) }),

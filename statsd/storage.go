@@ -24,11 +24,12 @@ type Storage struct {
 	Durability string    `json:"durability,omitempty"` // of topics that no rule names: "fsync", "flush" or "memory"
 	Age        float64   `json:"age"`                  // seconds that a broker has run on it, by the store's own clock
 
-	Segments     int   `json:"segments"`     // files with records
-	UsedBytes    int64 `json:"usedBytes"`    // of all files, spare ones included
-	BudgetBytes  int64 `json:"budgetBytes"`  // what UsedBytes may grow to; 0: no limit
-	HeldBytes    int64 `json:"heldBytes"`    // of messages that are stored and needed
-	BacklogBytes int64 `json:"backlogBytes"` // recorded and not yet written
+	Segments      int   `json:"segments"`      // files with records
+	UsedBytes     int64 `json:"usedBytes"`     // of all files, spare ones included
+	BudgetBytes   int64 `json:"budgetBytes"`   // what UsedBytes may grow to; 0: no limit
+	ReservedBytes int64 `json:"reservedBytes"` // of BudgetBytes, put aside for writing the state anew
+	HeldBytes     int64 `json:"heldBytes"`     // of messages that are stored and needed
+	BacklogBytes  int64 `json:"backlogBytes"`  // recorded and not yet written
 
 	WrittenBytes uint64 `json:"writtenBytes"` // to the files of the store
 	BlockBytes   uint64 `json:"blockBytes"`   // by the whole process to the block layer; 0 if unknown
@@ -82,6 +83,33 @@ func (s Storage) Problem() string {
 	return ""
 }
 
+// Full is how much of what messages may take is taken, in percent: of the budget
+// without what is reserved. It is 100 when the store is full, which it may become
+// earlier, since what is deleted leaves gaps. ok is false if there is no limit.
+func (s Storage) Full() (percent float64, ok bool) {
+	may := s.BudgetBytes - s.ReservedBytes
+	switch {
+	case s.BudgetBytes <= 0:
+		return 0, false
+	case s.State == StorageFull || s.HeldBytes >= may:
+		return 100, true
+	}
+	return 100 * float64(s.HeldBytes) / float64(may), true
+}
+
+// FullText says Full in words, "" if there is no limit.
+func (s Storage) FullText() string {
+	percent, ok := s.Full()
+	if !ok {
+		return ""
+	}
+	if s.State == StorageFull {
+		return fmt.Sprintf("100%%: %s of messages, and no room for more (%s are kept free for writing the state anew)", size(s.HeldBytes), size(s.ReservedBytes))
+	}
+	return fmt.Sprintf("%.0f%%: %s of the %s that messages may take (%s are kept free for writing the state anew)",
+		percent, size(s.HeldBytes), size(max(0, s.BudgetBytes-s.ReservedBytes)), size(s.ReservedBytes))
+}
+
 // MeanSync is how long a sync takes on average.
 func (s Storage) MeanSync() time.Duration {
 	if s.Syncs == 0 {
@@ -111,7 +139,10 @@ func (s Snapshot) storageGroup() group {
 	if st.BudgetBytes > 0 {
 		limit = " of " + size(st.BudgetBytes)
 	}
-	row("used", "%s%s (segments: %s), %s held", size(st.UsedBytes), limit, count(st.Segments), size(st.HeldBytes))
+	if full := st.FullText(); full != "" {
+		row("full", "%s", full)
+	}
+	row("files", "%s%s (segments: %s), %s of messages", size(st.UsedBytes), limit, count(st.Segments), size(st.HeldBytes))
 	block := ""
 	if st.BlockBytes > 0 {
 		block = fmt.Sprintf(" (%s by the process at the block layer)", size(st.BlockBytes))

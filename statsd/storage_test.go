@@ -17,7 +17,7 @@ func exampleStorage() statsd.Storage {
 	return statsd.Storage{
 		State: statsd.StorageFull, Since: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC), Reason: "budget of 64 bytes\x1b[2J: no room for another segment",
 		Directory: "/var/lib/edgebroker", Durability: "fsync", Age: 90061.5,
-		Segments: 5, UsedBytes: 40 << 20, BudgetBytes: 1 << 30, HeldBytes: 3 << 20, BacklogBytes: 512,
+		Segments: 5, UsedBytes: 40 << 20, BudgetBytes: 1 << 30, ReservedBytes: 24 << 20, HeldBytes: 3 << 20, BacklogBytes: 512,
 		WrittenBytes: 123456, BlockBytes: 654321, LifetimeBytes: 7654321, LifetimeBlockBytes: 87654321,
 		Commits: 4000, Batches: 900, Syncs: 1000, SyncSeconds: 1.25, SyncTimes: times, SyncP50: 0.000512, SyncP99: 0.002048,
 		Checkpoints: 7, Failures: 6,
@@ -97,6 +97,26 @@ func TestStorageMetricsByState(t *testing.T) {
 	}
 }
 
+// Nothing that may be stored is 0, refusing is 100, whatever is reserved.
+func TestStorageFull(t *testing.T) {
+	for _, tt := range []struct {
+		s    statsd.Storage
+		want float64
+		ok   bool
+	}{
+		{statsd.Storage{State: statsd.StorageOK, HeldBytes: 7}, 0, false},
+		{statsd.Storage{State: statsd.StorageOK, BudgetBytes: 32, ReservedBytes: 12}, 0, true},
+		{statsd.Storage{State: statsd.StorageOK, BudgetBytes: 32, ReservedBytes: 12, HeldBytes: 15}, 75, true},
+		{statsd.Storage{State: statsd.StorageOK, BudgetBytes: 32, ReservedBytes: 12, HeldBytes: 21}, 100, true},
+		{statsd.Storage{State: statsd.StorageFull, BudgetBytes: 32, ReservedBytes: 12, HeldBytes: 15}, 100, true},
+		{statsd.Storage{State: statsd.StorageOK, BudgetBytes: 32, ReservedBytes: 32}, 100, true},
+	} {
+		if got, ok := tt.s.Full(); got != tt.want || ok != tt.ok || (tt.s.FullText() != "") != ok {
+			t.Errorf("%+v: %v %v %q", tt.s, got, ok, tt.s.FullText())
+		}
+	}
+}
+
 // What a scraper makes of the histogram: cumulative counts that never fall, of
 // which the last is all.
 func TestSyncHistogram(t *testing.T) {
@@ -127,12 +147,14 @@ func TestStorageTable(t *testing.T) {
 	}{
 		{"full, with everything", func(*statsd.Storage) {}, []string{
 			"state                  full since 2026-03-04 05:06:07 UTC\n", `\x1b[2J: no room`, "/var/lib/edgebroker (fsync)\n",
-			"40 MiB of 1.0 GiB (segments: 5), 3.0 MiB held\n", "121 KiB for 4,000 commits (639 KiB by the process at the block layer)\n",
+			"  full                   100%: 3.0 MiB of messages, and no room for more (24 MiB are kept free for writing the state anew)\n",
+			"40 MiB of 1.0 GiB (segments: 5), 3.0 MiB of messages\n", "121 KiB for 4,000 commits (639 KiB by the process at the block layer)\n",
 			"today                  9.0 MiB of 8.0 MiB, exceeded\n", "1,000, 1.25 ms on average, 50% under 512 us, 99% under 2.05 ms\n",
 			"damage at start        14 places, 15 records and 16 messages lost\n"}, []string{"\x1b"}},
 		{"well", func(s *statsd.Storage) {
 			s.State, s.Reason, s.Budget, s.BlockBytes, s.BudgetBytes, s.Recovered = statsd.StorageOK, "", nil, 0, 0, statsd.StorageRecovered{}
-		}, []string{"  used                   40 MiB (segments: 5)"}, []string{"reason", "today", "block layer", "damage", " of 1"}},
+		}, []string{"  files                  40 MiB (segments: 5)"}, []string{"reason", "  full", "today", "block layer", "damage", " of 1"}},
+		{"with room", func(s *statsd.Storage) { s.State = statsd.StorageOK }, []string{"  full                   0%: 3.0 MiB of the 1000 MiB that messages may take (24 MiB are kept free for writing the state anew)\n"}, nil},
 		{"slow", func(s *statsd.Storage) { s.SyncTimes[23] = 100 }, []string{"50% under 512 us, 1% beyond 4.19 s"}, nil},
 		{"none", func(s *statsd.Storage) { *s = statsd.Storage{State: statsd.StorageNone} }, []string{"state                  none: sessions"}, []string{"directory"}},
 	} {

@@ -43,12 +43,9 @@ func probes() []probe {
 		}},
 		{"certificate-days", "14:,3:", "days until the first certificate or revocation list in use ends", "", certificateDays},
 		{"disk", "90,95", "percent used of the disk that holds the state", "%", diskUsed},
-		{"store", "80,95", "percent of storage.max_bytes that is needed for what is stored", "%", func(s *statsd.Snapshot, _ time.Time) (float64, string, bool) {
-			if s.Storage.BudgetBytes <= 0 {
-				return 0, "", false
-			}
-			v := 100 * float64(s.Storage.HeldBytes) / float64(s.Storage.BudgetBytes)
-			return v, fmt.Sprintf("store %.0f%% full", v), true
+		{"store", "80,95", "percent of what messages may take of storage.max_bytes, 100 when it is full", "%", func(s *statsd.Snapshot, _ time.Time) (float64, string, bool) {
+			v, ok := s.Storage.Full()
+			return v, fmt.Sprintf("store %.0f%% full", v), ok
 		}},
 		{"bridge-lag", "60,600", "seconds for which the worst uplink has been away, or its far side has owed an answer", "s", bridgeLag},
 		{"drops", "1,100", "messages lost to somebody, per minute, on the average of five minutes", "", func(s *statsd.Snapshot, _ time.Time) (float64, string, bool) {

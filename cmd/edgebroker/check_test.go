@@ -70,7 +70,7 @@ func TestThresholdsNeverPanic(t *testing.T) {
 func TestJudge(t *testing.T) {
 	now := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 	ready := statsd.Health{Live: true, Ready: true}
-	full := statsd.Storage{BudgetBytes: 100, UsedBytes: 99, HeldBytes: 96}
+	full := statsd.Storage{BudgetBytes: 125, ReservedBytes: 25, UsedBytes: 99, HeldBytes: 96}
 	cert := func(days int) []statsd.Certificate {
 		return []statsd.Certificate{{Listener: "far", Role: "crl", NotAfter: now.AddDate(1, 0, 0)}, {Listener: "never", Role: "crl"},
 			{Listener: "lan", Role: "certificate", NotAfter: now.AddDate(0, 0, days)}}

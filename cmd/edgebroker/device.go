@@ -127,7 +127,7 @@ func addDevice(e *env, c *cli.Context) error {
 			return err
 		}
 	}
-	if err := reloadIfRunning(e, c, h.dir); err != nil {
+	if err := reloadIfRunning(e, c, h.dir, readIt); err != nil {
 		return err
 	}
 	url := h.url()

@@ -28,7 +28,7 @@ func deleteDevices(e *env, c *cli.Context) error {
 			return userFailure(err)
 		}
 	}
-	if err := reloadIfRunning(e, c, h.dir); err != nil {
+	if err := reloadIfRunning(e, c, h.dir, readIt); err != nil {
 		return err
 	}
 	return disconnect(e, c, names)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -143,7 +142,7 @@ func eventText(ev events.Event) string {
 	case events.DropData:
 		return fmt.Sprintf("%s %s: %s (QoS %d, from %s, %d times)", orDash(d.ClientID), d.Topic, d.Reason, d.QoS, orDash(d.Publisher), d.Count)
 	case events.RefusalData:
-		return strings.TrimSpace(fmt.Sprintf("%s %s %s", orDash(cmp.Or(d.ClientID, d.Remote)), d.What, d.Topic)) + ": " + d.Reason
+		return refusalText(d)
 	case events.BridgeData:
 		if d.Why == "" {
 			return fmt.Sprintf("%s is %s", d.Bridge, d.State)

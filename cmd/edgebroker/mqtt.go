@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -173,15 +172,16 @@ func dialMQTT(ctx context.Context, to endpoint, cp *paho.Connect, wait time.Dura
 		if ack.Properties != nil {
 			text = ack.Properties.ReasonString
 		}
-		return nil, nil, fmt.Errorf("connect to broker %s: refused: %s", address, reason(ack.ReasonCode, text))
+		return nil, nil, &failure{code: exitError, err: fmt.Errorf("connect to broker %s: refused: %s", address, reason(ack.ReasonCode, text)), hint: refusedHint(ack.ReasonCode)}
 	case ctx.Err() != nil:
 		return nil, nil, errInterrupted
 	case errors.Is(err, context.DeadlineExceeded):
 		return nil, nil, unreachableBroker(address, fmt.Errorf("no answer to CONNECT within %v", wait))
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
 		return nil, nil, unreachableBroker(address, errSilent)
-	case errors.As(err, new(*net.OpError)):
-		return nil, nil, fmt.Errorf("connect to broker %s: %w", address, err)
+	case errors.As(err, new(*net.OpError)): // over TLS 1.3 an alert comes after the handshake
+		return nil, nil, &failure{code: exitError, err: fmt.Errorf("connect to broker %s: %w", address, err),
+			hint: "`edgebroker events --since 10m --type refusal` on the broker's machine says why; a client certificate is shown with --cert and --key"}
 	}
 	return nil, nil, &failure{code: exitError, err: fmt.Errorf("connect to broker %s: the answer is no MQTT: %w", address, err),
 		hint: "something else may listen there; the usual ports are 1883, and 8883 for mqtts://"}
@@ -208,12 +208,16 @@ func unreachableBroker(address string, err error) error {
 	if op := (*net.OpError)(nil); errors.As(err, &op) {
 		err = op.Err // without the address, which we name ourselves
 	}
+	refused := errors.Is(err, syscall.ECONNREFUSED)
 	hint := "start one with `edgebroker serve`, or name another with --address HOST:PORT"
-	switch untrusted := (*tls.CertificateVerificationError)(nil); {
-	case errors.As(err, &untrusted):
-		hint = "name the certificate of the broker's authority with --cafile, and a host that the broker's certificate names with --address"
+	switch {
+	case untrusted(err):
+		hint = certificateHint(err, time.Now())
 	case errors.Is(err, errSilent):
 		hint = "a port that speaks TLS needs mqtts:// in --address; else `edgebroker events --type refusal` on the broker's machine says why"
+	case refused:
+	case strings.HasPrefix(address, "ws://"), strings.HasPrefix(address, "wss://"):
+		hint = "ws:// and wss:// need a listener of type ws or wss, with the path /mqtt; other ports take HOST:PORT or mqtts://HOST:PORT"
 	case shaking:
 		hint = "a port that does not speak TLS needs --address without mqtts://; else `edgebroker events --type refusal` on the broker's machine says why"
 	}

@@ -178,7 +178,7 @@ func (p *publisher) send(ctx context.Context, payload []byte) error {
 	answer, err := p.conn.client.Publish(guarded, &message)
 	switch {
 	case answer != nil && answer.ReasonCode >= 0x80:
-		return fmt.Errorf("refused: %s", reason(answer.ReasonCode, answer.Properties.ReasonString))
+		return &failure{code: exitError, err: fmt.Errorf("refused: %s", reason(answer.ReasonCode, answer.Properties.ReasonString)), hint: ruleHint(answer.ReasonCode, "publish", message.Topic)}
 	case errors.Is(err, paho.ErrInvalidArguments):
 		return err
 	case err != nil:

@@ -27,14 +27,15 @@ type storeInfo struct {
 	Queued        int64 `json:"queued"` // messages that wait or are not acknowledged
 	Retained      int64 `json:"retained"`
 
-	Segments    int    `json:"segments"`
-	Records     int64  `json:"records,omitempty"` // of a folder
-	UsedBytes   int64  `json:"usedBytes"`         // of all files
-	BudgetBytes int64  `json:"budgetBytes,omitempty"`
-	Damage      int    `json:"damage"`    // places; of a running broker those that it found when it started
-	TornBytes   int64  `json:"tornBytes"` // at the end, of a folder: written and never acknowledged
-	Aside       int    `json:"aside"`     // copies of damaged files
-	Dropped     uint64 `json:"dropped"`   // messages, ever
+	Segments    int      `json:"segments"`
+	Records     int64    `json:"records,omitempty"` // of a folder
+	UsedBytes   int64    `json:"usedBytes"`         // of all files
+	BudgetBytes int64    `json:"budgetBytes,omitempty"`
+	FullPercent *float64 `json:"fullPercent,omitempty"` // of a running broker with a limit, of what messages may take
+	Damage      int      `json:"damage"`                // places; of a running broker those that it found when it started
+	TornBytes   int64    `json:"tornBytes"`             // at the end, of a folder: written and never acknowledged
+	Aside       int      `json:"aside"`                 // copies of damaged files
+	Dropped     uint64   `json:"dropped"`               // messages, ever
 
 	WrittenBytes     uint64  `json:"writtenBytes"` // to the files, ever
 	BlockBytes       uint64  `json:"blockBytes"`   // to the block layer, ever; 0 if unknown
@@ -45,6 +46,8 @@ type storeInfo struct {
 
 	Endurance uint64  `json:"enduranceBytes,omitempty"` // as asked
 	LifeDays  float64 `json:"lifeDays,omitempty"`       // that it lasts, of running
+
+	full string // FullPercent in words
 }
 
 // leastAge is how long a store must have run before a day is made of it.
@@ -108,6 +111,9 @@ func liveInfo(s *statsd.Snapshot) storeInfo {
 		Damage: st.Recovered.Damage, TornBytes: st.Recovered.TornBytes, Dropped: s.Dropped.Total,
 		WrittenBytes: st.LifetimeBytes, BlockBytes: st.LifetimeBlockBytes,
 	}
+	if percent, ok := st.Full(); ok {
+		info.FullPercent, info.full = &percent, st.FullText()
+	}
 	if b := st.Budget; b != nil {
 		info.DailyBudget, info.TodayBytes = b.DailyBytes, uint64(b.UsedBytes)
 	}
@@ -169,6 +175,9 @@ func (i *storeInfo) write(w io.Writer) error {
 	table.fact("queued", "%s", messages(i.Queued))
 	table.fact("retained", "%s", messages(i.Retained))
 	table.fact("dropped", "%s ever", messages(i.Dropped))
+	if i.full != "" {
+		table.fact("full", "%s", i.full)
+	}
 	limit := ""
 	if i.BudgetBytes > 0 {
 		limit = " of " + size(i.BudgetBytes)

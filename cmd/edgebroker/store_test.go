@@ -135,12 +135,12 @@ func TestStoreInfoOfADaemon(t *testing.T) {
 	f.snapshot.Sessions = statsd.Sessions{Total: 10, Connected: 4, Kept: 6}
 	f.snapshot.Queued = statsd.Queued{Messages: 7, Inflight: 3}
 	f.snapshot.Storage = statsd.Storage{State: statsd.StorageFull, Reason: "no room\x1b[2J", Directory: "/var/lib/x", Age: 86400 * 2,
-		Segments: 3, UsedBytes: 24 << 20, BudgetBytes: 1 << 30, LifetimeBytes: 20e6, LifetimeBlockBytes: 40e6,
+		Segments: 3, UsedBytes: 24 << 20, BudgetBytes: 1 << 30, ReservedBytes: 24 << 20, HeldBytes: 3 << 20, LifetimeBytes: 20e6, LifetimeBlockBytes: 40e6,
 		Budget: &statsd.WriteBudget{DailyBytes: 10 << 20, UsedBytes: 5 << 20}, Recovered: statsd.StorageRecovered{Damage: 2}}
 	socket := serveFake(t, f)
 	r := edgebroker(t, "store", "info", "--socket", socket, "--endurance", "1TB")
 	wantCode(t, r, exitOK)
-	for _, want := range []string{"full, no room\\x1b[2J\n", "2d0h of running\n", "10 (4 connected)", "10 messages\n", "24 MiB of 1.0 GiB, 3 segments\n",
+	for _, want := range []string{"full, no room\\x1b[2J\n", "2d0h of running\n", "10 (4 connected)", "10 messages\n", "24 MiB of 1.0 GiB, 3 segments\n", " 100%: 3.0 MiB of messages, and no room for more (24 MiB are kept free",
 		"2 places; ", "19 MiB ever, 10 MB a day\n", "38 MiB ever, 20 MB a day\n", "5.0 MiB of 10 MiB\n", "1.0 TB last 136.9 years at 20 MB a day\n"} {
 		if !strings.Contains(r.stdout, want) {
 			t.Errorf("no %q in\n%s", want, r.stdout)
@@ -153,7 +153,7 @@ func TestStoreInfoOfADaemon(t *testing.T) {
 		t.Fatal(err)
 	}
 	for key, want := range map[string]any{"directory": "/var/lib/x", "state": "full", "age": 172800.0, "sessions": 10.0, "connected": 4.0, "queued": 10.0,
-		"segments": 3.0, "usedBytes": float64(24 << 20), "writtenBytes": 20e6, "blockBytes": 40e6, "bytesPerDay": 10e6, "blockBytesPerDay": 20e6,
+		"segments": 3.0, "usedBytes": float64(24 << 20), "fullPercent": 100.0, "writtenBytes": 20e6, "blockBytes": 40e6, "bytesPerDay": 10e6, "blockBytesPerDay": 20e6,
 		"todayBytes": float64(5 << 20), "dailyBudgetBytes": float64(10 << 20), "damage": 2.0} {
 		if got[key] != want {
 			t.Errorf("%s is %v, want %v", key, got[key], want)

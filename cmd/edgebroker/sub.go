@@ -162,7 +162,8 @@ func subscribeError(ctx context.Context, conn *mqttConn, filters []paho.Subscrib
 	var refused []error
 	for i, code := range ack.Reasons {
 		if code >= 0x80 {
-			refused = append(refused, fmt.Errorf("subscribe to %q: refused: %s", filters[i].Topic, reason(code, ack.Properties.ReasonString)))
+			refused = append(refused, &failure{code: exitError, err: fmt.Errorf("subscribe to %q: refused: %s", filters[i].Topic, reason(code, ack.Properties.ReasonString)),
+				hint: ruleHint(code, "subscribe", filters[i].Topic)})
 		}
 	}
 	return errors.Join(refused...)

@@ -105,12 +105,28 @@ func editUsers(e *env, c *cli.Context, change func(*auth.PasswordEdit) error) er
 			return fmt.Errorf("%s is written, but the daemon may not be able to read it: %w", path, err)
 		}
 	}
-	return reloadIfRunning(e, c, path)
+	return reloadIfRunning(e, c, path, usersRead(c, path))
 }
 
+// usersRead says what a daemon has read after a change of the file of users at path.
+// Whether it is that of MQTT or that of the HTTP address only the config knows, if
+// --file names it.
+func usersRead(c *cli.Context, path string) func(statsd.Reloaded) string {
+	if c.Path("file") == "" {
+		return readIt
+	}
+	return func(r statsd.Reloaded) string {
+		return fmt.Sprintf("the daemon has read its files again: %s of MQTT, %d of the http address; if %s is neither file, name it in access.passwords or http.users",
+			things(r.Users, "user"), r.People, path)
+	}
+}
+
+// readIt says what a daemon has read after a change of a file that its config names.
+func readIt(r statsd.Reloaded) string { return "the daemon has read it: " + reloadedWords(r) }
+
 // reloadIfRunning has a daemon that runs read its files again, of which the
-// user has changed what.
-func reloadIfRunning(e *env, c *cli.Context, what string) error {
+// user has changed what; words say what it has read.
+func reloadIfRunning(e *env, c *cli.Context, what string, words func(statsd.Reloaded) string) error {
 	daemon, err := openControl(c)
 	if err != nil {
 		return err
@@ -124,7 +140,7 @@ func reloadIfRunning(e *env, c *cli.Context, what string) error {
 	case err != nil:
 		return fmt.Errorf("%s is changed, but the daemon goes on as before: %w", what, err)
 	}
-	e.notef("the daemon has read it: %s", reloadedWords(r))
+	e.notef("%s", words(r))
 	return nil
 }
 

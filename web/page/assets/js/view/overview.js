@@ -186,6 +186,15 @@ function uplinkPanel() {
   };
 }
 
+// fullness is how full the store is, as "edgebroker stats" reckons: what is reserved for
+// writing the state anew is not for messages.
+function fullness(st) {
+  if (!(st.budgetBytes > 0)) return "";
+  const may = st.budgetBytes - (st.reservedBytes ?? 0);
+  const percent = st.state === "full" || st.heldBytes >= may ? 100 : Math.round((100 * st.heldBytes) / may);
+  return ` of ${words.size(st.budgetBytes)}, ${percent}% full`;
+}
+
 function brokerFacts(s) {
   const b = s.budget;
   const st = s.storage;
@@ -195,7 +204,7 @@ function brokerFacts(s) {
     ["retained", `${words.amount(s.retained.messages, "message")}, ${words.size(s.retained.bytes)}`],
     ["memory", b.bytes > 0 ? `${words.size(b.used)} of ${words.size(b.bytes)} (${visible(b.level, 20)}), ${words.size(s.memory.resident)} resident` : `${words.size(s.memory.resident)} resident`],
     ["storage", st.state === "none" || !st.state ? "none: sessions and messages are kept in memory"
-      : `${visible(st.state, 20)}, ${words.size(st.usedBytes)}${st.budgetBytes > 0 ? " of " + words.size(st.budgetBytes) : ""}; 99% of syncs under ${words.brief(st.syncP99)}`],
+      : `${visible(st.state, 20)}, ${words.size(st.usedBytes)}${fullness(st)}; 99% of syncs under ${words.brief(st.syncP99)}`],
     ["refused", `${words.amount(s.refusals.connect ?? 0, "connection")}, ${words.amount(s.refusals.publish ?? 0, "publish", "publishes")}, ${words.amount(s.refusals.subscribe ?? 0, "subscription")}`],
     ["listeners", (s.listeners ?? []).map((l) => `${visible(l.name, 40)} ${visible(l.address, 60)} (${words.count(l.sockets)})`).join(", ") || "–"],
   ];
