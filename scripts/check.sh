@@ -16,7 +16,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-first=(tools gofmt shell tidy vet staticcheck test allocs instructions crashes)
+first=(tools gofmt shell tidy vet staticcheck test allocs instructions crashes documents)
 second=(gateway cross unit package armv6 foreign govulncheck)
 steps=("${first[@]}" "${second[@]}")
 
@@ -179,6 +179,12 @@ step_instructions() {
 # then. It sees some of them above; scripts/crash.sh runs as many as one likes.
 step_crashes() {
 	CRASH_SEEDS=0-100 go test -vet=off -count=1 -run '^Test(Crash|Crashes|FailingDisks|Damage.*|EveryBitMatters)$' ./journal ./store
+}
+
+# What documents show is run with the binary as it is shipped: with the race detector
+# that would take ten times as long.
+step_documents() {
+	go test -vet=off -count=1 -run '^Test(GettingStarted|README|Handbook|Answers|BeginnersErrors)$' ./cmd/edgebroker
 }
 
 # All packages compile for each target, tools and tests' helpers included; of the

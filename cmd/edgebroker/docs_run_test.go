@@ -97,6 +97,9 @@ type walk struct {
 // newWalk begins to read the document at path.
 func newWalk(t *testing.T, path string) *walk {
 	t.Helper()
+	if raceEnabled {
+		t.Skip("the binary that it runs takes ten times as long with the race detector; the step documents of scripts/check.sh runs it without")
+	}
 	if _, err := exec.LookPath("sh"); err != nil {
 		t.Skip("no sh")
 	}
