@@ -39,6 +39,13 @@ func newFlow() *flow {
 	return f
 }
 
+// goneFlow is the flow of a route that is not remembered.
+func goneFlow() *flow {
+	f := newFlow()
+	f.gone.Store(true)
+	return f
+}
+
 // pack makes one number of messages, up to 2^24, and bytes, up to 2^40: more
 // than what comes between two collections.
 func pack(messages, bytes int) uint64 { return uint64(messages)<<40 | uint64(bytes) }

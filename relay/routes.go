@@ -89,8 +89,7 @@ func (c *routes) known(topic []byte) (_ *route, keep bool) {
 func (c *routes) resolveOnce(rt *route, topic []byte) {
 	c.subs.resolveInto(rt, topic)
 	if rt.flow == nil {
-		rt.flow = newFlow()
-		rt.flow.gone.Store(true)
+		rt.flow = goneFlow()
 	}
 	rt.flow.last.Store(nil)
 	rt.flow.left.Store(noted)
@@ -104,16 +103,15 @@ func (c *routes) remember(topic []byte) *route {
 	return rt
 }
 
-// storeLocked remembers rt, and forgets others if there are too many. One that would
-// take the room of most others is not remembered.
+// storeLocked remembers rt, and forgets others if there are too many. One that has
+// more targets than there is room for is not remembered.
 func (c *routes) storeLocked(rt *route) {
 	old := c.byName[rt.topic]
-	if len(rt.targets) > c.limit*targetsPerRoute/2 {
+	if len(rt.targets) > c.limit*targetsPerRoute {
 		if old != nil {
 			c.forgetLocked(rt.topic, old)
 		}
-		rt.flow = newFlow()
-		rt.flow.gone.Store(true)
+		rt.flow = goneFlow()
 		return
 	}
 	if old != nil {
