@@ -75,6 +75,7 @@ func arrows() map[string][]string {
 		"internal/dial":        {},
 		"internal/faultdisk":   {"journal"},
 		"internal/link":        {"wire", "internal/dial"},
+		"internal/generated":   {},
 		"internal/growth":      {}, // reads what go test prints
 		"internal/manpage":     {},
 		"internal/peer":        {},
@@ -84,16 +85,16 @@ func arrows() map[string][]string {
 		"internal/unixsocket":  {},
 		"internal/brokertest":  {"appliance", "statsd", "wire", "events", "internal/dial"},
 		"internal/schema":      {},
-		"internal/schematest":  {},                                                      // for tests alone
-		"internal/apidoc":      {"statsd", "web", "events", "trace", "internal/schema"}, // reads the comments of these, too
+		"internal/schematest":  {},                                                                            // for tests alone
+		"internal/apidoc":      {"statsd", "web", "events", "trace", "internal/schema", "internal/generated"}, // reads the comments of these, too
 		"internal/configkeys":  {},
-		"internal/reference":   {"appliance", "statsd", "relay", "internal/configkeys"},      // and reads the source of cmd, events and listen
-		"internal/conformance": {},                                                           // reads the source of all others
-		"internal/lab":         {"wire", "internal/brokertest"},                              // sees a gateway as its devices do
-		"internal/torture":     {"wire", "internal/dial", "internal/link", "internal/child"}, // sees the broker as its clients do
-		"internal/flood":       {"wire", "internal/link", "internal/child"},                  // likewise
-		"internal/many":        {"wire", "internal/dial", "internal/child"},                  // likewise
-		"internal/outage":      {"wire", "internal/dial", "internal/link", "internal/child"}, // likewise
+		"internal/reference":   {"appliance", "statsd", "relay", "internal/configkeys", "internal/generated"}, // and reads the source of cmd, events and listen
+		"internal/conformance": {"internal/generated"},                                                        // reads the source of all others
+		"internal/lab":         {"wire", "internal/brokertest"},                                               // sees a gateway as its devices do
+		"internal/torture":     {"wire", "internal/dial", "internal/link", "internal/child"},                  // sees the broker as its clients do
+		"internal/flood":       {"wire", "internal/link", "internal/child"},                                   // likewise
+		"internal/many":        {"wire", "internal/dial", "internal/child"},                                   // likewise
+		"internal/outage":      {"wire", "internal/dial", "internal/link", "internal/child"},                  // likewise
 	}
 }
 

@@ -55,6 +55,12 @@ func start(t testing.TB, change func(*appliance.Config), opts ...appliance.Optio
 	if err := b.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	stopLater(t, b, log)
+	return &broker{Broker: b, addr: b.Addr("tcp"), unix: "unix:" + b.Addr("unix"), log: log}
+}
+
+// stopLater stops b when the test is over, and shows its log if that has failed.
+func stopLater(t testing.TB, b *appliance.Broker, log *brokertest.Log) {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), brokertest.Patience)
 		defer cancel()
@@ -65,7 +71,6 @@ func start(t testing.TB, change func(*appliance.Config), opts ...appliance.Optio
 			t.Logf("the broker's log:\n%s", log)
 		}
 	})
-	return &broker{Broker: b, addr: b.Addr("tcp"), unix: "unix:" + b.Addr("unix"), log: log}
 }
 
 // eventLog keeps the events of a broker.

@@ -107,16 +107,7 @@ func (m *mover) unpack(t *testing.T, parcel *os.File) {
 	if err := b.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), brokertest.Patience)
-		defer cancel()
-		if err := b.Stop(ctx); err != nil {
-			t.Errorf("stop: %v", err)
-		}
-		if t.Failed() {
-			t.Logf("the log after a move:\n%s", log)
-		}
-	})
+	stopLater(t, b, log)
 	if got := b.Addr("tcp"); got != m.addr && b.Addr("tcp") != "" {
 		t.Errorf("listens at %s after the move, at %s before", got, m.addr)
 	}

@@ -201,19 +201,7 @@ func (w *walk) movePorts(t *testing.T) {
 // subscribed.
 func (w *walk) start(t *testing.T, s step, command string) {
 	t.Helper()
-	o := &terminal{}
-	cmd := w.shell(t, "exec "+command)
-	cmd.Stdout, cmd.Stderr = o, o
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(os.Interrupt)
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("%s\n%s", s.command, o)
-		}
-	})
+	o := w.spawn(t, command)
 	brokertest.WaitFor(t, s.command, func() bool {
 		if id := named.FindStringSubmatch(command); id != nil {
 			out, _ := w.shell(t, "edgebroker clients show -o json "+id[1]).Output()

@@ -8,24 +8,13 @@
 package main
 
 import (
-	"fmt"
 	"os"
-	"path/filepath"
+
+	"github.com/synthetism/edgebroker/internal/generated"
 )
 
 //go:generate go run . ../..
 
-func main() {
-	root := "."
-	if len(os.Args) > 1 {
-		root = os.Args[1]
-	}
-	doc, err := document(root)
-	if err == nil {
-		err = os.WriteFile(filepath.Join(root, documentPath), doc, 0o644)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "reference: error:", err)
-		os.Exit(1)
-	}
-}
+var page = generated.Document{Command: "reference", Path: documentPath, Make: document}
+
+func main() { os.Exit(page.Run(os.Args[1:], os.Stderr)) }
