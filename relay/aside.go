@@ -115,7 +115,7 @@ func (a *aside) fitsLocked(d *delivery) (fits, any bool) {
 	if !a.roomyLocked(size) && !a.full {
 		any = s.pumpLocked()
 	}
-	fits = a.roomyLocked(size) && s.fitsLocked(size, s.keepsLocked(d))
+	fits = a.roomyLocked(size) && s.fitsLocked(d.msg, s.keepsLocked(d))
 	a.full = !fits
 	return fits, any
 }

@@ -33,7 +33,7 @@ type Config struct {
 	MaxFilterBytes    int64         // memory that the subscriptions of a session may take
 	TotalFilterBytes  int64         // memory that those of all sessions may take; 0: no limit
 	Queue             QueueRules    // of a session, if there is no QueueFor
-	TotalQueuedBytes  int64         // their size, all sessions; a quarter is kept for those that hold under 1/128
+	TotalQueuedBytes  int64         // their size, all sessions, large bodies once; a quarter is kept for those that hold under 1/128
 	SpillBytes        int64         // messages of a session beyond which further ones are kept in the store only, if there is one
 	RefuseWait        time.Duration // how long a 3.x client is held back that cannot be told so, before it is disconnected
 	Rate              Rate          // of publishes, per client

@@ -48,7 +48,7 @@ func (s *Session) pushLocked(d delivery) (any bool) {
 		}
 	}
 	keep := s.keepsLocked(&d)
-	if !s.fitsLocked(size, keep) {
+	if !s.fitsLocked(d.msg, keep) {
 		any = l != nil && s.pumpLocked()
 		s.clearLocked(&d, keep)
 	}
@@ -58,7 +58,7 @@ func (s *Session) pushLocked(d delivery) (any bool) {
 		s.dropLocked(DropStoreFull, d.msg.origin(d.qos), 1)
 		return any
 	}
-	for !refuse && !s.fitsLocked(size, keep) {
+	for !refuse && !s.fitsLocked(d.msg, keep) {
 		if whenFull == DropNewest || !s.dropOldestLocked(&d) {
 			s.dropLocked(DropQueueFull, d.msg.origin(d.qos), 1)
 			return any
@@ -124,18 +124,17 @@ func (s *Session) dropOldestLocked(d *delivery) bool {
 	return true
 }
 
-// fitsLocked reports whether the limits leave room for size bytes more. What is
-// kept need not stay in memory. Of that the last quarter is for sessions that
+// fitsLocked reports whether the limits leave room for m. What is kept need not stay in memory. Of that the last quarter is for sessions that
 // take little of it, so that those who do not read or are away cannot spoil it
 // for those who do.
-func (s *Session) fitsLocked(size int64, kept bool) bool {
-	rules := s.rules.Load()
+func (s *Session) fitsLocked(m *Message, kept bool) bool {
+	rules, size := s.rules.Load(), m.size()
 	n, own := s.waitingLocked()
 	own += size
 	if n >= rules.MaxQueued || own > rules.MaxQueuedBytes {
 		return false
 	}
-	total, used := s.relay.conf().TotalQueuedBytes, s.relay.queuedBytes.Load()+size
+	total, used := s.relay.conf().TotalQueuedBytes, s.relay.queuedWith(m)
 	if kept {
 		if used > total-total/4 {
 			s.relay.relieve(total / 2)

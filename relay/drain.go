@@ -72,11 +72,10 @@ func (d *delivery) late(now time.Duration) bool { return d.until > 0 && now >= u
 // clearLocked makes room for d, if there is too little, by giving up what need not
 // be sent any more.
 func (s *Session) clearLocked(d *delivery, kept bool) {
-	size := d.msg.size()
-	if s.latest != nil && s.latest.stale > 0 && !s.fitsLocked(size, kept) {
+	if s.latest != nil && s.latest.stale > 0 && !s.fitsLocked(d.msg, kept) {
 		s.compactLocked()
 	}
-	if d.until > 0 && !s.fitsLocked(size, kept) {
+	if d.until > 0 && !s.fitsLocked(d.msg, kept) {
 		s.expireLocked()
 	}
 }

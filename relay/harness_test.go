@@ -337,6 +337,7 @@ func (b *broker) balanced() {
 // finish closes the books and the relay.
 func (b *broker) finish() {
 	b.balanced()
+	b.weighs()
 	b.Close()
 }
 

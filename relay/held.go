@@ -86,7 +86,7 @@ func (p *Port) holdBack(raw []byte) error {
 // holds reports whether n bytes more may be held back, which makes it bytes for
 // the connection.
 func (r *Relay) holds(bytes, n int64) bool {
-	return bytes <= maxHeld && r.queuedBytes.Load()+n <= r.conf().TotalQueuedBytes
+	return bytes <= maxHeld && r.queued()+n <= r.conf().TotalQueuedBytes
 }
 
 // retry takes on what there is room for by now.
@@ -145,7 +145,7 @@ func (p *Port) refuseHeldLocked(h *held, list [][]byte) {
 // message of n bytes is held back.
 func (r *Relay) overfull(n int64) bool {
 	total := r.conf().TotalQueuedBytes
-	return n > minQueued && r.queuedBytes.Load()+n > total+total/4
+	return n > minQueued && r.queued()+n > total+total/4
 }
 
 // takeOn takes on what was held back. It reports false if there is still no

@@ -16,7 +16,10 @@ type Message struct {
 	Props     []byte
 	Publisher string // client identifier, "" for the broker itself
 	QoS       byte
-	Retain    bool // as the publisher set it
+	Retain    bool   // as the publisher set it
+	recovered bool   // from the store
+	level     Level  // what is promised for it
+	came      uint32 // by Relay.coarse; 0: that is not known
 
 	name []byte // Topic, shared with the route
 
@@ -27,14 +30,12 @@ type Message struct {
 
 	since time.Duration // when it was retained, or removed what was, as expires; 0 if it was not, or by an earlier process
 
-	recovered bool   // from the store
-	came      uint32 // by Relay.coarse; 0: that is not known
-
-	level    Level         // what is promised for it
 	gate     *gate         // holds it back until it is stored; nil for most
 	ref      atomic.Uint64 // where its body lies in the store, a Ref
 	holders  atomic.Int32  // kept entries and topics that need the body there
 	retained atomic.Bool   // a topic is one of them
+	copies   atomic.Int32  // queues and windows that hold it; counted if again is not nil
+	again    *atomic.Int64 // Relay.heldAgain for a large one; nil: it is charged in full to each that holds it
 }
 
 // Stored makes a message that a store has read back. expires is by the

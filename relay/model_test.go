@@ -173,6 +173,9 @@ func (m *machine) publish(t *rapid.T, id string) {
 		topic, qos := rapid.SampledFrom([]string{"plant", "plant/line", "store/line"}).Draw(t, "topic"), rapid.ByteRange(0, 2).Draw(t, "qos")
 		m.n++
 		msg := message{topic: topic, payload: fmt.Sprint(m.n), qos: qos}
+		if rapid.IntRange(0, 3).Draw(t, "size") == 0 {
+			msg.payload += large
+		}
 		if qos > 0 {
 			msg.id = rapid.Uint16Range(1, 4).Draw(t, "identifier")
 		}
@@ -183,7 +186,7 @@ func (m *machine) publish(t *rapid.T, id string) {
 		}
 		again := qos == 2 && open[msg.id]
 		msg.dup = again
-		m.note("%s publishes %s on %s at QoS %d #%d, again: %v", id, msg.payload, topic, qos, msg.id, again)
+		m.note("%s publishes %.8s on %s at QoS %d #%d, again: %v", id, msg.payload, topic, qos, msg.id, again)
 		ms = append(ms, msg)
 		if again {
 			continue
@@ -195,6 +198,9 @@ func (m *machine) publish(t *rapid.T, id string) {
 	}
 	c.publish(ms...)
 }
+
+// large makes a payload one that is not copied for each who gets it.
+var large = " " + strings.Repeat("x", 4<<10)
 
 func (m *machine) routeAll(msg message) {
 	for _, s := range m.model.sessions {
@@ -446,6 +452,7 @@ func modelled(t *rapid.T, moves bool) {
 			for id := range m.clients {
 				m.look(id)
 			}
+			m.weighs()
 		},
 	}
 	if moves {

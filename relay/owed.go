@@ -27,14 +27,14 @@ func (s *Session) roomyLocked(m *Message) bool {
 	rules, size := s.rules.Load(), m.size()
 	n, own := s.waitingLocked()
 	return n < max(1, rules.MaxQueued/2) && own+size <= rules.MaxQueuedBytes/2 &&
-		s.relay.queuedBytes.Load()+size <= s.relay.conf().TotalQueuedBytes/2 && s.fitsLocked(size, false)
+		s.relay.queuedWith(m) <= s.relay.conf().TotalQueuedBytes/2 && s.fitsLocked(m, false)
 }
 
 // oweLocked remembers the topic for later. It reports false if that takes too
 // much memory as well.
 func (s *Session) oweLocked(o *owed, topic string) bool {
 	cost, total := owedCost(topic), s.relay.conf().TotalQueuedBytes
-	if s.live.Load() == nil || s.owedBytes+cost > s.rules.Load().MaxQueuedBytes/2 || s.relay.queuedBytes.Load()+cost > total-total/4 {
+	if s.live.Load() == nil || s.owedBytes+cost > s.rules.Load().MaxQueuedBytes/2 || s.relay.queued()+cost > total-total/4 {
 		return false
 	}
 	o.topics = append(o.topics, topic)

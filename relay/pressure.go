@@ -93,7 +93,7 @@ func (r *Relay) swamped(l Link) (DropReason, bool) {
 // unacknowledged, before no more are sent.
 func (r *Relay) mayFly() int64 {
 	total := r.conf().TotalQueuedBytes
-	return max(minQueued, min(max(minFly, total/64), total-r.queuedBytes.Load()))
+	return max(minQueued, min(max(minFly, total/64), total-r.queued()))
 }
 
 // spillAt is how many bytes a session may have in memory before further
@@ -139,7 +139,7 @@ func willSize(w *wire.Will) int64 {
 // given up, but published at once.
 func (r *Relay) roomForWill(w *wire.Will) bool {
 	n := willSize(w)
-	return n <= minQueued || r.queuedBytes.Load()+n <= r.conf().TotalQueuedBytes
+	return n <= minQueued || r.queued()+n <= r.conf().TotalQueuedBytes
 }
 
 // crowdedIDs reports whether QoS 2 identifiers take so much memory that a

@@ -175,10 +175,11 @@ func TestSmallQueuesAlwaysFit(t *testing.T) {
 	pub := b.connect("pub")
 	for i := range 8 {
 		c := b.connect(fmt.Sprint("big", i))
-		c.sub(1, "big")
+		topic := fmt.Sprint("big", i)
+		c.sub(1, topic)
 		c.link.stall(0)
+		pub.publish(message{topic: topic, payload: fill(900 << 10), qos: 1}) // each of them may have one message
 	}
-	pub.publish(message{topic: "big", payload: fill(900 << 10), qos: 1}) // each of them may have one message
 	good := b.connect("good")
 	good.sub(1, "t")
 	if b.Totals().QueuedB < 1<<20 {

@@ -232,6 +232,7 @@ func (p *publisher) message(rt *route, pub *wire.Publish) *Message {
 	if pub.HasExpiry {
 		m.expires = p.relay.expiresAt(pub.Expiry)
 	}
+	p.relay.share(m)
 	return m
 }
 

@@ -30,6 +30,7 @@ func (q *queue) push(d delivery) {
 
 // add counts d as n deliveries more or less.
 func (q *queue) add(d *delivery, n int) {
+	d.msg.hold(n)
 	size := d.msg.size() * int64(n)
 	q.n += n
 	q.bytes += size

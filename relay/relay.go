@@ -41,6 +41,7 @@ type Relay struct {
 	refused     atomic.Uint64
 	expired     atomic.Uint64 // sessions whose client did not come back in time
 	queuedBytes atomic.Int64  // of all sessions, unacknowledged messages included
+	heldAgain   atomic.Int64  // of these, bodies that are there once and counted for each that holds them: see queued
 	stuffed     atomic.Int64  // sessions whose queues are at a limit
 	shed        shed
 	closed      atomic.Bool

@@ -36,6 +36,7 @@ func (r *Relay) Restore(rec Recovered) {
 // adopt makes the caller one of the holders of a message that was recovered.
 func (r *Relay) adopt(m *Message) {
 	if m.holders.Add(1) == 1 {
+		r.share(m)
 		r.store.Hold(Ref(m.ref.Load()), m.stored())
 	}
 }

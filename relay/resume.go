@@ -48,6 +48,7 @@ func (b *resumer) message(at int) *Message {
 		if r.subs.level != nil {
 			m.level = r.subs.level(m.Topic)
 		}
+		r.share(m)
 		b.made[at] = m
 	}
 	return b.made[at]
@@ -114,6 +115,7 @@ func (b *resumer) queues(s *Session, c *CarriedSession) {
 	for i := range s.window.n {
 		e := s.window.at(i)
 		stored[e.seq] = e.delivery
+		s.window.release(e)
 	}
 	for s.queue.len() > 0 {
 		d := s.queue.pop()

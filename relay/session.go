@@ -158,6 +158,7 @@ func (s *Session) end() {
 			s.dropUnlocked(DropDiscarded, e.msg.origin(e.qos), 1)
 			sent = append(sent, e.delivery)
 		}
+		unacked.release(unacked.at(i))
 	}
 	s.giveUp(sent)
 	for waiting.len() > 0 {

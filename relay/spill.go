@@ -130,6 +130,7 @@ func (s *Session) writeChunkLocked(q *queue, at int) {
 		if c.Chunk.Until = max(c.Chunk.Until, untilTime(d.until)); d.until == 0 {
 			forever = true
 		}
+		d.msg.hold(1)
 		held = append(held, q.pop())
 	}
 	if forever {
@@ -189,6 +190,7 @@ func (s *Session) letGo(c *chunk) {
 	}
 	s.relay.queuedBytes.Add(-c.Bytes)
 	for i := range c.held {
+		c.held[i].msg.hold(-1)
 		s.unkeep(&c.held[i])
 	}
 	c.held = nil
@@ -337,6 +339,9 @@ func (s *Session) takeLocked(c *chunk, subs map[string]*subscription, entries []
 		}
 		s.damagedLocked(&c.Chunk, entries, err)
 	}
+	for i := range c.held {
+		c.held[i].msg.hold(-1) // the caller does
+	}
 	c.held = nil
 	s.relay.releaseBodies(&c.Chunk)
 	return list
@@ -448,7 +453,7 @@ func (r *Relay) relieve(enough int64) {
 	r.background(func() {
 		defer r.relieving.Store(false)
 		for _, s := range r.all() {
-			if r.queuedBytes.Load() < enough {
+			if r.queued() < enough {
 				return
 			}
 			s.relieve()

@@ -2,7 +2,7 @@ package relay
 
 // Totals reads the counters.
 func (r *Relay) Totals() Totals {
-	t := Totals{Dropped: make(map[string]uint64), Refused: r.refused.Load(), Slowed: r.slowed.Load(), Expired: r.expired.Load(), QueuedB: r.queuedBytes.Load(),
+	t := Totals{Dropped: make(map[string]uint64), Refused: r.refused.Load(), Slowed: r.slowed.Load(), Expired: r.expired.Load(), QueuedB: r.queued(),
 		ShedRetained: r.shed.retained.Load(), ShedSpilled: r.shed.spilled.Load(),
 		Delivery: r.delivery.read(), Sizes: r.sizes.read()}
 	for reason := range dropReasons {

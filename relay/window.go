@@ -68,6 +68,7 @@ func (w *window) addAs(d *delivery, state exchange, id uint16) *sent {
 	*e = sent{delivery: *d, id: id, state: state}
 	if d.msg != nil {
 		e.level, e.size = d.msg.level, d.msg.size()
+		d.msg.hold(1)
 		w.open++
 	}
 	if id != packetID(d.seq) {
@@ -117,6 +118,7 @@ func (w *window) remove(i int) {
 func (w *window) release(e *sent) {
 	w.bytes -= e.size
 	if e.msg != nil {
+		e.msg.hold(-1)
 		w.open--
 	}
 	e.size, e.msg = 0, nil

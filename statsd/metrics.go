@@ -125,7 +125,7 @@ func metricTable() []metric {
 		gauge("retained_messages", "Retained messages held.", func(s *Snapshot) float64 { return float64(s.Retained.Messages) }),
 		gauge("retained_bytes", "Payload of the retained messages held.", func(s *Snapshot) float64 { return float64(s.Retained.Bytes) }),
 		gauge("queued_messages", "Messages that wait for a client.", func(s *Snapshot) float64 { return float64(s.Queued.Messages) }),
-		gauge("queued_bytes", "Payload of the messages that wait for a client.", func(s *Snapshot) float64 { return float64(s.Queued.Bytes) }),
+		gauge("queued_bytes", "Memory of the messages that wait for clients; a payload of 4 KiB or more counts once, however many it waits for.", func(s *Snapshot) float64 { return float64(s.Queued.Bytes) }),
 		gauge("inflight_messages", "Messages sent and not yet acknowledged.", func(s *Snapshot) float64 { return float64(s.Queued.Inflight) }),
 
 		expiryMetric(),
