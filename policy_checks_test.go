@@ -71,6 +71,7 @@ func arrows() map[string][]string {
 		"interop":              {},                // sees the broker as its clients do
 		"scripts":              {"wire", "bench"}, // what edgebroker is compared with
 		"internal/atomicfile":  {},
+		"internal/certtest":    {}, // for tests alone
 		"internal/child":       {},
 		"internal/dial":        {},
 		"internal/faultdisk":   {"journal"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/synthetism/edgebroker/events"
 	"github.com/synthetism/edgebroker/relay"
 	"github.com/synthetism/edgebroker/statsd"
 	"github.com/synthetism/edgebroker/wire"
@@ -47,7 +48,7 @@ func (b *Broker) ClearRetained(ctx context.Context, filter string) (int, error) 
 	n := b.relay.ClearRetained(filter, done)
 	if n > 0 {
 		b.log.Info("retained messages cleared", "filter", filter, "messages", n)
-		b.system("retained_cleared", fmt.Sprintf("%d of %s", n, filter))
+		b.system(events.SystemRetainedClear, fmt.Sprintf("%d of %s", n, filter))
 	}
 	select {
 	case err := <-done:

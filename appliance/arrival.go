@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/synthetism/edgebroker/events"
 	"github.com/synthetism/edgebroker/handover"
 	"github.com/synthetism/edgebroker/hooks"
 	"github.com/synthetism/edgebroker/listen"
@@ -164,7 +165,7 @@ func (b *Broker) adopt() {
 	}
 	b.log.Info("went on with clients of the process before", "clients", len(under), "expelled", expelled,
 		"program", b.arrived.State.Program, "pause", time.Since(began)+elapsed)
-	b.system("handed_over", fmt.Sprintf("%d clients", len(under)))
+	b.system(events.SystemHandedOver, fmt.Sprintf("%d clients", len(under)))
 	b.arrived = nil
 }
 

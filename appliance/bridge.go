@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/synthetism/edgebroker/bridge"
+	"github.com/synthetism/edgebroker/events"
 	"github.com/synthetism/edgebroker/internal/dial"
 	"github.com/synthetism/edgebroker/relay"
 	"github.com/synthetism/edgebroker/statsd"
@@ -128,7 +129,7 @@ func (b *Broker) changeUplinks(before []*uplink, c Config, connect bool) (next [
 		made, err := b.makeUplink(want, c)
 		if err != nil {
 			b.log.Error("uplink cannot be made", "bridge", want.Name, "error", err)
-			b.system("bridge_failed", err.Error())
+			b.system(events.SystemBridgeFailed, err.Error())
 			continue
 		}
 		next = append(next, made...)
@@ -232,7 +233,7 @@ func (b *Broker) giveUp(name string, stop func()) {
 		b.relay.Discard(s.ClientID)
 	}
 	b.log.Warn("uplink is gone from the configuration", "bridge", name, "messages_dropped", waiting)
-	b.system("bridge_removed", fmt.Sprintf("bridge %s, with %d messages that waited for it", name, waiting))
+	b.system(events.SystemBridgeRemoved, fmt.Sprintf("bridge %s, with %d messages that waited for it", name, waiting))
 }
 
 // bridgeStats is Uplinks for statistics.

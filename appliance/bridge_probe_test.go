@@ -2,14 +2,9 @@ package appliance_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -24,6 +19,7 @@ import (
 	"github.com/synthetism/edgebroker/appliance"
 	"github.com/synthetism/edgebroker/bridge"
 	"github.com/synthetism/edgebroker/internal/brokertest"
+	"github.com/synthetism/edgebroker/internal/certtest"
 	"github.com/synthetism/edgebroker/statsd"
 	"github.com/synthetism/edgebroker/wire"
 )
@@ -144,32 +140,13 @@ func TestBridgeTestSaysWhatIsWrong(t *testing.T) {
 // certificate writes one, and its key.
 func certificate(t testing.TB, host string, from, to time.Time) (certFile, keyFile string) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "far"}, NotBefore: from, NotAfter: to, IsCA: true, BasicConstraintsValid: true}
+	template := x509.Certificate{Subject: pkix.Name{CommonName: "far"}, NotBefore: from, NotAfter: to, IsCA: true, BasicConstraintsValid: true}
 	if ip := net.ParseIP(host); ip != nil {
 		template.IPAddresses = []net.IP{ip}
 	} else {
 		template.DNSNames = []string{host}
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	certFile, keyFile = filepath.Join(dir, "crt"), filepath.Join(dir, "key")
-	for path, b := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: der}, keyFile: {Type: "PRIVATE KEY", Bytes: keyDER}} {
-		if err := os.WriteFile(path, pem.EncodeToMemory(b), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return certFile, keyFile
+	return certtest.Write(t, certtest.Make(t, template), t.TempDir(), "far")
 }
 
 // What is wrong with a certificate is said with its dates and names.

@@ -258,7 +258,7 @@ func (b *Broker) Start(ctx context.Context) error {
 	b.state = started
 	b.sendReports()
 	b.telling.Store(true)
-	b.system("started", "")
+	b.system(events.SystemStarted, "")
 	return nil
 }
 
@@ -368,7 +368,7 @@ func (b *Broker) Stop(ctx context.Context) error {
 	b.state = stopping
 	b.mu.Unlock()
 
-	b.system("stopping", "")
+	b.system(events.SystemStopping, "")
 	b.reloading.Lock() // a change that is under way ends first, and no other one begins
 	for _, e := range b.places() {
 		e.listen.Close(nil)
@@ -406,6 +406,7 @@ func (b *Broker) finish(ctx context.Context, relayed, stored bool) error {
 	return b.stopErr
 }
 
+// system reports what, a System word of events.
 func (b *Broker) system(what, detail string) {
 	b.bus.Publish(events.New(events.System, events.Source, events.SystemData{What: what, Detail: detail}))
 }

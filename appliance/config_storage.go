@@ -57,16 +57,6 @@ func defaultStorage() StorageConfig {
 	}
 }
 
-// DurabilityOf is the durability of a message on topic.
-func (s StorageConfig) DurabilityOf(topic string) Durability {
-	for _, t := range s.Topics {
-		if wire.MatchTopic(t.Filter, topic) {
-			return t.Durability
-		}
-	}
-	return s.Durability
-}
-
 // findings checks what is not a number; those are checked with all others.
 func (s StorageConfig) findings() []finding {
 	out := directoryFindings("storage.directory", s.Directory)

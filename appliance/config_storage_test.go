@@ -24,28 +24,3 @@ func TestFullQueue(t *testing.T) {
 		}
 	}
 }
-
-func TestDurabilityOf(t *testing.T) {
-	c, err := ParseConfig("eb.yml", []byte(`storage:
-  durability: flush
-  topics:
-    - {filter: telemetry/alarm/#, durability: fsync}
-    - {filter: telemetry/#, durability: memory}
-    - {filter: +/state, durability: fsync}
-`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for topic, want := range map[string]Durability{
-		"telemetry/alarm/1": DurabilityFsync,
-		"telemetry/alarm":   DurabilityFsync,
-		"telemetry":         DurabilityMemory,
-		"telemetry/state":   DurabilityMemory, // the first that matches
-		"line/state":        DurabilityFsync,
-		"line/state/x":      DurabilityFlush,
-	} {
-		if got := c.Storage.DurabilityOf(topic); got != want {
-			t.Errorf("%s: got %s, want %s", topic, got, want)
-		}
-	}
-}

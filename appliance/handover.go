@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/synthetism/edgebroker/events"
 	"github.com/synthetism/edgebroker/handover"
 	"github.com/synthetism/edgebroker/listen"
 	"github.com/synthetism/edgebroker/relay"
@@ -37,7 +38,7 @@ func (b *Broker) HandOver(ctx context.Context, send func(parcel *os.File) error)
 	}
 	b.state = stopping
 	b.mu.Unlock()
-	b.system("handing_over", "")
+	b.system(events.SystemHandingOver, "")
 	h := &departure{b: b}
 	b.reloading.Lock() // a change that is under way ends first, and one that comes later sees that it is too late
 	h.release(func(c ListenerConfig) bool { return c.Secure() || c.webSocket() })

@@ -206,13 +206,13 @@ func (b *Broker) reloadHTTPUsers() {
 	u, err := b.loadHTTPUsers(b.conf().HTTP)
 	if err != nil {
 		b.log.Error("changed users of the http address are not good, those before stay in force", "error", err)
-		b.system("reload_failed", err.Error())
+		b.system(events.SystemReloadFailed, err.Error())
 		return
 	}
 	b.accounts.SetUsers(u.users)
 	b.httpStamps = u.stamps
 	b.log.Info("users of the http address changed", "users", u.users.Size())
-	b.system("http_users_reloaded", fmt.Sprintf("%d users", u.users.Size()))
+	b.system(events.SystemHTTPUsers, fmt.Sprintf("%d users", u.users.Size()))
 }
 
 // httpRefused reports somebody who could not log in.
@@ -288,7 +288,7 @@ func (c *httpChange) rollBack() {
 	d, err := b.openHTTP(c.old.cfg, nil)
 	if err != nil { // somebody else was quicker
 		b.log.Error("http address cannot go on where it was; nobody can connect there until the next reload", "error", err)
-		b.system("listener_lost", err.Error())
+		b.system(events.SystemListenerLost, err.Error())
 	}
 	b.replaceHTTP(c.old, d)
 }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"github.com/synthetism/edgebroker/events"
 	"github.com/synthetism/edgebroker/statsd"
 )
 
@@ -22,7 +23,7 @@ func (b *Broker) SetLogLevel(level slog.Level) error {
 	if before != level {
 		change := fmt.Sprintf("from %s to %s", levelName(before), levelName(level))
 		b.log.Info("log level changed", "from", levelName(before), "to", levelName(level))
-		b.system("log_level", change)
+		b.system(events.SystemLogLevel, change)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 
+	"github.com/synthetism/edgebroker/events"
 	"github.com/synthetism/edgebroker/listen"
 	"github.com/synthetism/edgebroker/memory"
 	"github.com/synthetism/edgebroker/relay"
@@ -118,7 +119,15 @@ func (b *Broker) pressed(from, to memory.Level, used int64) {
 	} else {
 		log.Info("memory is less short")
 	}
-	b.system("memory_"+to.String(), fmt.Sprintf("%d of %d bytes are used", used, b.watcher.Budget()))
+	b.system(pressureWords[to], fmt.Sprintf("%d of %d bytes are used", used, b.watcher.Budget()))
+}
+
+// pressureWords are the system events of the levels.
+var pressureWords = [memory.Severe + 1]string{
+	memory.Calm:     events.SystemMemoryCalm,
+	memory.Guarded:  events.SystemMemoryGuarded,
+	memory.Shedding: events.SystemMemoryShedding,
+	memory.Severe:   events.SystemMemorySevere,
 }
 
 // reliefs are what is given up at each level.

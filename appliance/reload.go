@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/synthetism/edgebroker/acl"
+	"github.com/synthetism/edgebroker/events"
 	"github.com/synthetism/edgebroker/hooks"
 	"github.com/synthetism/edgebroker/statsd"
 )
@@ -88,7 +89,7 @@ func (b *Broker) reload(read func() (Config, error), how scope) (_ ReloadReport,
 		return ReloadReport{}, fmt.Errorf("reload: %w", err)
 	case err != nil:
 		b.log.Error("reload failed, everything stays as it was", "error", err)
-		b.system("reload_failed", err.Error())
+		b.system(events.SystemReloadFailed, err.Error())
 		return ReloadReport{}, fmt.Errorf("reload: %w", err)
 	case try:
 		c.abandon()
@@ -222,7 +223,7 @@ func (b *Broker) announceReload(r ReloadReport) {
 	if len(keys) > 0 {
 		detail += "; changed: " + strings.Join(keys, ", ")
 	}
-	b.system("reloaded", detail)
+	b.system(events.SystemReloaded, detail)
 	b.log.Info("reloaded", "changes", len(keys), "users", r.Users, "rules", r.Rules, "disconnected", r.Disconnected)
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/synthetism/edgebroker/events"
 	"github.com/synthetism/edgebroker/journal"
 	"github.com/synthetism/edgebroker/relay"
 	"github.com/synthetism/edgebroker/store"
@@ -80,18 +81,18 @@ func (b *Broker) reportRecovery(r *store.Report) {
 	log.Info("state recovered", "sessions", r.Sessions, "retained", r.Retained, "records", r.Records, "dur", r.Took)
 	for _, d := range r.Damage {
 		log.Error("the store was damaged; what could be read was kept", "damage", fmt.Sprint(d), "aside", r.Aside)
-		b.system("storage_damaged", fmt.Sprint(d))
+		b.system(events.SystemStorageDamaged, fmt.Sprint(d))
 	}
 	if r.Unread > 0 || r.Lost > 0 {
 		log.Error("stored state is lost", "messages", r.Unread, "records", r.Lost)
-		b.system("storage_lost", fmt.Sprintf("%d messages, at least %d records", r.Unread, r.Lost))
+		b.system(events.SystemStorageLost, fmt.Sprintf("%d messages, at least %d records", r.Unread, r.Lost))
 	}
 }
 
 // storeChanged tells the world that the store takes messages, or does not.
 func (b *Broker) storeChanged(state journal.State, err error) {
 	log := b.log.With("component", "store")
-	what, detail := "storage_"+state.String(), ""
+	what, detail := events.SystemStorageOK, ""
 	if err != nil {
 		detail = err.Error()
 	}
@@ -99,8 +100,10 @@ func (b *Broker) storeChanged(state journal.State, err error) {
 	case journal.OK:
 		log.Info("the store takes messages again")
 	case journal.Full:
+		what = events.SystemStorageFull
 		log.Warn("the store is full: messages at QoS 1 and 2 for kept sessions, and retained ones, are refused until there is room", "error", err)
 	case journal.Failed:
+		what = events.SystemStorageFailed
 		log.Error("the disk has failed: nothing is acknowledged until what is in memory could be written anew", "error", err)
 	}
 	b.system(what, detail)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"github.com/synthetism/edgebroker/events"
 	"github.com/synthetism/edgebroker/journal"
 	"github.com/synthetism/edgebroker/statsd"
 	"github.com/synthetism/edgebroker/store"
@@ -49,7 +50,7 @@ func (b *Broker) budgetExceeded(used, daily uint64, window time.Duration) {
 	what := fmt.Sprintf("%s of %s", humanize.IBytes(used), humanize.IBytes(daily))
 	b.log.Warn("the bytes that may be written in a day are used up: flush messages wait longer to be written, fsync messages are written as ever",
 		"component", "store", "written", what, "flush_interval", window)
-	b.system("write_budget_exceeded", what+" written")
+	b.system(events.SystemWriteBudget, what+" written")
 }
 
 func recoveredStats(r *store.Report) statsd.StorageRecovered {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/synthetism/edgebroker/certs"
+	"github.com/synthetism/edgebroker/events"
 	"github.com/synthetism/edgebroker/listen"
 	"github.com/synthetism/edgebroker/rest"
 )
@@ -136,20 +137,23 @@ func (b *Broker) certificateReport(listener string, r certs.Report) {
 // certificateNews tells of certificates at where.
 func (b *Broker) certificateNews(where string, r certs.Report) {
 	log := b.log.With("component", "certs", "listener", where)
-	detail := where
+	what, detail := events.SystemCertReloaded, where
 	switch r.What {
 	case certs.Reloaded:
 		log.Info("certificates changed, new connections use them")
 	case certs.Rejected:
+		what = events.SystemCertRejected
 		log.Error("changed certificates are not good, those before stay in use", "error", r.Err)
 		detail += ": " + r.Err.Error()
 	case certs.Expired:
+		what = events.SystemCertExpired
 		log.Error("certificate has expired", "error", r.Err)
 		detail += ": " + r.Err.Error()
 	case certs.Expiring:
+		what = events.SystemCertExpiring
 		day := r.State.NotAfter.UTC().Format(time.DateOnly)
 		log.Warn("certificate expires soon, renew it", "file", r.State.Path, "subject", r.State.Subject, "on", day)
 		detail += fmt.Sprintf(": %s of %s in %s ends on %s", r.State.Role, r.State.Subject, r.State.Path, day)
 	}
-	b.system("certificate_"+string(r.What), detail)
+	b.system(what, detail)
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/synthetism/edgebroker/certs"
+	"github.com/synthetism/edgebroker/events"
 	"github.com/synthetism/edgebroker/listen"
 	"github.com/synthetism/edgebroker/wire"
 )
@@ -215,7 +216,7 @@ func (t *transition) rollBack() {
 func (t *transition) lose(e *endpoint, err error) {
 	e.lost = true
 	t.b.log.Error("listener cannot go on where it was; clients cannot connect there until the next reload", "listener", e.cfg.Name, "error", err)
-	t.b.system("listener_lost", fmt.Sprintf("listener %s: %v", e.cfg.Name, err))
+	t.b.system(events.SystemListenerLost, fmt.Sprintf("listener %s: %v", e.cfg.Name, err))
 }
 
 // serve lets clients in at e, which is bound.

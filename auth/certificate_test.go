@@ -1,40 +1,22 @@
 package auth_test
 
 import (
-	"crypto/ed25519"
-	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
-	"math/big"
 	"net/url"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/synthetism/edgebroker/auth"
+	"github.com/synthetism/edgebroker/internal/certtest"
 )
 
 // certificate is what a handshake gives for a template.
 func certificate(t testing.TB, template x509.Certificate) *x509.Certificate {
 	t.Helper()
-	_, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template.SerialNumber = big.NewInt(1)
-	if template.NotAfter.IsZero() {
-		template.NotAfter = time.Now().Add(time.Hour)
-	}
-	der, err := x509.CreateCertificate(rand.Reader, &template, &template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
+	return certtest.Make(t, template).Leaf
 }
 
 func TestCertificate(t *testing.T) {

@@ -8,7 +8,6 @@ import (
 	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/x509"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -95,40 +94,6 @@ func (k *TokenKeys) algorithms() []string {
 		all = append(all, key.algorithms...)
 	}
 	return unique(all)
-}
-
-// LoadSecretKey reads a secret that signer and broker share, for HS256, HS384 and
-// HS512: all bytes of the file but a line end at its end, 32 or more. A file with
-// a public key is refused, since everybody knows that.
-func LoadSecretKey(path string) (*TokenKeys, error) {
-	data, _, err := readFile(path, maxKeyFile, secretFile)
-	if err != nil {
-		return nil, fmt.Errorf("load secret key: %w", err)
-	}
-	secret := bytes.TrimSuffix(bytes.TrimSuffix(data, []byte("\n")), []byte("\r"))
-	if looksPublic(secret) {
-		return nil, fmt.Errorf("load secret key: %s: is a key pair's or a set of keys; configure it as a public key or a key set", path)
-	}
-	key, err := newTokenKey("", secret)
-	if err != nil {
-		return nil, fmt.Errorf("load secret key: %s: %w; make one with: openssl rand -base64 48", path, err)
-	}
-	return &TokenKeys{[]tokenKey{key}}, nil
-}
-
-// looksPublic reports whether data is, in any common form, a key that is not a
-// shared secret.
-func looksPublic(data []byte) bool {
-	for _, mark := range []string{"-----BEGIN ", "ssh-", "ecdsa-sha2-"} {
-		if bytes.Contains(data, []byte(mark)) {
-			return true
-		}
-	}
-	if json.Valid(data) && bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
-		return true
-	}
-	_, err := parsePublic(data)
-	return err == nil
 }
 
 // parsePublic reads a public key or a certificate in DER.

@@ -15,19 +15,14 @@ import (
 )
 
 // TokenConfig is which tokens count, and what is in them. A claim is named by
-// its path, from outside in: {"sub"}, or {"realm_access", "roles"}.
+// its path, from outside in: {"sub"}, or {"realm_access", "roles"}. Tokens
+// without exp do not count, and a user name beside a token does not either.
 type TokenConfig struct {
 	Issuers       []string      // iss must be one of these; empty: any
 	Audiences     []string      // aud must contain one of these; empty: any
 	Leeway        time.Duration // by which clocks may differ, 0 to [MaxLeeway]
-	NoExpiry      bool          // tokens without exp count, for ever
 	UsernameClaim []string      // the name; empty: {"sub"}
 	GroupsClaim   []string      // a string or an array of strings, may be absent; empty: no groups
-	ClientIDClaim []string      // as GroupsClaim: the client ids that go with the token
-
-	// SameUsername refuses clients whose user name is not the token's. Else a
-	// user name beside a token does not count.
-	SameUsername bool
 }
 
 // Bounds of tokens.
@@ -58,9 +53,7 @@ func NewTokenSource(keys *TokenKeys, config TokenConfig) (*TokenSource, error) {
 		jwt.WithValidMethods(keys.algorithms()),
 		jwt.WithStrictDecoding(),
 		jwt.WithLeeway(config.Leeway),
-	}
-	if !config.NoExpiry {
-		options = append(options, jwt.WithExpirationRequired())
+		jwt.WithExpirationRequired(),
 	}
 	if len(config.Audiences) > 0 {
 		options = append(options, jwt.WithAudience(config.Audiences...))
@@ -84,9 +77,6 @@ func (s *TokenSource) Authenticate(_ context.Context, a *Attempt) (Identity, err
 	id, err := s.identity(claims)
 	if err != nil {
 		return Identity{}, s.refuse(ErrStale, "%v", err)
-	}
-	if s.config.SameUsername && a.HasUsername && a.Username != id.Name {
-		return Identity{}, s.refuse(ErrRefused, "user name is not the token's")
 	}
 	return id, nil
 }
@@ -186,9 +176,6 @@ func (s *TokenSource) identity(claims jwt.MapClaims) (Identity, error) {
 	}
 	var err error
 	if id.Groups, err = texts(claims, s.config.GroupsClaim); err != nil {
-		return Identity{}, err
-	}
-	if id.ClientIDs, err = texts(claims, s.config.ClientIDClaim); err != nil {
 		return Identity{}, err
 	}
 	expires, err := claims.GetExpirationTime()

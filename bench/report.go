@@ -11,11 +11,7 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-// WriteJSON writes r as one JSON object, indented for people or on one line.
-func WriteJSON(w io.Writer, r Result, indented bool) error {
-	return writeJSON(w, r, indented)
-}
-
+// writeJSON writes v as one JSON value, indented for people or on one line.
 func writeJSON(w io.Writer, v any, indented bool) error {
 	e := json.NewEncoder(w)
 	if indented {

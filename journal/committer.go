@@ -226,7 +226,7 @@ func (l *Log) writeParts(b *batch) error {
 		}
 		l.mu.Lock()
 		p.seg.end = p.end()
-		l.setDurableLocked(at(p.seg.number, p.end()))
+		l.durable = at(p.seg.number, p.end())
 		l.mu.Unlock()
 	}
 	return nil

@@ -20,8 +20,7 @@ type Log struct {
 	clock0  time.Duration
 
 	state      atomic.Uint32
-	generation atomic.Uint64
-	stable     atomic.Uint64 // mirrors durable
+	generation atomic.Uint64 // moved by each failure, before Commits are told of it
 	backlog    atomic.Int64
 
 	counters counters
@@ -48,8 +47,8 @@ type Log struct {
 	head    uint32 // the last segment begun on disk
 	root    uint32 // where replay is to begin: what is written from now on says so
 	settled uint32 // where it begins, come what may: nobody needs what is before
-	durable Pos
-	laid    int64 // bytes appended since Open, marks included
+	durable Pos    // every record before it, of this generation, is on stable storage
+	laid    int64  // bytes appended since Open, marks included
 
 	discard  bool  // what is appended is not kept
 	refusal  error // what Commit is told at once; nil unless failed or closed
@@ -134,16 +133,6 @@ func (l *Log) kick() {
 	}
 }
 
-// Durable is a position: every record before it, of this generation, is on
-// stable storage.
-func (l *Log) Durable() Pos { return Pos(l.stable.Load()) }
-
-// setDurableLocked moves Durable.
-func (l *Log) setDurableLocked(p Pos) {
-	l.durable = p
-	l.stable.Store(uint64(p))
-}
-
 // Backlog is the bytes that were appended and are not yet written and synced.
 func (l *Log) Backlog() int64 { return l.backlog.Load() }
 
@@ -154,10 +143,6 @@ func (l *Log) Clock() time.Duration { return l.clock0 + time.Since(l.started) }
 
 // State is how the log fares.
 func (l *Log) State() State { return State(l.state.Load()) }
-
-// Generation is moved by each failure, before Commits are told of it. What was
-// appended before it moved and lies at or above what Durable was then is lost.
-func (l *Log) Generation() uint64 { return l.generation.Load() }
 
 // Due gets a value when a Checkpoint is due: the log since the last one has
 // grown large, space is short, damage was found at Open, or the log has failed

@@ -64,7 +64,7 @@ func (l *Log) Format(pos Pos) uint16 {
 
 // Kept reports whether the record at pos is in the log, on disk or still in
 // memory; not whether it is intact. After a failure it tells the owner what is
-// lost, see Generation.
+// lost.
 func (l *Log) Kept(pos Pos) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -189,7 +189,7 @@ func (l *Log) begin(s *segment) error {
 	}
 	s.name, s.file, s.end = name, sp.file, headerSize
 	l.head = s.number
-	l.setDurableLocked(at(s.number, headerSize))
+	l.durable = at(s.number, headerSize)
 	l.writes = keepEvery // what it has taken is to be replaced
 	if l.unused != nil {
 		l.voids = append(l.voids, l.unused)

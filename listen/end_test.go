@@ -359,9 +359,7 @@ func testGateShutdown(t *testing.T, kind string) {
 	eventually(t, "all connections", func() bool { return r.gate.Totals().Connections == 3 })
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if err := l.Shutdown(ctx); err != nil {
-		t.Fatal(err)
-	}
+	l.Close(nil)
 	for range 2 {
 		if err := r.gate.Shutdown(ctx, wire.ServerShuttingDown, EndServerShutdown); err != nil {
 			t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -311,25 +312,16 @@ func (g *Gate) Totals() Totals {
 }
 
 // Conns returns the connections that are open now.
-func (g *Gate) Conns() []*Conn { return g.pick("") }
-
-// pick returns the connections of one listener, or all if it is "".
-func (g *Gate) pick(listener string) []*Conn {
+func (g *Gate) Conns() []*Conn {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	list := make([]*Conn, 0, len(g.conns))
-	for c := range g.conns {
-		if listener == "" || c.Listener() == listener {
-			list = append(list, c)
-		}
-	}
-	return list
+	return slices.Collect(maps.Keys(g.conns))
 }
 
 // KickAll kicks the connections that are open now, and waits until the server
 // and OnEnd are through with each.
 func (g *Gate) KickAll(ctx context.Context, r wire.Reason, why string) error {
-	return kickAll(ctx, g.pick(""), r, why)
+	return kickAll(ctx, g.Conns(), r, why)
 }
 
 func kickAll(ctx context.Context, conns []*Conn, r wire.Reason, why string) error {

@@ -2,7 +2,6 @@ package listen
 
 import (
 	"cmp"
-	"context"
 	"crypto/tls"
 	"errors"
 	"io/fs"
@@ -13,8 +12,6 @@ import (
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/listeners"
-
-	"github.com/synthetism/edgebroker/wire"
 )
 
 // The types of listener.
@@ -86,12 +83,6 @@ func New(cfg Config, g *Gate) *Listener {
 	}
 	l.SetPolicy(cfg.Policy)
 	return l
-}
-
-// Wrap returns a listener that accepts from nl, which is bound already. It
-// closes nl when it is closed.
-func Wrap(id string, nl net.Listener, g *Gate) *Listener {
-	return New(Config{ID: id, Type: nl.Addr().Network(), Address: nl.Addr().String(), Bound: nl}, g)
 }
 
 // ID returns the listener's name.
@@ -181,7 +172,7 @@ func (l *Listener) dress(nc net.Conn, p *Policy) net.Conn {
 }
 
 // Close stops accepting and waits until Serve has returned. Connections go on:
-// see [Listener.Shutdown]. The server's own way to close clients is not used,
+// see [Gate.Shutdown]. The server's own way to close clients is not used,
 // since it tells 3.x clients what their protocol does not have. Calling it
 // again does nothing.
 func (l *Listener) Close(listeners.CloseFn) {
@@ -201,13 +192,6 @@ func (l *Listener) Close(listeners.CloseFn) {
 		}
 	}
 	l.served.Wait()
-}
-
-// Shutdown stops accepting, tells the listener's clients that the server shuts
-// down, and waits until the server is through with each.
-func (l *Listener) Shutdown(ctx context.Context) error {
-	l.Close(nil)
-	return kickAll(ctx, l.gate.pick(l.cfg.ID), wire.ServerShuttingDown, EndServerShutdown)
 }
 
 const (

@@ -142,7 +142,7 @@ func TestListenerSurvivesAcceptErrors(t *testing.T) {
 		r := newRig(t, Options{Log: slog.New(slog.NewTextHandler(&out, nil))}, &fakeServer{})
 		const fails = 60
 		fl := &faultyListener{fails: fails, conns: make(chan net.Conn), closed: make(chan struct{})}
-		l := Wrap("w", fl, r.gate)
+		l := New(Config{ID: "w", Type: TypeUnix, Bound: fl}, r.gate)
 		if err := l.Init(nil); err != nil || l.Address() != "faulty" {
 			t.Fatal(l.Address(), err)
 		}
@@ -179,7 +179,7 @@ func TestListenerSurvivesAcceptErrors(t *testing.T) {
 func TestListenerCloseEndsBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fl := &faultyListener{fails: 1 << 30, closed: make(chan struct{})}
-		l := Wrap("w", fl, NewGate(Options{}))
+		l := New(Config{ID: "w", Type: TypeUnix, Bound: fl}, NewGate(Options{}))
 		go l.Serve(nil)
 		time.Sleep(time.Minute)
 		begin := time.Now()

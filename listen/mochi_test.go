@@ -76,13 +76,11 @@ func TestConnUnderServer(t *testing.T) {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		if err := l.Shutdown(ctx); err != nil {
+		l.Close(nil)
+		if err := r.gate.Shutdown(ctx, wire.ServerShuttingDown, EndServerShutdown); err != nil {
 			t.Error(err)
 		}
 		if err := server.Close(); err != nil {
-			t.Error(err)
-		}
-		if err := r.gate.Shutdown(ctx, wire.ServerShuttingDown, EndServerShutdown); err != nil {
 			t.Error(err)
 		}
 	})

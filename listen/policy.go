@@ -47,9 +47,6 @@ type Policy struct {
 // goroutine.
 func (l *Listener) SetPolicy(p Policy) { l.policy.Store(&p) }
 
-// Policy returns what is in force.
-func (l *Listener) Policy() Policy { return *l.policy.Load() }
-
 // trusts reports whether a connection from a begins with a PROXY header.
 func (p *Policy) trusts(a net.Addr) bool {
 	if _, ok := a.(*net.UnixAddr); ok {

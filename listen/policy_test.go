@@ -174,10 +174,10 @@ func TestPolicyCounts(t *testing.T) {
 			return rapid.SampledFrom(at).Draw(t, "listener"), rapid.SampledFrom([]string{"192.0.2.1", "192.0.2.2", "2001:db8::1"}).Draw(t, "from")
 		}
 		tooMany := func(l *Listener, from string) bool {
-			return full(l.Policy().MaxPerAddress, count(l, from)) || full(all.MaxPerAddress, count(nil, from))
+			return full(l.policy.Load().MaxPerAddress, count(l, from)) || full(all.MaxPerAddress, count(nil, from))
 		}
 		noRoom := func(l *Listener) bool {
-			return full(all.MaxConnections, len(open)) || full(l.Policy().MaxConnections, count(l, ""))
+			return full(all.MaxConnections, len(open)) || full(l.policy.Load().MaxConnections, count(l, ""))
 		}
 		admit := func(l *Listener, remote net.Addr) *Conn {
 			p := l.policy.Load()

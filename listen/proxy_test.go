@@ -296,8 +296,7 @@ func (f from) RemoteAddr() net.Addr { return f.remote }
 func (r *rig) pipeProxy() *client {
 	ours, theirs := net.Pipe()
 	l := New(Config{ID: "pipe", Policy: Policy{ProxyUnix: true}}, r.gate)
-	p := l.Policy()
-	if c := r.gate.admit(l, &p, from{ours, &net.UnixAddr{}}); c != nil {
+	if c := r.gate.admit(l, l.policy.Load(), from{ours, &net.UnixAddr{}}); c != nil {
 		go c.serve(func(c *Conn) error { return r.server.establish("pipe", c) })
 	}
 	return newClient(r.TB, theirs)

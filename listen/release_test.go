@@ -25,7 +25,7 @@ func TestRelease(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := listen.Wrap("0", nl, g)
+	l := listen.New(listen.Config{ID: "0", Bound: nl}, g)
 	if err := l.Init(nil); err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,8 @@ func TestRelease(t *testing.T) {
 // Connections count for the listener that takes the place of theirs.
 func TestTakingThePlace(t *testing.T) {
 	g := listen.NewGate(listen.Options{})
-	l := listen.New(listen.Config{ID: "l", Address: "127.0.0.1:0", Policy: listen.Policy{MaxConnections: 2, MaxPerAddress: 2}}, g)
+	policy := listen.Policy{MaxConnections: 2, MaxPerAddress: 2}
+	l := listen.New(listen.Config{ID: "l", Address: "127.0.0.1:0", Policy: policy}, g)
 	if err := l.Init(nil); err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +110,7 @@ func TestTakingThePlace(t *testing.T) {
 	}
 	dial()
 	brokertest.WaitFor(t, "the first", func() bool { return g.Totals().Accepted == 1 })
-	next := listen.New(listen.Config{ID: "l", Bound: l.Release(), Policy: l.Policy(), After: l}, g)
+	next := listen.New(listen.Config{ID: "l", Bound: l.Release(), Policy: policy, After: l}, g)
 	if err := next.Init(nil); err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,6 @@ const (
 	EndKicked         = "kicked"            // an operator ended it
 	EndListenerClosed = "listener_closed"   // its listener is not there any more, or is another one: docs/RELOAD.md
 	EndNotAuthorized  = "not_authorized"    // refused for what it is or did
-	EndDiscarded      = "discarded"         // its session was discarded
 	EndInternalError  = "internal_error"    // our fault
 	EndProtocolError  = "protocol_error"    // it broke the protocol; the event says how
 	EndServerShutdown = "server_shutdown"   // the broker stops

@@ -165,7 +165,7 @@ func (c *ControlClient) History(ctx context.Context, p Past, f events.Filter, fn
 // Events calls fn for the events that f lets through, from the moment the
 // broker has said yes, which calls ready if that is not nil. It returns fn's
 // error, or nil when the broker ends the stream. When this side is too slow, a
-// system event with What EventsMissed says how many events were lost.
+// system event [events.SystemEventsMissed] says how many events were lost.
 func (c *ControlClient) Events(ctx context.Context, f events.Filter, ready func(), fn func(events.Event) error) error {
 	return stream(ctx, c, "/v1/events", eventQuery(f), ready, fn)
 }

@@ -91,7 +91,7 @@ var errFound = errors.New("found")
 // in the stream what may be missing.
 func (h *history) resume(ctx context.Context, b Backend, f events.Filter, out *lines) (since time.Time, behind func(events.Event) bool, err error) {
 	missed := func(why string) error {
-		return out.remark(events.New(events.System, events.Source, events.SystemData{What: EventsMissed, Detail: why}))
+		return out.remark(events.New(events.System, events.Source, events.SystemData{What: events.SystemEventsMissed, Detail: why}))
 	}
 	since, ok := events.TimeOfID(h.last)
 	if !ok {

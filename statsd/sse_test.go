@@ -196,7 +196,7 @@ func TestResume(t *testing.T) {
 					break
 				}
 				d := e.Data.(events.SystemData)
-				if d.What == statsd.EventsMissed {
+				if d.What == events.SystemEventsMissed {
 					missed = true
 					if s.id != "" || len(whats) > 0 || d.Detail == "" {
 						t.Errorf("the remark has the id %q, comes after %v: %+v", s.id, whats, d)

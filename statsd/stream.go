@@ -70,7 +70,7 @@ func (s *Server) streamStats(w http.ResponseWriter, r *http.Request) {
 
 // streamEvents sends the events that ?type= (repeated, or with commas),
 // ?client= and ?topic= (a topic filter) let through. When events were lost
-// because the reader is slow, a system event "events_missed" says so. With
+// because the reader is slow, a system event [events.SystemEventsMissed] says so. With
 // ?since= or ?until= it sends recorded events and ends, or, with ?follow=true,
 // goes on with those that happen. A Last-Event-ID header, as browsers send it
 // when they come back, makes it go on behind that event, as far as events are
@@ -182,10 +182,6 @@ func sampled(r *http.Request) (func(*events.Event) bool, error) {
 	return events.EveryNth(every), nil
 }
 
-// EventsMissed is SystemData.What of the event that tells the reader of an
-// event stream how many events it lost by reading too slowly.
-const EventsMissed = "events_missed"
-
 // missedReporter says in the stream itself when events were lost. It need not
 // look while the stream is idle: behind a loss there is always a full queue, and
 // so an event to come.
@@ -202,7 +198,7 @@ func (m *missedReporter) report(out *lines) error {
 	lost := n - m.told
 	m.told = n
 	return out.remark(events.New(events.System, events.Source, events.SystemData{
-		What:   EventsMissed,
+		What:   events.SystemEventsMissed,
 		Detail: fmt.Sprintf("%d events were lost because this stream is read too slowly", lost),
 	}))
 }

@@ -156,7 +156,7 @@ func TestEventStreamTellsWhatWasMissed(t *testing.T) {
 	go func() {
 		end <- r.control.Events(t.Context(), events.Filter{}, func() { close(ready) }, func(e events.Event) error {
 			<-pause
-			if d, ok := e.Data.(events.SystemData); ok && d.What == statsd.EventsMissed {
+			if d, ok := e.Data.(events.SystemData); ok && d.What == events.SystemEventsMissed {
 				var n int
 				if _, err := fmt.Sscanf(d.Detail, "%d events were lost", &n); err != nil {
 					return fmt.Errorf("detail %q: %w", d.Detail, err)

@@ -1,15 +1,11 @@
 package main
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -21,6 +17,7 @@ import (
 	"time"
 
 	"github.com/synthetism/edgebroker/internal/brokertest"
+	"github.com/synthetism/edgebroker/internal/certtest"
 )
 
 // mistake is what a beginner does wrong, and what is said at both ends.
@@ -224,44 +221,20 @@ func noPermission(t *testing.T, w *walk) {
 // far.crt is of a broker with another address.
 func notYet(t *testing.T, dir string) {
 	t.Helper()
-	issue := func(name string, c, parent *x509.Certificate, signer *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if parent == nil {
-			parent, signer = c, key
-		}
-		c.SerialNumber, c.Subject = big.NewInt(time.Now().UnixNano()), pkix.Name{CommonName: name}
-		der, err := x509.CreateCertificate(rand.Reader, c, parent, key.Public(), signer)
-		if err != nil {
-			t.Fatal(err)
-		}
-		secret, err := x509.MarshalPKCS8PrivateKey(key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for file, block := range map[string]*pem.Block{name + ".crt": {Type: "CERTIFICATE", Bytes: der}, name + ".key": {Type: "PRIVATE KEY", Bytes: secret}} {
-			if err := os.WriteFile(filepath.Join(dir, file), pem.EncodeToMemory(block), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		made, err := x509.ParseCertificate(der)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return made, key
-	}
+	write := func(name string, c tls.Certificate) { certtest.Write(t, c, dir, name) }
 	self := x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
 	begins, ends := time.Date(2199, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2299, 1, 1, 0, 0, 0, 0, time.UTC)
 	early, far := self, self
+	early.Subject, far.Subject = pkix.Name{CommonName: "early"}, pkix.Name{CommonName: "far"}
 	early.NotBefore, early.NotAfter, early.IPAddresses = begins, ends, []net.IP{net.IPv4(127, 0, 0, 1)}
-	issue("early", &early, nil, nil)
+	write("early", certtest.Make(t, early))
 	far.NotBefore, far.NotAfter, far.IPAddresses = time.Unix(0, 0), ends, []net.IP{net.IPv4(192, 0, 2, 1)}
-	issue("far", &far, nil, nil)
-	ca, key := issue("early-ca", &x509.Certificate{NotBefore: time.Unix(0, 0), NotAfter: ends, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, nil, nil)
-	issue("early-device", &x509.Certificate{NotBefore: begins, NotAfter: ends, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}, ca, key)
+	write("far", certtest.Make(t, far))
+	ca := certtest.Make(t, x509.Certificate{Subject: pkix.Name{CommonName: "early-ca"}, NotBefore: time.Unix(0, 0), NotAfter: ends, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
+	write("early-ca", ca)
+	write("early-device", certtest.Sign(t, x509.Certificate{Subject: pkix.Name{CommonName: "early-device"}, NotBefore: begins, NotAfter: ends,
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}, ca))
 }
 
 // Each reason for which a socket is refused has a word on what to do.

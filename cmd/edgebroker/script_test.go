@@ -77,13 +77,7 @@ func buildProgram(t *testing.T) string {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	plain := filepath.Join(dir, "plain", program)
-	build := exec.Command("go", "build", "-trimpath", "-o", plain, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build edgebroker: %v\n%s", err, out)
-	}
-	text := "#!/bin/sh\nif [ \"$1\" = serve ]; then exec " + raced + " \"$@\"; fi\nexec " + plain + " \"$@\"\n"
+	text := "#!/bin/sh\nif [ \"$1\" = serve ]; then exec " + raced + " \"$@\"; fi\nexec " + brokertest.Build(t) + " \"$@\"\n"
 	if err := os.WriteFile(filepath.Join(dir, program), []byte(text), 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -4,12 +4,11 @@ import (
 	"bytes"
 	"context"
 	"net"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/synthetism/edgebroker/internal/brokertest"
 	"github.com/synthetism/edgebroker/internal/link"
 	"github.com/synthetism/edgebroker/wire"
 )
@@ -20,12 +19,7 @@ func TestFloods(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds and runs the broker")
 	}
-	binary := filepath.Join(t.TempDir(), "edgebroker")
-	build := exec.Command("go", "build", "-trimpath", "-o", binary, "../../cmd/edgebroker")
-	build.Env = append(build.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the broker: %v\n%s", err, out)
-	}
+	binary := brokertest.Build(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	var out bytes.Buffer

@@ -11,6 +11,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -112,7 +113,8 @@ func read(r io.Reader) (map[string][]point, error) {
 		if len(f) < 4 || !strings.HasPrefix(f[0], "BenchmarkGrowth") {
 			continue
 		}
-		name, size, _ := cutLast(strings.TrimPrefix(f[0], "BenchmarkGrowth"), "/")
+		name, size := path.Split(strings.TrimPrefix(f[0], "BenchmarkGrowth"))
+		name = strings.TrimSuffix(name, "/")
 		size, _, _ = strings.Cut(size, "-") // of processors
 		n, err := strconv.ParseFloat(size, 64)
 		if err != nil {
@@ -141,13 +143,4 @@ func read(r io.Reader) (map[string][]point, error) {
 		}
 	}
 	return out, lines.Err()
-}
-
-// cutLast cuts s around the last sep.
-func cutLast(s, sep string) (before, after string, found bool) {
-	i := strings.LastIndex(s, sep)
-	if i < 0 {
-		return s, "", false
-	}
-	return s[:i], s[i+len(sep):], true
 }

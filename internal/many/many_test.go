@@ -4,13 +4,12 @@ import (
 	"bytes"
 	"net"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/synthetism/edgebroker/internal/brokertest"
 	"github.com/synthetism/edgebroker/wire"
 )
 
@@ -19,12 +18,7 @@ func TestMany(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds and runs the broker")
 	}
-	binary := filepath.Join(t.TempDir(), "edgebroker")
-	build := exec.Command("go", "build", "-trimpath", "-o", binary, "../../cmd/edgebroker")
-	build.Env = append(build.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the broker: %v\n%s", err, out)
-	}
+	binary := brokertest.Build(t)
 	var out bytes.Buffer
 	args := []string{"--broker", binary, "--data", "--kept", "--retained", "--clients", "300", "--idle", "0s"}
 	if code := command(t.Context(), args, &out, &out); code != 0 {

@@ -3,10 +3,10 @@ package main
 import (
 	"bytes"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/synthetism/edgebroker/internal/brokertest"
 )
 
 // TestTorture lets each mode do its worst to a broker as it is shipped, all at
@@ -16,12 +16,7 @@ func TestTorture(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds and runs the broker")
 	}
-	binary := filepath.Join(t.TempDir(), "edgebroker")
-	build := exec.Command("go", "build", "-trimpath", "-o", binary, "../../cmd/edgebroker")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build edgebroker: %v\n%s", err, out)
-	}
+	binary := brokertest.Build(t)
 	for mode, amount := range map[string][]string{
 		"memory": {"--kills", "3"}, "kill": {"--kills", "15"}, "stop": {"--kills", "5"}, "long": {"--for", "10s"},
 	} {
