@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -57,6 +58,24 @@ func parsed(t *testing.T, files map[string]string) *source {
 		}
 	}
 	return src
+}
+
+// What a harness checks is said of the harness, not of each test that has it.
+func TestRenderHarness(t *testing.T) {
+	for _, n := range []int{fewTests, fewTests + 1} {
+		var many strings.Builder
+		many.WriteString("package a\nfunc harness() { _ = \"[MQTT-1.1.1-1]\" }\n")
+		for i := range n {
+			fmt.Fprintf(&many, "func Test%d() { harness() }\n", i)
+		}
+		page, err := render(testSpecs(), parsed(t, map[string]string{"a/x_test.go": many.String()}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if by := strings.Contains(string(page), "| 1.1.1-1 | one | a: every test that runs `harness` |"); by != (n > fewTests) {
+			t.Errorf("with %d tests:\n%s", n, page)
+		}
+	}
 }
 
 func TestRender(t *testing.T) {
