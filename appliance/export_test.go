@@ -12,8 +12,9 @@ func (b *Broker) ServerClients() int { return b.server.Clients.Len() }
 // ParseBlockBytes reads what is in /proc/self/io.
 func ParseBlockBytes(text []byte) uint64 { return parseBlockBytes(text) }
 
-// WithMachine replaces what tells how much memory there is.
-func WithMachine(root fs.FS) Option { return withMachine(root) }
+// WithMachine replaces the root of the file system that tells how much memory
+// there is.
+func WithMachine(root fs.FS) Option { return func(b *Broker) { b.machine = root } }
 
 // Press lets the use of memory be such that its level changes.
 func (b *Broker) Press(from, to memory.Level) { b.pressed(from, to, 0) }

@@ -3,7 +3,6 @@ package appliance
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"os"
 
 	"github.com/synthetism/edgebroker/events"
@@ -19,10 +18,6 @@ import (
 // the memory is in use. Without it a broker watches the process and bounds
 // itself, but changes nothing that the program around it may rely on.
 func WithProcessMemory() Option { return func(b *Broker) { b.ownsProcess = true } }
-
-// withMachine replaces the root of the file system that tells how much memory
-// there is.
-func withMachine(root fs.FS) Option { return func(b *Broker) { b.machine = root } }
 
 // budgetOf finds out what the configuration's budget is in bytes, 0 for none,
 // and who says so.

@@ -178,9 +178,6 @@ func ask(a *Attempt) question {
 	return q
 }
 
-// Stats returns the counters of questions at one instant.
-func (s *HTTPSource) Stats() Load { return s.flights.gate.load() }
-
 // digest tells questions apart without keeping what is in them.
 func (s *HTTPSource) digest(body []byte) (d [sha256.Size]byte) {
 	mac := hmac.New(sha256.New, s.key)

@@ -95,13 +95,13 @@ func (p *printer) flush() error {
 	case "hdr":
 		return WriteHDR(p.out, p.results[len(p.results)-1]) // before it comes but the measurement of saturation
 	}
-	if err := WriteTable(p.out, p.results...); err != nil || !p.repeat {
+	if err := writeTable(p.out, p.results...); err != nil || !p.repeat {
 		return err
 	}
 	if _, err := fmt.Fprintln(p.out, "\nmedians:"); err != nil {
 		return err
 	}
-	return WriteTable(p.out, Medians(p.results)...)
+	return writeTable(p.out, Medians(p.results)...)
 }
 
 // unclean says what was wrong with the results, empty if nothing was.

@@ -20,9 +20,9 @@ func writeJSON(w io.Writer, v any, indented bool) error {
 	return e.Encode(v)
 }
 
-// WriteTable writes results for people, one row each, in a table for each kind
+// writeTable writes results for people, one row each, in a table for each kind
 // of scenario. A dash means that the figure was not measured.
-func WriteTable(w io.Writer, results ...Result) error {
+func writeTable(w io.Writer, results ...Result) error {
 	for len(results) > 0 {
 		kind := kindOf(results[0].Scenario)
 		n := slices.IndexFunc(results, func(r Result) bool { return kindOf(r.Scenario) != kind })

@@ -132,17 +132,6 @@ func (l *Log) roomLocked() int64 {
 	return l.budgetLocked() + int64(len(l.spares))*l.o.SegmentSize
 }
 
-// Room is how many bytes can be appended before the log is Full, as far as the
-// budget tells: what is put aside for a checkpoint is not counted.
-func (l *Log) Room() int64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.o.MaxBytes == 0 {
-		return math.MaxInt64
-	}
-	return max(0, l.roomLocked()-l.reserveLocked()-l.backlog.Load())
-}
-
 // begin puts s on disk: takes a spare, and writes its header.
 func (l *Log) begin(s *segment) error {
 	name := segmentName(s.number)

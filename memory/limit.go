@@ -10,7 +10,6 @@ package memory
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"io/fs"
 	"path"
 	"slices"
@@ -190,9 +189,4 @@ func machine(fsys fs.FS) (int64, bool) {
 		}
 	}
 	return 0, false
-}
-
-// String says what was found, for a log.
-func (f Found) String() string {
-	return fmt.Sprintf("%d bytes of the %d in %s", f.Budget, f.Limit, f.Source)
 }
