@@ -8,11 +8,10 @@ import (
 // rules is the policy. Their checks are in policy_checks_test.go.
 func rules() []rule {
 	const (
-		mochi  = "github.com/mochi-mqtt/server/v2"
-		jwt    = "github.com/golang-jwt/jwt/v5"
-		proxy  = "github.com/pires/go-proxyproto"
-		notify = "github.com/fsnotify/fsnotify"
-		otlp   = "go.opentelemetry.io/proto/otlp"
+		mochi = "github.com/mochi-mqtt/server/v2"
+		jwt   = "github.com/golang-jwt/jwt/v5"
+		proxy = "github.com/pires/go-proxyproto"
+		otlp  = "go.opentelemetry.io/proto/otlp"
 	)
 	return []rule{
 		{
@@ -104,19 +103,6 @@ func rules() []rule {
 			holds: []files{
 				{"listen/a.go": imports("listen", proxy)},
 				{"hooks/a.go": imports("hooks", proxy+"x")},
-			},
-		},
-		{
-			name:   "fsnotify is asked in one place",
-			reason: "it tells less than files need: nothing of links and folders on the way to one, of file systems that others change, of unmounting; hint knows",
-			check:  checkOnlyIn(notify, "hint"),
-			breaks: []files{
-				{"appliance/a.go": imports("appliance", notify)},
-				{"certs/a_test.go": imports("certs", notify)},
-			},
-			holds: []files{
-				{"hint/a.go": imports("hint", notify)},
-				{"certs/a.go": imports("certs", notify+"x")},
 			},
 		},
 		{

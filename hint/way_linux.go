@@ -15,7 +15,10 @@ import (
 const maxLinks = 40
 
 // identity tells a file from another that has the same path later.
-type identity struct{ device, inode uint64 }
+type identity struct {
+	device, inode uint64
+	folder        bool
+}
 
 // ways are how paths lead to files.
 type ways struct {
@@ -112,7 +115,7 @@ func (w *ways) add(path string) error {
 	if kind := uint32(system.Type); !local(kind) {
 		return fmt.Errorf("%s lies on a file system of type %#x, which others may change unseen", path, kind)
 	}
-	w.places[path] = identity{uint64(st.Dev), st.Ino}
+	w.places[path] = identity{uint64(st.Dev), st.Ino, st.Mode&unix.S_IFMT == unix.S_IFDIR}
 	w.names[path] = true
 	return nil
 }
