@@ -109,6 +109,14 @@ func (b *Broker) Losses() []statsd.Loss {
 	return list
 }
 
+// unrecorded is how many events the flight recorder could not keep.
+func (b *Broker) unrecorded() uint64 {
+	if b.recorder == nil {
+		return 0
+	}
+	return b.recorder.Stats().Lost
+}
+
 // closeRecorder writes what waits. All events have been handed over by then.
 func (b *Broker) closeRecorder() error {
 	if b.recorder == nil {

@@ -41,7 +41,7 @@ func (b *Broker) snapshot(listening []statsd.Listener, certificates []statsd.Cer
 		PayloadSizes:   t.Sizes[:],
 		Queued:         statsd.Queued{Messages: int64(t.Queued), Bytes: t.QueuedB, Inflight: int64(t.Inflight)},
 		Outbound:       statsd.Outbound{Packets: int64(g.Waiting.Packets), Bytes: int64(g.Waiting.Bytes)},
-		Events:         statsd.EventStats{Published: b.bus.Published(), Dropped: b.bus.Dropped(), Listeners: b.listenersOfEvents()},
+		Events:         statsd.EventStats{Published: b.bus.Published(), Dropped: b.bus.Dropped(), Listeners: b.listenersOfEvents(), Unrecorded: b.unrecorded()},
 		Storage:        b.storageStats(),
 		Certificates:   certificates,
 		Bridges:        b.bridgeStats(),

@@ -161,6 +161,7 @@ func metricTable() []metric {
 		gauge("event_listeners", "Listeners on the event bus.", func(s *Snapshot) float64 { return float64(s.Events.Listeners) }),
 		counter("events_published_total", "Events offered while somebody listened.", func(s *Snapshot) uint64 { return s.Events.Published }),
 		counter("events_dropped_total", "Events lost because a listener was too slow.", func(s *Snapshot) uint64 { return s.Events.Dropped }),
+		counter("events_unrecorded_total", "Events that the flight recorder could not keep: too long, or the disk failed or was full.", func(s *Snapshot) uint64 { return s.Events.Unrecorded }),
 	}
 }
 

@@ -174,6 +174,9 @@ type EventStats struct {
 	Published uint64 `json:"published"` // events offered while somebody listened
 	Dropped   uint64 `json:"dropped"`   // events lost because a listener was too slow
 	Listeners int    `json:"listeners"` // now
+	// Unrecorded are events that the flight recorder could not keep: too long, or the
+	// disk has failed or was full.
+	Unrecorded uint64 `json:"unrecorded"`
 }
 
 // Rates holds averages per second. Sampler fills them in.

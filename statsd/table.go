@@ -117,8 +117,17 @@ func (s Snapshot) memoryGroup() group {
 		{"heap", fmt.Sprintf("%s (%s from the system)", size(s.Memory.Heap), size(s.Memory.Sys))},
 		{"budget", s.Budget.String()},
 		{"goroutines", count(s.Memory.Goroutines)},
-		{"event listeners", fmt.Sprintf("%s (%s events dropped)", count(s.Events.Listeners), count(s.Events.Dropped))},
+		{"event listeners", fmt.Sprintf("%s (%s)", count(s.Events.Listeners), s.Events.lost())},
 	}}
+}
+
+// lost words which events somebody has missed.
+func (e EventStats) lost() string {
+	text := count(e.Dropped) + " events dropped"
+	if e.Unrecorded > 0 {
+		text += ", " + count(e.Unrecorded) + " not recorded"
+	}
+	return text
 }
 
 // String writes the budget and how much of it is used.
