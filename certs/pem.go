@@ -60,7 +60,7 @@ func readFile(path, role string, limit int64) ([]byte, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fileErrorf(role, path, "there is no such file (%w); create it or correct the path", fs.ErrNotExist)
 	case errors.Is(err, fs.ErrPermission):
-		return nil, fileErrorf(role, path, "no permission to read it (%w); give it to the user that runs the broker", fs.ErrPermission)
+		return nil, fileErrorf(role, path, "no permission to read it (%w); let the user that runs this read it", fs.ErrPermission)
 	case err != nil:
 		return nil, fileErrorf(role, path, "cannot be read: %w", err)
 	}

@@ -213,6 +213,21 @@ func noPermission(t *testing.T, w *walk) {
 	if code := cmd.ProcessState.ExitCode(); code != exitUnreachable || string(out) != want {
 		t.Errorf("exit code %d, said:\n%swant:\n%s", code, out, want)
 	}
+	if os.Geteuid() != 0 {
+		return // who has made the files may read them
+	}
+	for command, hint := range map[string]string{
+		"./edgebroker device add --dir broker press-4":           "hint: run it as root, or as the owner of " + w.dir + "/broker\n",
+		"./edgebroker config check broker/edgebroker.yml":        "hint: run it as root, or make the file readable for user ",
+		"./edgebroker users list --config broker/edgebroker.yml": "hint: run it as root, or make the file readable for user ",
+	} {
+		cmd := w.shell(t, command)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		out, _ := cmd.CombinedOutput()
+		if code := cmd.ProcessState.ExitCode(); code == exitOK || !strings.Contains(string(out), hint) {
+			t.Errorf("%s: exit code %d, without %q:\n%s", command, code, hint, out)
+		}
+	}
 }
 
 // notYet writes certificates that begin to be valid in 2199, as those of today seem to

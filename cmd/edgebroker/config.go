@@ -66,7 +66,7 @@ func configFailure(err error) error {
 	case errors.As(err, &problems):
 		f.hint = "`edgebroker config example` explains every key"
 	case errors.Is(err, fs.ErrPermission): // of the file, or of one that it names
-		f.hint = "make the file readable for user " + userName() + ", who runs this"
+		f.hint = "run it as root, or make the file readable for user " + userName() + ", who runs this"
 	}
 	return f
 }

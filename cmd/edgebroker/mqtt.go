@@ -210,7 +210,10 @@ func unreachableBroker(address string, err error) error {
 	}
 	refused := errors.Is(err, syscall.ECONNREFUSED)
 	hint := "start one with `edgebroker serve`, or name another with --address HOST:PORT"
+	unknown := (*net.DNSError)(nil)
 	switch {
+	case errors.As(err, &unknown):
+		hint = fmt.Sprintf("this machine finds no address for %s: name the broker by its address, or give the name one in DNS or /etc/hosts", unknown.Name)
 	case untrusted(err):
 		hint = certificateHint(err, time.Now())
 	case errors.Is(err, errSilent):

@@ -224,6 +224,20 @@ func TestSubAcknowledgesWhatItPrintsAndNoMore(t *testing.T) {
 	}
 }
 
+// A gateway's name is often in no DNS: another broker, or none, is not what is missing.
+func TestUnknownName(t *testing.T) {
+	var out bytes.Buffer
+	err := &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "gateway-7"}}
+	if code := report(&out, unreachableBroker("mqtts://gateway-7:8883", err)); code != exitUnreachable {
+		t.Errorf("exit code %d", code)
+	}
+	want := "edgebroker: error: reach broker mqtts://gateway-7:8883: lookup gateway-7: no such host\n" +
+		"edgebroker: hint: this machine finds no address for gateway-7: name the broker by its address, or give the name one in DNS or /etc/hosts\n"
+	if out.String() != want {
+		t.Errorf("it says\n%swant\n%s", out.String(), want)
+	}
+}
+
 func TestCredentials(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(file, []byte("from file\r\nnot this"), 0o600); err != nil {
