@@ -11,14 +11,14 @@
 #   scripts/torture.sh --mode long        a gateway with an uplink, for 12 hours: clients come and go, reloads,
 #                                         outages, restarts, kills; is what both brokers take flat?
 #
-#   --kills N    how often (stop 200, full 6, fds 60, memory: seconds, 20)
+#   --kills N    how often (stop 200, full 6, fds 60, memory: seconds, 20; long: each of both brokers, about, 12)
 #   --seed S     of the random choices; the default is another one each time
 #   --dir DIR    empty, on the disk to be tested; default: a temporary folder
 #   --ready T    within which the broker must be ready again (2s)
 #   --rate R     messages per second of all publishers together (1500)
 #   --for T      of mode long, as 30m
 #   --course F   of mode long: what was seen is added to this file, so that a long run may come in pieces
-#   --draw F     draw what --course holds into this file (SVG), and do nothing else
+#   --draw F     draw what --course holds, which may be given more than once, into this file (SVG), and do nothing else
 #   --race       build the broker with the race detector; it is then slow
 #
 # The exit status is 0 if every promise was kept, 1 if not, with the evidence,
@@ -70,7 +70,8 @@ kill) : "${kills:=500}" ;;
 stop) : "${kills:=200}" ;;
 full) : "${kills:=6}" ;;
 fds) : "${kills:=60}" ;;
-memory | long) : "${kills:=20}" ;;
+memory) : "${kills:=20}" ;;
+long) : "${kills:=12}" ;;
 *) wrong "unknown mode $mode" ;;
 esac
 

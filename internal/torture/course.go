@@ -65,6 +65,25 @@ func openCourse(path string) (*course, error) {
 	return c, nil
 }
 
+// readCourses puts courses one after the other, as if each had begun when the one
+// before ended.
+func readCourses(paths []string) (list []sample, err error) {
+	var end float64
+	for _, path := range paths {
+		samples, err := readCourse(path)
+		if err != nil {
+			return nil, err
+		}
+		before := end
+		for _, s := range samples {
+			s.Seconds += before
+			end = max(end, s.Seconds)
+			list = append(list, s)
+		}
+	}
+	return list, nil
+}
+
 func readCourse(path string) (list []sample, err error) {
 	text, err := os.ReadFile(path)
 	if err != nil {

@@ -26,16 +26,16 @@ const pictureStyle = `.page{fill:#fff}text{fill:#222}.grid{stroke:#ccc}.ev{strok
 
 var errNothingSeen = errors.New("it holds no samples")
 
-// drawCourse writes the picture of a course: a panel for each quantity, with both
+// drawCourses writes the picture of courses: a panel for each quantity, with both
 // brokers, and a line for each kill and each restart.
-func drawCourse(course, out string) error {
-	samples, err := readCourse(course)
+func drawCourses(courses []string, out string) error {
+	samples, err := readCourses(courses)
 	if err != nil {
 		return err
 	}
 	picture, err := drawSamples(samples)
 	if err != nil {
-		return fmt.Errorf("%s: %w", course, err)
+		return fmt.Errorf("%s: %w", strings.Join(courses, ", "), err)
 	}
 	return os.WriteFile(out, []byte(picture), 0o644)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -19,8 +21,9 @@ const (
 	actEvery    = 20 * time.Second // something is done to the brokers, on average
 	outageMost  = time.Minute
 	sampleEvery = 10 * time.Second
+	samplesMost = 360 // of each broker, so that a picture of them is small
 	settleAfter = 8   // of these all must have arrived, and the brokers are looked at
-	killEvery   = 5   // the gateway is killed by one of so many
+	outageOf    = 3   // one act of so many is an outage of the uplink
 	longBehind  = 120 // seconds of messages that may pile up while the far broker is away
 )
 
@@ -30,7 +33,8 @@ type long struct {
 	far    *broker
 	course *course
 	rng    *rand.Rand
-	load   int // changes with each reload
+	load   int     // changes with each reload
+	ending float64 // the part of all acts that ends the gateway, and another that ends the far broker
 }
 
 // longMode lets a gateway and the broker behind its uplink live for long, with clients
@@ -39,6 +43,8 @@ type long struct {
 // at first.
 func (r *run) longMode(ctx context.Context) (err error) {
 	l := &long{run: r, rng: r.fleet.rng(7)}
+	// A process must live for long if it is to be seen whether it grows.
+	l.ending = min(1./outageOf, float64(r.rounds)*l.pace(actEvery).Seconds()/r.length.Seconds())
 	if err := l.prepare(); err != nil {
 		return err
 	}
@@ -133,41 +139,43 @@ func (l *long) configure() error {
 
 // act does one thing that happens to a gateway in a long life.
 func (l *long) act(ctx context.Context) error {
-	if l.rng.IntN(killEvery) == 0 {
+	switch chance := l.rng.Float64(); {
+	case chance < l.ending/2:
 		l.note("gateway killed")
 		if err := l.kill("at work"); err != nil {
 			return err
 		}
 		return l.up(ctx, "killed at work")
-	}
-	switch l.rng.IntN(4) {
-	case 0:
-		return l.outage(ctx)
-	case 1:
+	case chance < l.ending:
 		l.note("gateway stopped")
 		l.kinds["stopped by SIGTERM"]++
 		l.broker.life.Stop()
 		return l.up(ctx, "stopped")
+	case l.rng.IntN(outageOf) == 0:
+		return l.outage(ctx)
 	default:
 		return l.reload(ctx)
 	}
 }
 
-// outage takes the far broker away for a while, by a kill or gently.
+// outage takes the far broker away for a while: by a kill, gently, or so that it only
+// does not answer any more, as when a line is cut.
 func (l *long) outage(ctx context.Context) error {
-	kind := "far broker killed"
-	if gently := l.rng.IntN(2) == 0; gently {
-		kind = "far broker stopped"
-		l.far.life.Stop()
-	} else if err := l.far.kill(); err != nil {
-		return err
+	kind, away, back := "far broker silent", func() error { return l.far.signal(syscall.SIGSTOP) }, func() error { return l.far.signal(syscall.SIGCONT) }
+	switch chance := l.rng.Float64() / outageOf; {
+	case chance < l.ending/2:
+		kind, away, back = "far broker killed", l.far.kill, l.far.start
+	case chance < l.ending:
+		kind, back = "far broker stopped", l.far.start
+		away = func() error { l.far.life.Stop(); return nil }
 	}
 	l.note(kind)
 	l.kinds[kind]++
-	if err := pause(ctx, between(l.rng, l.pace(outageMost/60), l.pace(outageMost))); err != nil {
+	if err := away(); err != nil {
 		return err
 	}
-	if err := l.far.start(); err != nil {
+	paused := pause(ctx, between(l.rng, l.pace(outageMost/60), l.pace(outageMost)))
+	if err := errors.Join(paused, back()); err != nil {
 		return err
 	}
 	return l.awaitFar(ctx)
@@ -215,7 +223,7 @@ func (l *long) rest(ctx context.Context) error {
 
 // watch samples both brokers until ctx ends.
 func (l *long) watch(ctx context.Context) {
-	for pause(ctx, l.pace(sampleEvery)) == nil {
+	for pause(ctx, max(l.pace(sampleEvery), l.length/samplesMost)) == nil {
 		_ = l.sample(ctx, false) // one of them may be down
 	}
 }

@@ -74,7 +74,7 @@ func TestCourseInPieces(t *testing.T) {
 		}
 	}
 	picture := filepath.Join(t.TempDir(), "long.svg")
-	if err := drawCourse(file, picture); err != nil {
+	if err := drawCourses([]string{file}, picture); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(picture)
@@ -92,6 +92,9 @@ func TestCourseInPieces(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+	}
+	if list, err := readCourses([]string{file, file}); err != nil || list[len(list)-1].Seconds < 4*3600 {
+		t.Errorf("twice the same: %v, up to %v", err, list[len(list)-1])
 	}
 	if _, err := drawSamples([]sample{{Event: newPiece}}); !errors.Is(err, errNothingSeen) {
 		t.Errorf("a picture of nothing: %v", err)

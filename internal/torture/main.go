@@ -35,24 +35,29 @@ var (
 // command returns the exit status.
 func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	o := options{out: stdout, log: stderr}
+	var courses []string
 	flags := flag.NewFlagSet("torture", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&o.binary, "broker", "", "`FILE`, the edgebroker to run")
 	flags.StringVar(&o.dir, "dir", "", "`DIR` for data and sockets, on the disk to be tested; default: a temporary one")
 	flags.StringVar(&o.mode, "mode", "kill", "kill, stop, full, fds, power, long, or memory: a broker without a store is left alone")
 	flags.StringVar(&o.at, "address", "", "`HOST:PORT`, in mode power, where the broker of the machine is that --broker boots")
-	flags.IntVar(&o.rounds, "kills", 500, "how often; in mode memory seconds")
+	flags.IntVar(&o.rounds, "kills", 500, "how often; in mode memory seconds; in mode long how often each of both brokers, about")
 	flags.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "of all random choices")
 	flags.DurationVar(&o.length, "for", 12*time.Hour, "in mode long, how long")
-	flags.StringVar(&o.course, "course", "", "in mode long, `FILE` to which what was seen is added, one JSON object a line")
+	flags.Func("course", "in mode long, `FILE` to which what was seen is added, one JSON object a line; with --draw also several", func(file string) error {
+		courses = append(courses, file)
+		o.course = file
+		return nil
+	})
 	draw := flags.String("draw", "", "only draw what --course holds: `FILE` for the picture, SVG")
 	flags.DurationVar(&o.ready, "ready", 2*time.Second, "within which the broker must be ready again")
 	flags.Float64Var(&o.rate, "rate", 1500, "messages per second of all publishers")
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
-	if *draw != "" && o.course != "" && flags.NArg() == 0 {
-		if err := drawCourse(o.course, *draw); err != nil {
+	if *draw != "" && len(courses) > 0 && flags.NArg() == 0 {
+		if err := drawCourses(courses, *draw); err != nil {
 			fmt.Fprintln(stderr, "torture: error:", err)
 			return 2
 		}
@@ -62,7 +67,7 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "torture: error:", err)
 		return 2
 	}
-	if _, ok := modes()[o.mode]; !ok || flags.NArg() > 0 || o.binary == "" || o.rounds < 0 || !(o.rate > 0) || (o.mode == "power") != (o.at != "") || o.length <= 0 {
+	if _, ok := modes()[o.mode]; !ok || len(courses) > 1 || flags.NArg() > 0 || o.binary == "" || o.rounds < 0 || !(o.rate > 0) || (o.mode == "power") != (o.at != "") || o.length <= 0 {
 		return fail(errUsage)
 	}
 	if o.dir == "" {
