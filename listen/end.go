@@ -71,7 +71,7 @@ func (c *Conn) farewell(r wire.Reason, cause error) []byte {
 	if con == nil || c.peerGone {
 		return nil
 	}
-	if !c.connack {
+	if !c.connack && c.adopted == nil { // or it has had one from another process
 		return fitting(con, wire.AppendConnack(nil, con.Version, &wire.Connack{Reason: connackReason(r)}))
 	}
 	if con.Version != wire.V5 {
