@@ -31,7 +31,7 @@ type Limits struct {
 	ConnectTimeout          time.Duration // from accept until CONNECT is complete, and an exchange of AUTH over
 	MaxConnectSize          int           // bytes of the CONNECT frame, and of each AUTH before CONNACK
 	MaxPacketSize           int           // bytes of any later frame, header included
-	MaxFilterBytes          int           // bytes of a SUBSCRIBE or UNSUBSCRIBE, if that is less
+	MaxFilterBytes          int           // bytes of a SUBSCRIBE or UNSUBSCRIBE, where that is less than MaxPacketSize
 
 	// What all connections together may hold; 0 sets no limit.
 	MaxInputBytes    int64 // of frames that have not come whole, beyond 2 KiB each; one frame may always be completed
