@@ -318,12 +318,8 @@ func (g *Gate) Conns() []*Conn {
 	return slices.Collect(maps.Keys(g.conns))
 }
 
-// KickAll kicks the connections that are open now, and waits until the server
-// and OnEnd are through with each.
-func (g *Gate) KickAll(ctx context.Context, r wire.Reason, why string) error {
-	return kickAll(ctx, g.Conns(), r, why)
-}
-
+// kickAll kicks conns, and waits until the server and OnEnd are through with
+// each.
 func kickAll(ctx context.Context, conns []*Conn, r wire.Reason, why string) error {
 	for _, c := range conns {
 		c.Kick(r, why)
@@ -345,7 +341,7 @@ func (g *Gate) Shutdown(ctx context.Context, r wire.Reason, why string) error {
 	g.mu.Lock()
 	g.shut = true
 	g.mu.Unlock()
-	if err := g.KickAll(ctx, r, why); err != nil {
+	if err := kickAll(ctx, g.Conns(), r, why); err != nil {
 		return err
 	}
 	select {
