@@ -227,7 +227,7 @@ func (h *Sessions) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 			SessionPresent: b.port.SessionPresent(), SessionExpiry: b.port.SessionExpiry(),
 		}))
 	}
-	conn.Bind(b.port, c.Version)
+	conn.Bind(b.port)
 	b.port.Attach(conn)
 	if end := b.grant.identity.NotAfter; !end.IsZero() {
 		h.mu.Lock()
