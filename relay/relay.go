@@ -159,8 +159,8 @@ func (r *Relay) Close() {
 // have ended; Ports of one client identifier are opened one after the other.
 // The error is ErrSessions or ErrNotOwner, and then nothing has changed.
 func (r *Relay) Open(c Connect) (*Port, error) {
-	if limit := r.conf().MaxSessionExpiry; limit > 0 && !c.Standing {
-		c.Expiry = min(c.Expiry, uint32(min(limit/time.Second, never)))
+	if !c.Standing {
+		c.Expiry = min(c.Expiry, r.longestExpiry())
 	}
 	p := &Port{connect: c, told: r.conf()}
 	p.publisher = publisher{relay: r, id: c.ClientID, source: newSource(c.ClientID, c.Username, c.Remote), version: c.Version, access: access{c.Access}}
@@ -304,7 +304,7 @@ func (p *Port) leave(e End) {
 	s.mu.Lock()
 	owned := s.detachLocked(p)
 	if owned && e.Expiry != nil {
-		s.expiry.Store(min(*e.Expiry, p.cap()))
+		s.expiry.Store(min(*e.Expiry, r.longestExpiry()))
 		s.termsLocked(false)
 	}
 	if owned {
@@ -343,8 +343,9 @@ func (p *Port) leave(e End) {
 	}
 }
 
-func (p *Port) cap() uint32 {
-	if limit := p.relay.conf().MaxSessionExpiry; limit > 0 {
+// longestExpiry caps the session expiry intervals of clients, in seconds.
+func (r *Relay) longestExpiry() uint32 {
+	if limit := r.conf().MaxSessionExpiry; limit > 0 {
 		return uint32(min(limit/time.Second, never))
 	}
 	return never
