@@ -20,6 +20,7 @@ type Relay struct {
 	bus     *events.Bus
 	log     *slog.Logger
 	store   Store // nil: memory only
+	rest    *rest.Rest
 	started time.Time
 	offset  time.Duration // of now, when the relay started
 
@@ -67,7 +68,6 @@ type Relay struct {
 	ports    map[*Port]struct{}    // have not ended
 	retired  retiredTraffic
 	sweeper  *time.Timer
-	rest     *rest.Rest // New sets it
 }
 
 // retiredTraffic is the traffic of sessions that have ended.
