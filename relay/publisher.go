@@ -128,8 +128,7 @@ func slot[T string | []byte](topic T) int {
 }
 
 // publish hands on one message that has been checked. pub may alias the read
-// buffer. The topic may differ from pub.Topic, when it
-// came by an alias; raw is the whole frame if it can be sent on as it is.
+// buffer; raw is the whole frame if it can be sent on as it is.
 func (p *publisher) publish(rt *route, pub *wire.Publish, raw []byte) (*route, *Message) {
 	r := p.relay
 	if r.bus.WantsMessages() {
