@@ -76,9 +76,9 @@ func (s *Session) waitingLocked() (n int, bytes int64) {
 	return s.queue.len() + s.spill.len(), s.queue.bytes + s.window.bytes + s.spill.bytes + s.spill.tail.bytes
 }
 
-// behindLocked reports whether d must go behind what is spilled, or begin it.
+// trailsLocked reports whether d must go behind what is spilled, or begin it.
 // If the store does not know the session any more, all that has an order does.
-func (s *Session) behindLocked(d *delivery) bool {
+func (s *Session) trailsLocked(d *delivery) bool {
 	if !d.kept {
 		return d.qos > 0 && !s.spill.empty() && s.recorded.Load() == 0
 	}
