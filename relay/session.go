@@ -230,7 +230,7 @@ func (s *Session) handOnChunk(c *chunk, subs map[string]*subscription) {
 	if !c.Shared {
 		s.settleRange(c.First, c.Last)
 		s.mu.Lock()
-		s.letGo(c)
+		s.letGoLocked(c)
 		s.mu.Unlock()
 		s.relay.releaseChunk(&c.Chunk)
 		s.dropUnlocked(DropDiscarded, origin{qos: 1}, c.Entries)
