@@ -369,8 +369,7 @@ func (x *dissector) filters() {
 			x.r.fail(e)
 			return
 		}
-		x.Filters = append(x.Filters, Filter{Filter: string(filter), QoS: options & 3,
-			NoLocal: options&optNoLocal != 0, RetainAsPublished: options&optRetainAsPublished != 0, RetainHandling: options >> 4})
+		x.Filters = append(x.Filters, newFilter(filter, options))
 	}
 }
 
