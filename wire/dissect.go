@@ -83,7 +83,7 @@ type Property struct {
 func Dissect(raw []byte, v Version, server bool) Dissection {
 	h := header(raw)
 	d := Dissection{Type: Type(raw[0] >> 4), Flags: raw[0] & 15, Version: v, At: -1}
-	x := dissector{Dissection: &d, size: len(raw), r: reader{b: raw[h:]}, server: server}
+	x := dissector{Dissection: &d, size: len(raw), r: reader{b: raw[h:]}}
 	x.take()
 	if d.Err = x.r.err; d.Err != nil {
 		d.At = x.at
@@ -153,10 +153,9 @@ func verdict(f Frame, v Version, server bool) (err error) {
 // dissector reads a packet into its Dissection.
 type dissector struct {
 	*Dissection
-	size   int // of what it reads, from the first byte of the packet on
-	r      reader
-	at     int // where the field begins that is read next
-	server bool
+	size int // of what it reads, from the first byte of the packet on
+	r    reader
+	at   int // where the field begins that is read next
 }
 
 // step notes where the next field begins.
