@@ -78,9 +78,12 @@ type Property struct {
 // Dissect takes a packet apart. raw is the whole packet; or, of a PUBLISH, the
 // packet up to some place in its payload. v is the version that its connection
 // speaks, which does not count for CONNECT. server says which side has sent it.
-// Dissect is for the few who look: it allocates, and is slower than the
+// Of no bytes at all nothing is known. Dissect is for the few who look: it allocates, and is slower than the
 // decoders, with which it agrees on what is wrong with a packet.
 func Dissect(raw []byte, v Version, server bool) Dissection {
+	if len(raw) == 0 {
+		return Dissection{Version: v, At: -1}
+	}
 	h := header(raw)
 	d := Dissection{Type: Type(raw[0] >> 4), Flags: raw[0] & 15, Version: v, At: -1}
 	x := dissector{Dissection: &d, size: len(raw), r: reader{b: raw[h:]}}
