@@ -267,7 +267,7 @@ type End struct {
 	// reason code 0. [MQTT-3.1.2-8]
 	Will bool
 	// Expiry is the session expiry interval of the client's DISCONNECT, nil
-	// if it sent none. [MQTT-3.14.2.2.2]
+	// if it sent none (section 3.14.2.2.2 of MQTT 5).
 	Expiry *uint32
 }
 
