@@ -330,7 +330,7 @@ func (p *Port) leave(e End) {
 			s.willing = time.AfterFunc(time.Duration(delay)*time.Second, func() { s.publishDelayed(serial) })
 		}
 	}
-	if keep && timed && expiry != never {
+	if keep && timed && expiry != wire.NoExpiry {
 		s.expiring = time.AfterFunc(time.Duration(expiry)*time.Second, func() { r.expire(s, serial) })
 	}
 	s.mu.Unlock()
@@ -346,9 +346,9 @@ func (p *Port) leave(e End) {
 // longestExpiry caps the session expiry intervals of clients, in seconds.
 func (r *Relay) longestExpiry() uint32 {
 	if limit := r.conf().MaxSessionExpiry; limit > 0 {
-		return uint32(min(limit/time.Second, never))
+		return uint32(min(limit/time.Second, wire.NoExpiry))
 	}
-	return never
+	return wire.NoExpiry
 }
 
 // publishDelayed publishes the will when its delay has passed and the Port
