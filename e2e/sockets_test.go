@@ -63,14 +63,16 @@ func TestSocketActivationFails(t *testing.T) {
 	for _, tt := range []struct {
 		address, kind, want string
 	}{
-		{"systemd:lan", appliance.ListenTCP, `listener "x": systemd has passed no socket called "lan"; it has passed here; correct listeners[0].address`},
+		{"systemd:lan", appliance.ListenTCP, `listener "x": systemd has passed no socket called "lan"; it has passed here, web; correct listeners[0].address`},
 		{"systemd:here", appliance.ListenTCP, `listener "x": the socket that it was given is no TCP socket; set its type to "unix"`},
+		{"systemd:web", appliance.ListenUnix, `listener "x": the socket that it was given is no unix socket; set its type to "tcp"`},
 	} {
 		open := true
 		cfg := appliance.DefaultConfig()
 		cfg.Listeners = []appliance.ListenerConfig{{Name: "x", Type: tt.kind, Address: tt.address, AllowAnonymous: &open}}
 		cfg.Control.Socket = filepath.Join(t.TempDir(), "c")
-		b, err := appliance.New(cfg, appliance.WithSockets([]systemd.Socket{bound(t, "here", "unix", filepath.Join(t.TempDir(), "s"))}))
+		b, err := appliance.New(cfg, appliance.WithSockets([]systemd.Socket{
+			bound(t, "here", "unix", filepath.Join(t.TempDir(), "s")), bound(t, "web", "tcp", "127.0.0.1:0")}))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -217,7 +217,7 @@ func (b *Bus) Stats() []SubStats {
 	subs := *b.subs.Load()
 	out := make([]SubStats, len(subs))
 	for i, s := range subs {
-		out[i] = s.stats()
+		out[i] = s.Stats()
 	}
 	return out
 }

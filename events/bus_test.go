@@ -3,6 +3,7 @@ package events_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -245,6 +246,43 @@ func TestQueueIsBoundedInBytes(t *testing.T) {
 			t.Errorf("got payloads of %v; want %v", got, want)
 		}
 	})
+}
+
+// Whatever an event refers to counts: clients choose their identifiers, topics and
+// filters, and a program the data of its own types.
+func TestQueueCountsWhatEventsReferTo(t *testing.T) {
+	long := strings.Repeat("x", 1<<20)
+	for name, e := range map[string]events.Event{
+		"source":         events.New(events.Slow, long, events.SlowData{}),
+		"connection":     events.New(events.Connection, "c", events.ConnectionData{Username: long}),
+		"disconnection":  events.New(events.Disconnection, "c", events.DisconnectionData{Error: long}),
+		"message":        events.New(events.Message, "c", events.MessageData{Topic: long}),
+		"subscription":   events.New(events.Subscription, "c", events.SubscriptionData{Filter: long}),
+		"unsubscription": events.New(events.Unsubscription, "c", events.UnsubscriptionData{Filter: long}),
+		"drop":           events.New(events.Drop, "c", events.DropData{Topic: long}),
+		"refusal":        events.New(events.Refusal, "c", events.RefusalData{Topic: long}),
+		"bridge":         events.New(events.Bridge, events.Source, events.BridgeData{Why: long}),
+		"system":         events.New(events.System, events.Source, events.SystemData{Detail: long}),
+		"custom":         events.New("users.created", "c", json.RawMessage(long)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := events.NewBus(nil, matchPrefix)
+				release := make(chan struct{})
+				s := b.Subscribe("slow", events.Filter{}, 1000, func(events.Event) { <-release })
+				b.Publish(events.New(events.System, events.Source, nil)) // keeps the handler busy
+				synctest.Wait()
+				for range 10 {
+					b.Publish(e)
+				}
+				if n := s.Dropped(); n != 7 {
+					t.Errorf("of 10 events of 1 MiB %d were dropped; want 7", n)
+				}
+				close(release)
+				closeBus(t, b)
+			})
+		})
+	}
 }
 
 func TestPanickingHandler(t *testing.T) {

@@ -226,3 +226,31 @@ func topicOf(d any) (topic string, ok bool) {
 	}
 	return "", false
 }
+
+// sizeOf is about how many bytes d refers to. What it repeats of Event.Source, and
+// words of the broker's own, do not count.
+func sizeOf(d any) int {
+	switch d := d.(type) {
+	case MessageData:
+		return len(d.Topic) + len(d.Payload)
+	case ConnectionData:
+		return len(d.Username)
+	case DisconnectionData:
+		return len(d.Username) + len(d.Error)
+	case SubscriptionData:
+		return len(d.Filter) + len(d.Shared)
+	case UnsubscriptionData:
+		return len(d.Filter)
+	case DropData:
+		return len(d.Publisher) + len(d.Topic)
+	case RefusalData:
+		return len(d.Topic)
+	case BridgeData:
+		return len(d.Why)
+	case SystemData:
+		return len(d.Detail)
+	case json.RawMessage:
+		return len(d)
+	}
+	return 0
+}

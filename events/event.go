@@ -91,12 +91,7 @@ const TimeLayout = "2006-01-02T15:04:05.000000000Z"
 const eventSize = 256
 
 // size is about how many bytes of memory the event holds.
-func (e *Event) size() int {
-	if m, ok := e.Data.(MessageData); ok {
-		return eventSize + len(m.Topic) + len(m.Payload)
-	}
-	return eventSize
-}
+func (e *Event) size() int { return eventSize + len(e.Source) + sizeOf(e.Data) }
 
 // MarshalJSON encodes the event as an object with the keys id, type, source,
 // timestamp and data, in this order.

@@ -21,8 +21,8 @@ type queue struct {
 // keepRing is the ring size, in events, that an empty queue may keep.
 const keepRing = 64
 
-// queueBytes bounds what the events of a queue may hold together: payloads of
-// messages are theirs alone.
+// queueBytes bounds what the events of a queue may hold together: payloads, topics
+// and filters are often theirs alone.
 const queueBytes = 4 << 20
 
 func newQueue(bound int) *queue {

@@ -71,9 +71,6 @@ func (s *Sub) Close() {
 // full.
 func (s *Sub) Dropped() uint64 { return s.dropped.Load() }
 
-// Stats describes the subscriber.
-func (s *Sub) Stats() SubStats { return s.stats() }
-
 // Settle waits until the handler is done with all events that were queued when
 // it was called, until the subscription ends, or until ctx does, whose error it
 // returns. The handler must not call it.
@@ -116,7 +113,8 @@ func (s *Sub) offer(e Event) {
 	}
 }
 
-func (s *Sub) stats() SubStats {
+// Stats describes the subscriber.
+func (s *Sub) Stats() SubStats {
 	handled := s.handled.Load() // first: no more than have been taken in
 	return SubStats{
 		Name:      s.name,

@@ -108,7 +108,8 @@ func (h *Access) OnConnectAuthenticate(cl *mqtt.Client, _ packets.Packet) bool {
 		return false
 	}
 	if k, ok := conn.Note.(*Carried); ok && conn.Adopted() {
-		h.readmit(conn, cl, k)
+		// It has shown who it is. What it may do is what the rules in force say of it.
+		h.admit(conn, cl.ID, &grant{rules: h.rules.Load(), identity: k.Identity, carried: k})
 		return true
 	}
 	g := &grant{rules: h.rules.Load()}
@@ -120,10 +121,15 @@ func (h *Access) OnConnectAuthenticate(cl *mqtt.Client, _ packets.Packet) bool {
 	} else if !h.identify(conn, cl.ID, g) {
 		return false
 	}
-	g.rights = h.rightsOf(acl.Subject{User: g.identity.Name, ClientID: cl.ID, Groups: g.identity.Groups,
+	h.admit(conn, cl.ID, g)
+	return true
+}
+
+// admit notes with what a client is let in, and gives it its rights.
+func (h *Access) admit(conn *listen.Conn, client string, g *grant) {
+	g.rights = h.rightsOf(acl.Subject{User: g.identity.Name, ClientID: client, Groups: g.identity.Groups,
 		CertName: certName(conn), Listener: conn.Listener()})
 	conn.Note = g
-	return true
 }
 
 // refuse counts and reports a client that is turned away: in the course of

@@ -3,9 +3,6 @@ package hooks
 import (
 	"time"
 
-	mqtt "github.com/mochi-mqtt/server/v2"
-
-	"github.com/synthetism/edgebroker/acl"
 	"github.com/synthetism/edgebroker/auth"
 	"github.com/synthetism/edgebroker/listen"
 	"github.com/synthetism/edgebroker/relay"
@@ -28,15 +25,6 @@ func (h *Sessions) Carry(conn *listen.Conn) (k *Carried, early []byte) {
 		return nil, nil
 	}
 	return &Carried{b.grant.identity, time.Since(b.connected), b.before}, b.port.Part()
-}
-
-// readmit lets a client in whose connection goes on: it has shown who it is. What
-// it may do is what the rules in force say of it.
-func (h *Access) readmit(conn *listen.Conn, cl *mqtt.Client, k *Carried) {
-	g := &grant{rules: h.rules.Load(), identity: k.Identity, carried: k}
-	g.rights = h.rightsOf(acl.Subject{User: k.Identity.Name, ClientID: cl.ID, Groups: k.Identity.Groups,
-		CertName: certName(conn), Listener: conn.Listener()})
-	conn.Note = g
 }
 
 // reopen binds a connection that goes on to its session.

@@ -66,7 +66,9 @@ type ScramCredentials interface {
 // ScramSHA256 is the method SCRAM-SHA-256 of RFC 7677, without channel binding:
 // the client shows that it has the password and the broker that it has the
 // keys, and neither tells the other. A name that no user has is refused in the
-// same words and at the same step as a wrong password.
+// same words and at the same step as a wrong password. It is asked for
+// [MinScramIterations], though: who gives users more of them tells their names
+// from others.
 func ScramSHA256(users ScramCredentials) AuthMethod {
 	m := &scramSHA256{users: users}
 	_, _ = rand.Read(m.secret[:]) // never fails

@@ -3,6 +3,7 @@ package hooks
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -47,7 +48,7 @@ type Sessions struct {
 type Counters struct {
 	Connections    uint64            // connection events
 	Connected      int               // of these, how many are not over
-	Refused        uint64            // for want of room for another session, or because it is another's
+	Refused        uint64            // for want of room for another session, because it is another's, or because the rules have just changed
 	MaxConnected   int               // the most there have been at once
 	Disconnections map[string]uint64 // by reason word
 }
@@ -227,7 +228,7 @@ func (h *Sessions) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 			SessionPresent: b.port.SessionPresent(), SessionExpiry: b.port.SessionExpiry(),
 		}))
 	}
-	conn.Bind(b.port, c.Version)
+	conn.Bind(b.port)
 	b.port.Attach(conn)
 	if end := b.grant.identity.NotAfter; !end.IsZero() {
 		h.mu.Lock()
@@ -326,10 +327,7 @@ func (h *Sessions) Counters() Counters {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	c := h.counters
-	c.Disconnections = make(map[string]uint64, len(h.counters.Disconnections))
-	for word, n := range h.counters.Disconnections {
-		c.Disconnections[word] = n
-	}
+	c.Disconnections = maps.Clone(c.Disconnections)
 	return c
 }
 

@@ -52,9 +52,11 @@ func (h *Subscriptions) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.
 		return pk
 	}
 	codes := make([]wire.Reason, len(asked.Filters))
-	subs, places, judge := make([]relay.Subscription, 0, len(codes)), make([]int, 0, len(codes)), judge{rights: grantOf(conn).rights}
+	subs := make([]relay.Subscription, 0, len(codes))
+	places := make([]int, 0, len(codes)) // of subs, among asked.Filters
+	j := judge{rights: grantOf(conn).rights}
 	for i, f := range asked.Filters {
-		if codes[i] = judge.verdict(f.Filter); codes[i] != wire.Success {
+		if codes[i] = j.verdict(f.Filter); codes[i] != wire.Success {
 			h.access.refuseFilter(conn, b.id, f.Filter, codes[i])
 			continue
 		}

@@ -52,7 +52,7 @@ func (c *Conn) Authenticate(step AuthStep) error {
 			c.authData = answer
 			return c.setReadDeadline(time.Time{})
 		}
-		if err := c.SendAuth(wire.ContinueAuthentication, answer); err != nil {
+		if err := c.sendAuth(wire.ContinueAuthentication, answer); err != nil {
 			return err
 		}
 		c.Flush()
@@ -196,8 +196,8 @@ func (c *Conn) tooMuchHeld() error {
 	return c.kick(wire.ServerBusy, EndRefused, errTooMuchHeld)
 }
 
-// SendAuth appends an AUTH with the method of CONNECT. [MQTT-4.12.0-5]
-func (c *Conn) SendAuth(r wire.Reason, data []byte) error {
+// sendAuth appends an AUTH with the method of CONNECT. [MQTT-4.12.0-5]
+func (c *Conn) sendAuth(r wire.Reason, data []byte) error {
 	con := c.connect.Load()
 	return c.emit(con, wire.AppendAuth(nil, &wire.Auth{Reason: r, Method: con.AuthMethod, Data: data}))
 }
@@ -226,7 +226,7 @@ func (c *Conn) Reauthenticate(begin func() AuthStep) error {
 	if done {
 		reason, c.authStep = wire.Success, nil
 	}
-	return c.SendAuth(reason, answer)
+	return c.sendAuth(reason, answer)
 }
 
 // receiveAuth checks an AUTH on an accepted connection. The server gets it

@@ -46,6 +46,9 @@ func bind(cfg *Config) (net.Listener, error) {
 			nl, err = new(net.ListenConfig).Listen(context.Background(), "tcp", cfg.Address)
 		}
 	case TypeUnix:
+		if cfg.Bound != nil && cfg.Bound.Addr().Network() != "unix" { // by which the network would come in as if it were local
+			return nil, &bindError{fmt.Sprintf("listener %q: the socket that it was given is no unix socket; set its type to %q", cfg.ID, TypeTCP), errWrongSocket}
+		}
 		if nl = cfg.Bound; nl == nil {
 			nl, err = bindUnix(cfg)
 		}

@@ -88,8 +88,11 @@ func (l *Listener) Adopt(nc net.Conn, k *Carried, elapsed time.Duration, note an
 	var con *wire.Connect
 	if k.Connect != nil {
 		f, n, err := wire.Scan(k.Connect, 0)
-		if err != nil || n != len(k.Connect) {
-			return nil, fmt.Errorf("carried CONNECT: %d of %d bytes, %w", n, len(k.Connect), err)
+		if err == nil && n != len(k.Connect) {
+			err = fmt.Errorf("%d of %d bytes are a packet", n, len(k.Connect))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("carried CONNECT: %w", err)
 		}
 		d, err := wire.DecodeConnect(f)
 		if err != nil {

@@ -2,6 +2,8 @@ package listen
 
 import (
 	"net"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,6 +42,53 @@ func TestAdoptedKeepAlive(t *testing.T) {
 			t.Errorf("who is gone is told %v after %v", got, time.Since(began))
 		}
 		there.Close()
+		if err := r.gate.Shutdown(t.Context(), wire.ServerShuttingDown, EndServerShutdown); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// What was carried for a CONNECT and is none is told as it is.
+func TestAdoptChecksConnect(t *testing.T) {
+	con := v5("c")
+	whole := wire.AppendConnect(nil, &con)
+	for name, tc := range map[string]struct {
+		raw  []byte
+		want string
+	}{
+		"cut":            {whole[:len(whole)-1], "carried CONNECT: 0 of "},
+		"with more":      {append(slices.Clone(whole), 0), "are a packet"},
+		"not a packet":   {[]byte{0}, "malformed packet"},
+		"another packet": {wire.AppendPing(nil, wire.PINGREQ), "expected CONNECT"},
+	} {
+		_, err := New(Config{ID: "pipe"}, NewGate(Options{})).Adopt(nil, &Carried{Connect: tc.raw}, 0, nil, nil, nil)
+		if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "%!") {
+			t.Errorf("%s: %v; want %s", name, err, tc.want)
+		}
+	}
+}
+
+// A client that cannot go on here, and has had its CONNACK from another process,
+// gets no second one.
+func TestAdoptedAndKicked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, Options{}, &fakeServer{})
+		ours, theirs := net.Pipe()
+		con := v5("c")
+		k := &Carried{Listener: "pipe", ID: "c", Connect: wire.AppendConnect(nil, &con), MaxPacket: 1 << 20}
+		_, err := New(Config{ID: "pipe"}, r.gate).Adopt(ours, k, 0, nil, nil, func(c *Conn) error {
+			c.Kick(wire.QuotaExceeded, EndRefused)
+			return errEnded
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := newClient(t, theirs).disconnected(); got != wire.QuotaExceeded {
+			t.Errorf("it is told %v", got)
+		}
+		if e := r.end(); e.word != EndRefused {
+			t.Errorf("ended with %q", e.word)
+		}
 		if err := r.gate.Shutdown(t.Context(), wire.ServerShuttingDown, EndServerShutdown); err != nil {
 			t.Error(err)
 		}

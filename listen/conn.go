@@ -170,9 +170,8 @@ func remoteName(nc net.Conn) string {
 }
 
 // Bind makes r the receiver of message frames. Call it once, in the reader's
-// goroutine, when the session is established. The version is that of
-// [Conn.Connect].
-func (c *Conn) Bind(r Receiver, _ wire.Version) {
+// goroutine, when the session is established.
+func (c *Conn) Bind(r Receiver) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.recv = r

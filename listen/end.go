@@ -45,7 +45,7 @@ func (c *Conn) kick(r wire.Reason, why string, cause error) error {
 	c.closed.Store(true)
 	if c.endWord == "" { // the server may have closed without a word; there is still time for one
 		c.endLocked(why, cause)
-		if bye := c.farewell(r, cause); bye != nil && !c.out.dead {
+		if bye := c.farewellLocked(r, cause); bye != nil && !c.out.dead {
 			if c.out.taps != nil {
 				c.sentLocked(bye)
 			}
@@ -64,14 +64,13 @@ func (c *Conn) kick(r wire.Reason, why string, cause error) error {
 	return cause
 }
 
-// farewell is the last frame to the client, nil if its protocol has none. The
-// caller holds mu.
-func (c *Conn) farewell(r wire.Reason, cause error) []byte {
+// farewellLocked is the last frame to the client, nil if its protocol has none.
+func (c *Conn) farewellLocked(r wire.Reason, cause error) []byte {
 	con := c.connect.Load()
 	if con == nil || c.peerGone {
 		return nil
 	}
-	if !c.connack {
+	if !c.connack && c.adopted == nil { // or it has had one from another process
 		return fitting(con, wire.AppendConnack(nil, con.Version, &wire.Connack{Reason: connackReason(r)}))
 	}
 	if con.Version != wire.V5 {

@@ -2,12 +2,9 @@ package listen
 
 import (
 	"net"
-	"runtime/debug"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/synthetism/edgebroker/wire"
 )
 
 const (
@@ -280,14 +277,7 @@ func (c *Conn) writable() {
 	if r == nil || c.closed.Load() {
 		return
 	}
-	defer func() {
-		if p := recover(); p != nil {
-			c.gate.opts.Log.Error("connection panicked", "client", c.ID(), "listener", c.Listener(),
-				"remote", c.Remote(), "error", p, "stack", string(debug.Stack()))
-			c.kick(wire.ImplementationError, EndInternalError, ErrPanic)
-		}
-	}()
-	r.Writable()
+	_ = c.guard(func() error { r.Writable(); return nil }) // a panic has ended the connection
 }
 
 func size(list [][]byte) (n int) {

@@ -31,7 +31,7 @@ type Limits struct {
 	ConnectTimeout          time.Duration // from accept until CONNECT is complete, and an exchange of AUTH over
 	MaxConnectSize          int           // bytes of the CONNECT frame, and of each AUTH before CONNACK
 	MaxPacketSize           int           // bytes of any later frame, header included
-	MaxFilterBytes          int           // bytes of a SUBSCRIBE or UNSUBSCRIBE, if that is less
+	MaxFilterBytes          int           // bytes of a SUBSCRIBE or UNSUBSCRIBE, where that is less than MaxPacketSize
 
 	// What all connections together may hold; 0 sets no limit.
 	MaxInputBytes    int64 // of frames that have not come whole, beyond 2 KiB each; one frame may always be completed
@@ -318,12 +318,8 @@ func (g *Gate) Conns() []*Conn {
 	return slices.Collect(maps.Keys(g.conns))
 }
 
-// KickAll kicks the connections that are open now, and waits until the server
-// and OnEnd are through with each.
-func (g *Gate) KickAll(ctx context.Context, r wire.Reason, why string) error {
-	return kickAll(ctx, g.Conns(), r, why)
-}
-
+// kickAll kicks conns, and waits until the server and OnEnd are through with
+// each.
 func kickAll(ctx context.Context, conns []*Conn, r wire.Reason, why string) error {
 	for _, c := range conns {
 		c.Kick(r, why)
@@ -345,7 +341,7 @@ func (g *Gate) Shutdown(ctx context.Context, r wire.Reason, why string) error {
 	g.mu.Lock()
 	g.shut = true
 	g.mu.Unlock()
-	if err := g.KickAll(ctx, r, why); err != nil {
+	if err := kickAll(ctx, g.Conns(), r, why); err != nil {
 		return err
 	}
 	select {

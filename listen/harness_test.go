@@ -108,7 +108,7 @@ func (s *fakeServer) establish(_ string, nc net.Conn) error {
 	if s.receiver != nil {
 		r = s.receiver(c)
 	}
-	c.Bind(r, v)
+	c.Bind(r)
 	if s.bound != nil {
 		s.bound(c)
 	}

@@ -40,13 +40,13 @@ func (c *Conn) moved() bool {
 	}
 }
 
-// Carriable reports whether the connection can go on in another process: its
+// carriable reports whether the connection can go on in another process: its
 // socket is a plain one, and nothing is going on that only this process can end.
-func (c *Conn) Carriable() bool {
+func (c *Conn) carriable() bool {
 	return c.raw != nil && !(c.proxied && c.origin.Load() == nil)
 }
 
-// Freeze stops the readers of all connections that are Carriable, each after
+// Freeze stops the readers of all connections that can be carried, each after
 // what it has read so far has been dealt with, and waits for that. It returns
 // those that have stopped; the others have ended, are in the middle of CONNECT or
 // of authentication, or have not stopped before ctx has: see Leave. Nothing is
@@ -56,7 +56,7 @@ func (g *Gate) Freeze(ctx context.Context) (stopped []*Conn) {
 	var still []<-chan struct{}
 	for _, c := range g.Conns() {
 		i := &ice{still: make(chan struct{}), over: make(chan struct{})}
-		if c.Carriable() && c.ice.CompareAndSwap(nil, i) {
+		if c.carriable() && c.ice.CompareAndSwap(nil, i) {
 			all, still = append(all, c), append(still, i.still)
 			c.rouse()
 		}
@@ -209,7 +209,7 @@ func (c *Conn) Descriptor() (fd int, err error) {
 func (g *Gate) KickOthers(ctx context.Context, spread time.Duration, r wire.Reason, why string) {
 	var list []*Conn
 	for _, c := range g.Conns() {
-		if !c.Carriable() {
+		if !c.carriable() {
 			list = append(list, c)
 		}
 	}

@@ -121,7 +121,7 @@ func (l *Listener) Init(*slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	l.gate.boundAll(nl)
+	l.gate.setAllBuffers(nl)
 	l.nl = nl
 	return nil
 }
@@ -150,7 +150,7 @@ func (l *Listener) Serve(establish listeners.EstablishFn) {
 			continue
 		}
 		a.succeeded()
-		l.gate.bound(nc)
+		l.gate.setBuffers(nc)
 		p := l.policy.Load()
 		if c := l.gate.admit(l, p, l.dress(nc, p)); c != nil {
 			go c.serve(hand)

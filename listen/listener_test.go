@@ -291,6 +291,24 @@ func TestGateTotals(t *testing.T) {
 	}
 }
 
+// A socket of another kind than the listener's type is not listened on.
+func TestListenerRefusesAnotherKind(t *testing.T) {
+	for _, tc := range []struct{ network, address, kind, want string }{
+		{"unix", filepath.Join(t.TempDir(), "s"), TypeTCP, `is no TCP socket; set its type to "unix"`},
+		{"tcp", "127.0.0.1:0", TypeUnix, `is no unix socket; set its type to "tcp"`},
+	} {
+		nl, err := net.Listen(tc.network, tc.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := New(Config{ID: "l", Type: tc.kind, Bound: nl}, NewGate(Options{}))
+		if err := l.Init(nil); !errors.Is(err, ErrListen) || !strings.Contains(fmt.Sprint(err), tc.want) {
+			t.Errorf("%s socket for type %s: %v", tc.network, tc.kind, err)
+		}
+		l.Close(nil)
+	}
+}
+
 // A socket that a listener was given is closed with it, also if something else
 // failed before it could listen.
 func TestListenerClosesWhatItWasGiven(t *testing.T) {

@@ -111,8 +111,8 @@ func (c *Conn) leaveHeavy() {
 	}
 }
 
-// bound tells the kernel how much it shall hold for nc.
-func (g *Gate) bound(nc net.Conn) {
+// setBuffers tells the kernel how much it shall hold for nc.
+func (g *Gate) setBuffers(nc net.Conn) {
 	s, ok := nc.(interface {
 		SetReadBuffer(int) error
 		SetWriteBuffer(int) error
@@ -123,11 +123,11 @@ func (g *Gate) bound(nc net.Conn) {
 	}
 }
 
-// boundAll tells the kernel so for every connection that nl will accept. A peer
+// setAllBuffers tells the kernel so for every connection that nl will accept. A peer
 // that has seen the window of the default may wait for half of that to open, which a
 // smaller buffer never does: on loopback each of its segments then waited for a
 // timer of 200 ms.
-func (g *Gate) boundAll(nl net.Listener) {
+func (g *Gate) setAllBuffers(nl net.Listener) {
 	tcp, ok := nl.(*net.TCPListener)
 	n := g.opts.SocketBuffer
 	if !ok || n <= 0 {
@@ -137,7 +137,7 @@ func (g *Gate) boundAll(nl net.Listener) {
 	if err != nil {
 		return // it is closed, as Accept will say
 	}
-	_ = raw.Control(func(fd uintptr) { // what the kernel refuses, bound asks for again
+	_ = raw.Control(func(fd uintptr) { // what the kernel refuses, setBuffers asks for again
 		_ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, n)
 		_ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_SNDBUF, n)
 	})

@@ -34,7 +34,7 @@ func (h *binder) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	if !cl.Properties.Clean || cl.Properties.Will.Flag != 0 {
 		h.log.add("the server keeps state")
 	}
-	c.Bind(&fakeReceiver{log: h.log}, c.Version())
+	c.Bind(&fakeReceiver{log: h.log})
 	h.conns <- c
 }
 

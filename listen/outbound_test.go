@@ -291,7 +291,7 @@ func TestConnTellsWhoFoundItBusy(t *testing.T) {
 			nc, _ := net.Pipe()
 			c := newConn(New(Config{ID: "x"}, NewGate(Options{Limits: Limits{LowWater: 100}})), new(Policy), nc)
 			told := make(chan struct{}, 1)
-			c.Bind(&fakeReceiver{writable: func() { told <- struct{}{} }}, wire.V5)
+			c.Bind(&fakeReceiver{writable: func() { told <- struct{}{} }})
 			frame := publish(wire.V5, 0, 0, make([]byte, 200))
 			c.raw = &greedyKernel{c: c, during: func() { during(c, frame) }}
 			c.Send(frame)

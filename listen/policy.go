@@ -79,5 +79,5 @@ func (c *Conn) checkVersion(con *wire.Connect) error {
 	}
 	answer := fitting(con, refusalFrame(con.Version, wire.UnsupportedProtocolVersion))
 	return c.refuse(RefusedVersionNotAllowed, answer,
-		fmt.Errorf("listener %q does not allow %v", c.Listener(), con.Version))
+		fmt.Errorf("listener %q does not allow MQTT %v; see its mqtt_versions", c.Listener(), con.Version))
 }

@@ -21,10 +21,10 @@ const (
 // them, the favourite, may go beyond the limit until its frame is complete; and
 // who holds memory that others wait for has to complete its frame in time.
 type inputShares struct {
-	limit int64       // 0: none
 	tight atomic.Bool // half is used
 
 	mu        sync.Mutex // guards everything that follows, and the share of every Conn
+	limit     int64      // 0: none
 	used      int64
 	holders   map[*Conn]struct{}
 	waiting   []*Conn

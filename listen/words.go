@@ -24,6 +24,7 @@ const (
 	EndSlowConnect    = "slow_connect"      // no complete CONNECT in time
 	EndRefused        = "refused"           // CONNECT was answered with a refusal that has no word of its own
 	EndMemory         = "memory"            // it held memory that others waited for: docs/MEMORY.md
+	EndStoreFull      = "store_full"        // it spoke MQTT 3, and there was no room for what it had published: docs/DURABILITY.md
 )
 
 // The reasons given to Options.OnRefuse and counted in [Totals]. They concern

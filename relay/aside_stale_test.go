@@ -15,7 +15,7 @@ func TestStaleAside(t *testing.T) {
 	defer r.Close()
 	var ports []*Port
 	for _, id := range []string{"up", "live"} {
-		p, err := r.Open(Connect{ClientID: id, Version: wire.V5, Expiry: never})
+		p, err := r.Open(Connect{ClientID: id, Version: wire.V5, Expiry: wire.NoExpiry})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -90,6 +90,9 @@ func TestReopen(t *testing.T) {
 		if _, err := next.Reopen(relay.Connect{ClientID: id, Version: wire.V5}); !errors.Is(err, relay.ErrNotCarried) {
 			t.Errorf("reopen %s: %v", id, err)
 		}
+		if terms := next.CarriedTerms(id); terms != (relay.Terms{}) {
+			t.Errorf("terms of %s, who does not wait: %+v", id, terms)
+		}
 	}
 	if terms := next.CarriedTerms("c"); terms.Expiry != 3600 || terms.ClientID != "c" {
 		t.Errorf("terms %+v", terms)

@@ -72,7 +72,7 @@ func (s *Session) pushLocked(d delivery) (any bool) {
 	if keep {
 		s.keepLocked(&d)
 	}
-	if s.behindLocked(&d) {
+	if s.trailsLocked(&d) {
 		s.trailLocked(d)
 	} else {
 		s.queue.push(d)

@@ -24,7 +24,8 @@
 //
 // # Locks
 //
-// Relay.mu (sessions) comes before Session.mu, Session.mu before the locks of
-// subscriptions, retained messages, shared groups and the Link. No lock is held
-// while a socket is written to or an event handler runs.
+// Relay.moving comes before Relay.mu (sessions), that before Session.mu, and
+// Session.mu before the locks of subscriptions, retained messages, shared groups,
+// gates, bodies and the Link. No lock is held while a socket is written to or an
+// event handler runs.
 package relay

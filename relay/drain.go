@@ -109,7 +109,7 @@ func (s *Session) expireLocked() {
 // late reports whether all of c have waited for longer than they may.
 func (c *Chunk) late(now time.Duration) bool { return c.Until > 0 && now >= c.Until }
 
-// expire is expireLocked for all sessions, also those whose clients are away.
+// expireWaiting is expireLocked for all sessions, also those whose clients are away.
 func (r *Relay) expireWaiting() {
 	for _, s := range r.all() {
 		s.mu.Lock()

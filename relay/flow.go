@@ -17,7 +17,8 @@ type flow struct {
 	gone atomic.Bool            // not collected any more: who has added to it must do it
 }
 
-// noted is how many changes of publishers are noted of a topic each second.
+// noted is how many changes of publishers are noted of a topic each second, and how
+// many publishers are remembered of it.
 const noted = 4
 
 const (

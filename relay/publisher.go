@@ -128,8 +128,7 @@ func slot[T string | []byte](topic T) int {
 }
 
 // publish hands on one message that has been checked. pub may alias the read
-// buffer. The topic may differ from pub.Topic, when it
-// came by an alias; raw is the whole frame if it can be sent on as it is.
+// buffer; raw is the whole frame if it can be sent on as it is.
 func (p *publisher) publish(rt *route, pub *wire.Publish, raw []byte) (*route, *Message) {
 	r := p.relay
 	if r.bus.WantsMessages() {
@@ -145,7 +144,7 @@ func (p *publisher) publish(rt *route, pub *wire.Publish, raw []byte) (*route, *
 	m := p.message(rt, pub)
 	m.taken = p.takenOn()
 	if m.level > Memory && (m.Retain || m.QoS == 2) {
-		m.gate = p.held()
+		m.gate = p.commitGate()
 	}
 	if m.Retain {
 		r.retained.set(m, r.setRetained)
@@ -162,8 +161,8 @@ func (p *publisher) publish(rt *route, pub *wire.Publish, raw []byte) (*route, *
 	return rt, m
 }
 
-// held returns the gate for what must not be sent before the next commit.
-func (p *publisher) held() *gate {
+// commitGate returns the gate for what must not be sent before the next commit.
+func (p *publisher) commitGate() *gate {
 	if p.gate == nil {
 		p.gate = &gate{logged: p.session == nil || p.session.recorded.Load() == 0}
 		p.gates = append(p.gates, p.gate)

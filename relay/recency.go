@@ -19,7 +19,7 @@ type recency struct {
 
 type publishedOn struct {
 	topic string
-	by    []Publication // the latest first, one of each client and user
+	by    []Publication // the latest first, one of each client and user, at most noted
 }
 
 func (r *recency) add(topic string, by Publication) {

@@ -20,6 +20,7 @@ type Relay struct {
 	bus     *events.Bus
 	log     *slog.Logger
 	store   Store // nil: memory only
+	rest    *rest.Rest
 	started time.Time
 	offset  time.Duration // of now, when the relay started
 
@@ -67,7 +68,6 @@ type Relay struct {
 	ports    map[*Port]struct{}    // have not ended
 	retired  retiredTraffic
 	sweeper  *time.Timer
-	rest     *rest.Rest // New sets it
 }
 
 // retiredTraffic is the traffic of sessions that have ended.
@@ -159,8 +159,8 @@ func (r *Relay) Close() {
 // have ended; Ports of one client identifier are opened one after the other.
 // The error is ErrSessions or ErrNotOwner, and then nothing has changed.
 func (r *Relay) Open(c Connect) (*Port, error) {
-	if limit := r.conf().MaxSessionExpiry; limit > 0 && !c.Standing {
-		c.Expiry = min(c.Expiry, uint32(min(limit/time.Second, never)))
+	if !c.Standing {
+		c.Expiry = min(c.Expiry, r.longestExpiry())
 	}
 	p := &Port{connect: c, told: r.conf()}
 	p.publisher = publisher{relay: r, id: c.ClientID, source: newSource(c.ClientID, c.Username, c.Remote), version: c.Version, access: access{c.Access}}
@@ -267,7 +267,7 @@ type End struct {
 	// reason code 0. [MQTT-3.1.2-8]
 	Will bool
 	// Expiry is the session expiry interval of the client's DISCONNECT, nil
-	// if it sent none. [MQTT-3.14.2.2.2]
+	// if it sent none (section 3.14.2.2.2 of MQTT 5).
 	Expiry *uint32
 }
 
@@ -304,7 +304,7 @@ func (p *Port) leave(e End) {
 	s.mu.Lock()
 	owned := s.detachLocked(p)
 	if owned && e.Expiry != nil {
-		s.expiry.Store(min(*e.Expiry, p.cap()))
+		s.expiry.Store(min(*e.Expiry, r.longestExpiry()))
 		s.termsLocked(false)
 	}
 	if owned {
@@ -330,7 +330,7 @@ func (p *Port) leave(e End) {
 			s.willing = time.AfterFunc(time.Duration(delay)*time.Second, func() { s.publishDelayed(serial) })
 		}
 	}
-	if keep && timed && expiry != never {
+	if keep && timed && expiry != wire.NoExpiry {
 		s.expiring = time.AfterFunc(time.Duration(expiry)*time.Second, func() { r.expire(s, serial) })
 	}
 	s.mu.Unlock()
@@ -343,11 +343,12 @@ func (p *Port) leave(e End) {
 	}
 }
 
-func (p *Port) cap() uint32 {
-	if limit := p.relay.conf().MaxSessionExpiry; limit > 0 {
-		return uint32(min(limit/time.Second, never))
+// longestExpiry caps the session expiry intervals of clients, in seconds.
+func (r *Relay) longestExpiry() uint32 {
+	if limit := r.conf().MaxSessionExpiry; limit > 0 {
+		return uint32(min(limit/time.Second, wire.NoExpiry))
 	}
-	return never
+	return wire.NoExpiry
 }
 
 // publishDelayed publishes the will when its delay has passed and the Port

@@ -26,7 +26,7 @@ func (p *publisher) reportMessage(topic string, pub *wire.Publish) {
 // source is what an event names as its source.
 func source(client string) string {
 	if client == "" {
-		return "edgebroker"
+		return events.Source
 	}
 	return client
 }

@@ -131,7 +131,7 @@ func (s *Session) restoreEntryLocked(e *Entry) {
 // startTimersLocked lets the session's time, and that of its will, go on.
 func (s *Session) startTimersLocked() {
 	now, last := s.relay.now(), s.opened
-	if expiry := s.expiry.Load(); expiry != never {
+	if expiry := s.expiry.Load(); expiry != wire.NoExpiry {
 		left := time.Duration(expiry)*time.Second - (now - s.detached)
 		s.expiring = time.AfterFunc(max(0, left), func() { s.relay.expire(s, last) })
 	}

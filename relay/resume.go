@@ -323,5 +323,8 @@ func (r *Relay) CarriedTerms(client string) Terms {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.carried == nil {
+		return Terms{}
+	}
 	return s.termLocked()
 }

@@ -11,16 +11,16 @@ import (
 
 // retained holds the last retained message of each topic.
 type retained struct {
-	maxCount int
-	maxBytes int64
 	now      func() time.Duration
 	replaced func(*Message) // told of a message that is no longer retained; nil for nobody
 
-	mu    sync.RWMutex // guards everything that follows
-	root  kept
-	count int
-	bytes int64 // of the messages
-	nodes int   // below root
+	mu       sync.RWMutex // guards everything that follows
+	maxCount int
+	maxBytes int64
+	root     kept
+	count    int
+	bytes    int64 // of the messages
+	nodes    int   // below root
 }
 
 // nodeOverhead is about what a level of the topic tree costs: few topics have

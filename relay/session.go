@@ -91,9 +91,6 @@ type live struct {
 	simple    bool          // nothing of the above need be heeded to encode a message
 }
 
-// never is the session expiry interval that does not expire. [MQTT-3.1.2-11.2]
-const never = 0xFFFFFFFF
-
 // durable reports whether the session outlives its connection, so that its
 // messages must survive as well.
 func (s *Session) durable() bool { return s.expiry.Load() > 0 }
@@ -230,7 +227,7 @@ func (s *Session) handOnChunk(c *chunk, subs map[string]*subscription) {
 	if !c.Shared {
 		s.settleRange(c.First, c.Last)
 		s.mu.Lock()
-		s.letGo(c)
+		s.letGoLocked(c)
 		s.mu.Unlock()
 		s.relay.releaseChunk(&c.Chunk)
 		s.dropUnlocked(DropDiscarded, origin{qos: 1}, c.Entries)
@@ -271,7 +268,7 @@ type SessionInfo struct {
 	Connected     bool
 	Version       wire.Version // 0 when not connected
 	Created       time.Time
-	Expiry        uint32 // seconds, 0xFFFFFFFF for never
+	Expiry        uint32 // seconds, wire.NoExpiry for never
 	Subscriptions int
 	Received      Traffic
 	Sent          Traffic

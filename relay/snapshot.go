@@ -1,7 +1,5 @@
 package relay
 
-import "maps"
-
 // Snapshot records the whole state, so that nothing recorded before is needed
 // any more, except the bodies and chunks that it refers to. What changes
 // meanwhile is recorded as ever, and for each session and topic in its order.
@@ -131,7 +129,7 @@ func (k *kept) each(found func(*Message)) {
 	if k.msg != nil {
 		found(k.msg)
 	}
-	for c := range maps.Values(k.children) {
+	for _, c := range k.children {
 		c.each(found)
 	}
 }

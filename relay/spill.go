@@ -76,9 +76,9 @@ func (s *Session) waitingLocked() (n int, bytes int64) {
 	return s.queue.len() + s.spill.len(), s.queue.bytes + s.window.bytes + s.spill.bytes + s.spill.tail.bytes
 }
 
-// behindLocked reports whether d must go behind what is spilled, or begin it.
+// trailsLocked reports whether d must go behind what is spilled, or begin it.
 // If the store does not know the session any more, all that has an order does.
-func (s *Session) behindLocked(d *delivery) bool {
+func (s *Session) trailsLocked(d *delivery) bool {
 	if !d.kept {
 		return d.qos > 0 && !s.spill.empty() && s.recorded.Load() == 0
 	}
@@ -178,13 +178,12 @@ func (w *written) Committed(err error) {
 	w.session.mu.Lock()
 	defer w.session.mu.Unlock()
 	for _, c := range w.chunks {
-		w.session.letGo(c)
+		w.session.letGoLocked(c)
 	}
 }
 
-// letGo frees the messages of a chunk that are still in memory. The caller
-// holds the lock of the session.
-func (s *Session) letGo(c *chunk) {
+// letGoLocked frees the messages of a chunk that are still in memory.
+func (s *Session) letGoLocked(c *chunk) {
 	if c.held == nil {
 		return
 	}
@@ -392,7 +391,7 @@ func (s *Session) dropChunkAtLocked(at int, why DropReason) {
 	c := s.spill.cut(at)
 	s.lostChunkLocked(&c.Chunk)
 	s.recordLocked(Change{Kind: Settled, Seq: c.First, Last: c.Last})
-	s.letGo(c)
+	s.letGoLocked(c)
 	s.relay.releaseChunk(&c.Chunk)
 	if c.stale > 0 {
 		s.dropLocked(DropSuperseded, origin{qos: 1}, c.stale)

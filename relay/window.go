@@ -1,6 +1,7 @@
 package relay
 
-// exchange is the state of one outbound QoS>0 message. [MQTT-4.3.2] [MQTT-4.3.3]
+// exchange is the state of one outbound QoS>0 message (sections 4.3.2 and 4.3.3 of
+// MQTT 5).
 type exchange byte
 
 const (

@@ -167,9 +167,7 @@ func short(b []byte) string {
 
 // cost is how many bytes of memory the texts of p take, roughly.
 func (p *Packet) cost() int {
-	n := len(p.Topic) + len(p.AliasOf) + 48*len(p.Reasons)
-	list := p.Properties
-	n += p.Payload.cost()
+	n := len(p.Topic) + len(p.AliasOf) + 48*len(p.Reasons) + p.Payload.cost() + propertiesCost(p.Properties)
 	if c := p.Connect; c != nil {
 		n += len(c.ClientID)
 		if c.Username != nil {
@@ -182,7 +180,7 @@ func (p *Packet) cost() int {
 	for _, f := range p.Filters {
 		n += 64 + len(f.Filter)
 	}
-	return n + propertiesCost(list)
+	return n
 }
 
 func (p *Payload) cost() int {

@@ -100,7 +100,6 @@ func (t *Tap) show(now time.Time, direction string, d *wire.Dissection, p *Packe
 		from, to = to, from
 	}
 	topic := t.alias(from, d, direction)
-	p.AliasOf = ""
 	if len(d.Topic) == 0 && topic != "" {
 		p.AliasOf = short([]byte(topic))
 	}

@@ -78,12 +78,15 @@ type Property struct {
 // Dissect takes a packet apart. raw is the whole packet; or, of a PUBLISH, the
 // packet up to some place in its payload. v is the version that its connection
 // speaks, which does not count for CONNECT. server says which side has sent it.
-// Dissect is for the few who look: it allocates, and is slower than the
+// Of no bytes at all nothing is known. Dissect is for the few who look: it allocates, and is slower than the
 // decoders, with which it agrees on what is wrong with a packet.
 func Dissect(raw []byte, v Version, server bool) Dissection {
+	if len(raw) == 0 {
+		return Dissection{Version: v, At: -1}
+	}
 	h := header(raw)
 	d := Dissection{Type: Type(raw[0] >> 4), Flags: raw[0] & 15, Version: v, At: -1}
-	x := dissector{Dissection: &d, size: len(raw), r: reader{b: raw[h:]}, server: server}
+	x := dissector{Dissection: &d, size: len(raw), r: reader{b: raw[h:]}}
 	x.take()
 	if d.Err = x.r.err; d.Err != nil {
 		d.At = x.at
@@ -153,10 +156,9 @@ func verdict(f Frame, v Version, server bool) (err error) {
 // dissector reads a packet into its Dissection.
 type dissector struct {
 	*Dissection
-	size   int // of what it reads, from the first byte of the packet on
-	r      reader
-	at     int // where the field begins that is read next
-	server bool
+	size int // of what it reads, from the first byte of the packet on
+	r    reader
+	at   int // where the field begins that is read next
 }
 
 // step notes where the next field begins.
@@ -369,8 +371,7 @@ func (x *dissector) filters() {
 			x.r.fail(e)
 			return
 		}
-		x.Filters = append(x.Filters, Filter{Filter: string(filter), QoS: options & 3,
-			NoLocal: options&optNoLocal != 0, RetainAsPublished: options&optRetainAsPublished != 0, RetainHandling: options >> 4})
+		x.Filters = append(x.Filters, newFilter(filter, options))
 	}
 }
 

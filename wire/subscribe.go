@@ -60,18 +60,22 @@ func DecodeSubscribe(f Frame, v Version) (Subscribe, error) {
 			r.fail(e)
 			break
 		}
-		s.Filters = append(s.Filters, Filter{
-			Filter:            string(filter),
-			QoS:               options & 3,
-			NoLocal:           options&optNoLocal != 0,
-			RetainAsPublished: options&optRetainAsPublished != 0,
-			RetainHandling:    options >> 4,
-		})
+		s.Filters = append(s.Filters, newFilter(filter, options))
 	}
 	if e := r.end(); e != nil {
 		return s, e
 	}
 	return s, nil
+}
+
+func newFilter(filter []byte, options byte) Filter {
+	return Filter{
+		Filter:            string(filter),
+		QoS:               options & 3,
+		NoLocal:           options&optNoLocal != 0,
+		RetainAsPublished: options&optRetainAsPublished != 0,
+		RetainHandling:    options >> 4,
+	}
 }
 
 func optionsError(options byte, filter []byte, v Version) *Error {
