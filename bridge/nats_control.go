@@ -114,7 +114,7 @@ func (c *control) tell(e events.Event) {
 	if e.Type == events.Disconnection {
 		subject = disconnectSubject
 	}
-	gateway := c.up.cfg.ClientID
+	gateway := c.up.cfg.gateway()
 	body, err := marshal(eventJSON{ID: e.ID, Type: string(e.Type), Source: e.Source, Timestamp: e.Time.UTC().Format(events.TimeLayout),
 		Data: e.Data, ClientID: e.About(), Gateway: gateway})
 	if err == nil {
@@ -238,7 +238,7 @@ func (c *control) answer(s *natsSession, m *nats.Msg, e events.Event) {
 		typ = "connection.ended"
 	}
 	body, err := marshal(eventJSON{ID: xid.New().String(), Type: typ, Source: events.Source, Timestamp: time.Now().UTC().Format(events.TimeLayout),
-		Data: map[string]string{"clientId": who}, Gateway: c.up.cfg.ClientID})
+		Data: map[string]string{"clientId": who}, Gateway: c.up.cfg.gateway()})
 	if err == nil {
 		err = s.nc.Publish(m.Reply, body)
 	}
