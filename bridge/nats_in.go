@@ -51,11 +51,7 @@ func (rs Rules) subjects(names EventNames) []string {
 			all = append(all, names.subjects(rs[i].remote())...)
 		}
 	}
-	slices.Sort(all)
-	all = slices.Compact(all)
-	return slices.DeleteFunc(slices.Clone(all), func(s string) bool {
-		return slices.ContainsFunc(all, func(other string) bool { return other != s && subjectMatches(other, s) })
-	})
+	return widest(all)
 }
 
 // prepare makes the consumer what the rules say.
