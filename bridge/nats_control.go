@@ -45,7 +45,7 @@ type control struct {
 
 	mu   sync.Mutex // guards what follows
 	sub  *events.Sub
-	pace bucket
+	pace tokenBucket
 }
 
 // saysWhoComes reports whether this is an uplink in event mode, and no lane of
@@ -76,7 +76,7 @@ func (c *control) counts() EventCounts {
 func (c *control) begin() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.pace = bucket{rate: controlRate, tokens: controlRate / 10, at: c.up.now()}
+	c.pace = tokenBucket{rate: controlRate, tokens: controlRate / 10, at: c.up.now()}
 	f := events.Filter{Types: []events.Type{events.Connection, events.Disconnection}, Keep: ours}
 	c.sub = c.up.bus.Subscribe("uplink "+c.up.cfg.Name, f, controlQueue, c.tell)
 }
