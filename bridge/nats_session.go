@@ -210,7 +210,7 @@ func covers(patterns []string, subject string) bool {
 	return false
 }
 
-// outAge is how old the oldest question of the session that there is may be.
+// outAge tells for how long the session that there is, if any, waits for an answer.
 type outAge struct{ out atomic.Pointer[natsOut] }
 
 func (a *outAge) of(o *natsOut) { a.out.Store(o) }
