@@ -289,7 +289,7 @@ func (c *conversion) dateChecks(l *listener, s *setting) {
 	}
 }
 
-// exists reports whether mosquitto opens the listener that settings before any
+// fallbackExists reports whether mosquitto opens the listener that settings before any
 // other are for.
 func (c *conversion) fallbackExists() bool {
 	l := c.listen[0]
