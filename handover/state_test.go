@@ -207,7 +207,9 @@ func TestStatesComeBack(t *testing.T) {
 // a word.
 func TestEveryFieldIsCarried(t *testing.T) {
 	seen := make(map[string]bool)
-	rapid.Check(t, func(rt *rapid.T) { note(reflect.ValueOf(states().Draw(rt, "state")).Elem(), "", seen) })
+	for i := range 200 { // the same each time: by chance some field would be left out now and then
+		note(reflect.ValueOf(states().Example(i)).Elem(), "", seen)
+	}
 	for path, set := range seen {
 		if !set {
 			t.Errorf("%s is never set in these tests", path)
