@@ -9,8 +9,8 @@ import (
 	"github.com/synthetism/edgebroker/internal/brokertest"
 )
 
-// A lane has a connection of its own, and what it carries is events as well; but
-// who comes and goes is said once.
+// A lane has a connection of its own, and what it carries is events of the same
+// gateway; but who comes and goes is said once.
 func TestEventsWithLanes(t *testing.T) {
 	brokertest.NoLeaks(t)
 	near, c := besideComponent(t, func(_ *server.Options, cfg *appliance.Config) {
@@ -23,7 +23,7 @@ func TestEventsWithLanes(t *testing.T) {
 	if err := near.Publish(t.Context(), appliance.Message{Topic: "alarm/hot", Payload: []byte("90"), QoS: 1}); err != nil {
 		t.Fatal(err)
 	}
-	if h := c.hears("topic.alarm.hot"); h.Data["payload"] != "90" {
+	if h := c.hears("topic.alarm.hot"); h.Data["payload"] != "90" || h.Gateway != "gw1" {
 		t.Errorf("%+v", h)
 	}
 	c.silent("control.")

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/synthetism/edgebroker/relay"
@@ -27,7 +26,6 @@ type mirror struct {
 	name   string // of the stream
 	stored string // what subjects in the stream begin with, before the key
 	target string // what subjects to publish on begin with
-	api    string // what those of JetStream's questions begin with
 	memory *mirrorMemory
 	ended  chan struct{} // of the message that tells what waited before this connection has come; see overtake
 	slots  chan struct{} // for goroutines that are at work
@@ -108,19 +106,15 @@ var (
 // openMirror finds the bucket.
 func openMirror(ctx context.Context, s *natsSession, memory *mirrorMemory) (*mirror, error) {
 	c := s.cfg
-	b := &mirror{s: s, name: bucketStream + c.Retained, stored: bucketSubjects + c.Retained + ".", api: "$JS.API", memory: memory,
+	b := &mirror{s: s, name: bucketStream + c.Retained, stored: bucketSubjects + c.Retained + ".", memory: memory,
 		slots: make(chan struct{}, c.window()), comes: make(chan struct{}, c.window()), ended: make(chan struct{}),
 		affairs: make(map[string]*affair), refused: make(map[string]names), open: make(map[string]uint64)}
 	b.target = b.stored
-	var err error
-	if c.Domain == "" {
-		b.js, err = jetstream.New(s.nc)
-	} else {
-		b.api = "$JS." + c.Domain + ".API"
-		b.target = b.api + "." + b.stored
-		b.js, err = jetstream.NewWithDomain(s.nc, c.Domain)
+	if c.Domain != "" {
+		b.target = c.api() + "." + b.stored
 	}
-	if err != nil {
+	var err error
+	if b.js, err = c.jetStream(s.nc); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
@@ -387,11 +381,4 @@ func (s *natsSession) forBucket(d relay.Delivery, rule *Rule) bool {
 		}
 	}
 	return false
-}
-
-// request puts a question to JetStream.
-func (s *natsSession) request(subject string, question []byte) (*nats.Msg, error) {
-	ctx, cancel := context.WithTimeout(s.ctx, apiTimeout)
-	defer cancel()
-	return s.nc.RequestWithContext(ctx, subject, question)
 }

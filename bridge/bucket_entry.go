@@ -129,7 +129,7 @@ func (b *mirror) get(key string) (bucketEntry, error) {
 			Time     time.Time `json:"time"`
 		} `json:"message"`
 	}
-	reply, err := b.s.request(b.api+".STREAM.MSG.GET."+b.name, question)
+	reply, err := b.s.request("STREAM.MSG.GET."+b.name, question)
 	if err == nil {
 		err = json.Unmarshal(reply.Data, &answer)
 	}

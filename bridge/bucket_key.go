@@ -1,7 +1,5 @@
 package bridge
 
-import "slices"
-
 // Topics and keys of a bucket are called like topics and subjects, but for what
 // keys cannot have: they are letters, digits, and - / _ = and dots between
 // levels. All other bytes of a level, and =, are written as = and two digits; a
@@ -19,15 +17,6 @@ func KeyTopic(key string) (string, error) { return keys().topic(key) }
 
 // filterKeys are the keys, with wildcards, of the topics that a filter matches.
 func filterKeys(filter string) []string { return keys().filters(filter) }
-
-// widest are those of patterns that are not part of another, sorted.
-func widest(patterns []string) []string {
-	slices.Sort(patterns)
-	all := slices.Compact(patterns)
-	return slices.DeleteFunc(slices.Clone(all), func(s string) bool {
-		return slices.ContainsFunc(all, func(other string) bool { return other != s && subjectMatches(other, s) })
-	})
-}
 
 func appendKeyByte(dst []byte, rest string) []byte {
 	switch c := rest[0]; {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"math"
 	"net"
 	"slices"
 	"time"
@@ -57,6 +58,11 @@ type Config struct {
 }
 
 func (c *Config) version() wire.Version { return cmp.Or(c.Version, wire.V5) }
+
+// What CONNECT says of c.
+func (c *Config) keepAlive() uint16     { return uint16(min(c.KeepAlive/time.Second, math.MaxUint16)) }
+func (c *Config) sessionExpiry() uint32 { return uint32(min(c.SessionExpiry/time.Second, forever)) }
+func (c *Config) maxPacket() uint32     { return uint32(cmp.Or(c.MaxPacket, wire.MaxFrameSize)) }
 
 // Bounds that are the same for every uplink.
 const (

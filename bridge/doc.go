@@ -1,6 +1,6 @@
-// Package bridge connects this broker to others: an uplink is a client of a far
-// broker and, at the same time, a kept session of this one, like that of a
-// device. What waits for the far side waits there: bounded, in order, on disk.
+// Package bridge connects this broker to others, and to NATS: an uplink is a client
+// of the far side and, at the same time, a kept session of this broker, like that of
+// a device. What waits for the far side waits there: bounded, in order, on disk.
 //
 // The two sessions are one exchange of acknowledgements. A message goes out
 // under the packet identifier that it has in the session here, and what the far

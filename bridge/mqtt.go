@@ -1,7 +1,6 @@
 package bridge
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,8 +22,8 @@ func (u *Uplink) run(ctx context.Context) {
 	was := Connecting
 	manager, err := autopaho.NewConnection(ctx, autopaho.ClientConfig{
 		ServerUrls:            []*url.URL{where},
-		KeepAlive:             uint16(min(u.cfg.KeepAlive/time.Second, 65535)),
-		SessionExpiryInterval: uint32(min(u.cfg.SessionExpiry/time.Second, forever)),
+		KeepAlive:             u.cfg.keepAlive(),
+		SessionExpiryInterval: u.cfg.sessionExpiry(),
 		ConnectTimeout:        connectTimeout,
 		ReconnectBackoff: func(int) time.Duration {
 			if u.pacer.wait(ctx) {
@@ -110,7 +109,7 @@ func (u *Uplink) connectPacket(c *paho.Connect, _ *url.URL) (*paho.Connect, erro
 	}
 	most := u.near.receiveMaximum()
 	c.Properties.ReceiveMaximum = &most
-	size := uint32(cmp.Or(u.cfg.MaxPacket, wire.MaxFrameSize))
+	size := u.cfg.maxPacket()
 	c.Properties.MaximumPacketSize = &size
 	return c, nil
 }

@@ -51,6 +51,22 @@ const natsWindow = 256
 
 func (c *NATS) window() int { return cmp.Or(c.Window, natsWindow) }
 
+// jetStream is JetStream in c's Domain, by nc.
+func (c *NATS) jetStream(nc *nats.Conn) (jetstream.JetStream, error) {
+	if c.Domain == "" {
+		return jetstream.New(nc)
+	}
+	return jetstream.NewWithDomain(nc, c.Domain)
+}
+
+// api is what the subjects of questions to that begin with.
+func (c *NATS) api() string {
+	if c.Domain == "" {
+		return "$JS.API"
+	}
+	return "$JS." + c.Domain + ".API"
+}
+
 // natsFar is a NATS system.
 type natsFar struct {
 	up      *Uplink

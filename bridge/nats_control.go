@@ -45,7 +45,7 @@ type control struct {
 
 	mu   sync.Mutex // guards what follows
 	sub  *events.Sub
-	pace bucket
+	pace tokenBucket
 }
 
 // saysWhoComes reports whether this is an uplink in event mode, and no lane of
@@ -76,7 +76,7 @@ func (c *control) counts() EventCounts {
 func (c *control) begin() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.pace = bucket{rate: controlRate, tokens: controlRate / 10, at: c.up.now()}
+	c.pace = tokenBucket{rate: controlRate, tokens: controlRate / 10, at: c.up.now()}
 	f := events.Filter{Types: []events.Type{events.Connection, events.Disconnection}, Keep: ours}
 	c.sub = c.up.bus.Subscribe("uplink "+c.up.cfg.Name, f, controlQueue, c.tell)
 }
@@ -114,7 +114,7 @@ func (c *control) tell(e events.Event) {
 	if e.Type == events.Disconnection {
 		subject = disconnectSubject
 	}
-	gateway := c.up.cfg.ClientID
+	gateway := c.up.cfg.gateway()
 	body, err := marshal(eventJSON{ID: e.ID, Type: string(e.Type), Source: e.Source, Timestamp: e.Time.UTC().Format(events.TimeLayout),
 		Data: e.Data, ClientID: e.About(), Gateway: gateway})
 	if err == nil {
@@ -238,7 +238,7 @@ func (c *control) answer(s *natsSession, m *nats.Msg, e events.Event) {
 		typ = "connection.ended"
 	}
 	body, err := marshal(eventJSON{ID: xid.New().String(), Type: typ, Source: events.Source, Timestamp: time.Now().UTC().Format(events.TimeLayout),
-		Data: map[string]string{"clientId": who}, Gateway: c.up.cfg.ClientID})
+		Data: map[string]string{"clientId": who}, Gateway: c.up.cfg.gateway()})
 	if err == nil {
 		err = s.nc.Publish(m.Reply, body)
 	}

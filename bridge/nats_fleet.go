@@ -29,7 +29,7 @@ type fleet struct {
 	live   atomic.Pointer[natsSession]
 
 	mu   sync.Mutex // guards pace
-	pace bucket
+	pace tokenBucket
 }
 
 // listen answers questions for as long as s lives.
@@ -38,7 +38,7 @@ func (f *fleet) listen(s *natsSession) error {
 		return nil
 	}
 	f.mu.Lock()
-	f.pace = bucket{rate: fleetRate, tokens: 1, at: f.up.now()}
+	f.pace = tokenBucket{rate: fleetRate, tokens: 1, at: f.up.now()}
 	f.mu.Unlock()
 	if _, err := s.nc.Subscribe(fleetSubject, func(m *nats.Msg) { f.answer(s, m) }); err != nil {
 		return fmt.Errorf("subscribe to %s: %w", fleetSubject, err)

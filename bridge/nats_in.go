@@ -51,11 +51,7 @@ func (rs Rules) subjects(names EventNames) []string {
 			all = append(all, names.subjects(rs[i].remote())...)
 		}
 	}
-	slices.Sort(all)
-	all = slices.Compact(all)
-	return slices.DeleteFunc(slices.Clone(all), func(s string) bool {
-		return slices.ContainsFunc(all, func(other string) bool { return other != s && subjectMatches(other, s) })
-	})
+	return widest(all)
 }
 
 // prepare makes the consumer what the rules say.
@@ -255,8 +251,8 @@ func (n *natsIn) takeIn(m jetstream.Msg) {
 	})
 }
 
-// take takes in one message, which the group got, and answers it, unless answer is nil, when it is
-// known what becomes of it.
+// take takes in one message, which the group got, and answers it when it is known
+// what becomes of it; a nil answer is for one that nobody waits to hear of.
 func (n *natsIn) take(group, subject string, h nats.Header, data []byte, answer func(wire.Reason)) {
 	u := n.s.up
 	if answer == nil {

@@ -133,7 +133,7 @@ func (o *natsOut) send(d *departure) error {
 	m := &nats.Msg{Subject: d.subject, Header: h, Data: d.Message.Payload}
 	if o.s.cfg.Events != NoEvents {
 		var added string
-		if m.Data, added, err = eventBody(u.cfg.ClientID, d.topic, d.id, d.Delivery, d.retain, u.sentAt(d.Message, time.Now())); err != nil {
+		if m.Data, added, err = eventBody(u.cfg.gateway(), d.topic, d.id, d.Delivery, d.retain, u.sentAt(d.Message, time.Now())); err != nil {
 			return errUnfit
 		}
 		if added != "" {

@@ -63,10 +63,7 @@ func (s *natsSession) trouble(_ *nats.Conn, sub *nats.Subscription, err error) {
 // prepare asks for all that the session needs on the far side.
 func (s *natsSession) prepare(ctx context.Context) error {
 	if s.cfg.Stream != "" {
-		js, err := jetstream.New(s.nc)
-		if s.cfg.Domain != "" {
-			js, err = jetstream.NewWithDomain(s.nc, s.cfg.Domain)
-		}
+		js, err := s.cfg.jetStream(s.nc)
 		if err != nil {
 			return err
 		}
@@ -150,23 +147,24 @@ func (s *natsSession) close() {
 	s.tasks.Wait()
 }
 
+// request puts a question of that name to JetStream.
+func (s *natsSession) request(name string, question []byte) (*nats.Msg, error) {
+	ctx, cancel := context.WithTimeout(s.ctx, apiTimeout)
+	defer cancel()
+	return s.nc.RequestWithContext(ctx, s.cfg.api()+"."+name, question)
+}
+
 // lastID is the identifier of the last message that the stream has, or has on
 // a subject unless that is empty: empty if there is none, or it has none. The
 // leader of the stream is asked, since others may not know it yet.
 func (s *natsSession) lastID(subject string) (string, error) {
-	ctx, cancel := context.WithTimeout(s.ctx, apiTimeout)
-	defer cancel()
 	question, err := json.Marshal(struct {
 		Subject string `json:"last_by_subj"`
 	}{cmp.Or(subject, ">")})
 	if err != nil {
 		return "", err
 	}
-	api := "$JS.API"
-	if s.cfg.Domain != "" {
-		api = "$JS." + s.cfg.Domain + ".API"
-	}
-	reply, err := s.nc.RequestWithContext(ctx, api+".STREAM.MSG.GET."+s.cfg.Stream, question)
+	reply, err := s.request("STREAM.MSG.GET."+s.cfg.Stream, question)
 	if err != nil {
 		return "", fmt.Errorf("ask stream %q for its last message: %w", s.cfg.Stream, err)
 	}
@@ -212,7 +210,7 @@ func covers(patterns []string, subject string) bool {
 	return false
 }
 
-// outAge is how old the oldest question of the session that there is may be.
+// outAge tells for how long the session that there is, if any, waits for an answer.
 type outAge struct{ out atomic.Pointer[natsOut] }
 
 func (a *outAge) of(o *natsOut) { a.out.Store(o) }

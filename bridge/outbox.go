@@ -35,7 +35,7 @@ type outbox struct {
 	pending   []sent                // flights that are being written
 	headAt    int64                 // when the oldest of flying became that
 	begunAt   int64                 // when the last write began
-	order     []sent                // of these, as they were sent; some may be acknowledged
+	order     []sent                // flights as they were sent; some may be acknowledged
 	lowered   map[uint16]byte       // sent at a lower QoS than they have here, by packet identifier
 	trial     atomic.Pointer[trial] // what is tried on this connection; nil: nothing is
 	again     map[uint16]bool       // refused on this connection, and not to be called a duplicate
@@ -333,7 +333,7 @@ func (o *outbox) acked(f frame) (tell []frame) {
 		o.up.tripped(cmp.Or(flown.at, o.begunAt))
 	}
 	if t := o.trial.Load(); t != nil && t.sent && known && len(o.flying) == 0 && (f.kind != wire.PUBREC || f.reason >= wire.UnspecifiedError) {
-		defer func() { t.finish() }()
+		defer t.finish()
 	}
 	if known && f.id == o.canary {
 		o.canary = 0

@@ -59,7 +59,7 @@ func (f plainFar) session(ctx context.Context) (connected bool, err error) {
 	defer u.exchange.end()
 	line := &plainLine{Uplink: u, c: c, box: u.exchange.current(), pinger: newPinger()}
 	u.background(func() {
-		if err := line.pinger.Run(ctx, c, uint16(min(u.cfg.KeepAlive/time.Second, 65535))); err != nil {
+		if err := line.pinger.Run(ctx, c, u.cfg.keepAlive()); err != nil {
 			c.fail(err)
 		}
 	})

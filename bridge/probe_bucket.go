@@ -2,7 +2,6 @@ package bridge
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -13,10 +12,7 @@ func (p *probe) bucket(ctx context.Context, s *natsSession) {
 	ctx, cancel := context.WithTimeout(ctx, ProbeTimeout)
 	defer cancel()
 	b, err := openMirror(ctx, s, &mirrorMemory{})
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = s.wrong(err)
-	}
-	if err != nil {
+	if err = s.wrong(err); err != nil {
 		p.note("bucket", begun, Failed, natsWording(err), "")
 		return
 	}

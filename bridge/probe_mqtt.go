@@ -114,8 +114,8 @@ func readFrame(in *bufio.Reader, most int) (wire.Frame, error) {
 
 // connect is the CONNECT of an uplink.
 func (c *Config) connect() (wire.Connect, error) {
-	k := wire.Connect{Version: c.version(), KeepAlive: uint16(min(c.KeepAlive/time.Second, 65535)), ClientID: c.ClientID,
-		SessionExpiry: uint32(min(c.SessionExpiry/time.Second, forever)), MaximumPacketSize: uint32(cmp.Or(c.MaxPacket, wire.MaxFrameSize)),
+	k := wire.Connect{Version: c.version(), KeepAlive: c.keepAlive(), ClientID: c.ClientID,
+		SessionExpiry: c.sessionExpiry(), MaximumPacketSize: c.maxPacket(),
 		ReceiveMaximum: 65535, RequestProblemInfo: true, HasUsername: c.Username != "", Username: c.Username}
 	if c.Password != nil {
 		password, err := c.Password()

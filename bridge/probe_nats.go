@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -92,10 +91,7 @@ func (p *probe) account(nc *nats.Conn) {
 // stream says what the stream takes.
 func (p *probe) stream(ctx context.Context, s *natsSession) {
 	begun := time.Now()
-	js, err := jetstream.New(s.nc)
-	if s.cfg.Domain != "" {
-		js, err = jetstream.NewWithDomain(s.nc, s.cfg.Domain)
-	}
+	js, err := s.cfg.jetStream(s.nc)
 	var info *jetstream.StreamInfo
 	if err == nil {
 		ctx, cancel := context.WithTimeout(ctx, ProbeTimeout)
@@ -105,14 +101,7 @@ func (p *probe) stream(ctx context.Context, s *natsSession) {
 			info = stream.CachedInfo()
 		}
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		select {
-		case why := <-s.failed:
-			err = why
-		default:
-		}
-	}
-	if err != nil {
+	if err = s.wrong(err); err != nil {
 		p.note("stream", begun, Failed, fmt.Sprintf("%q: %s", s.cfg.Stream, natsWording(err)), "")
 		return
 	}

@@ -13,7 +13,7 @@ type State string
 const (
 	Connecting State = "connecting" // it has not been up since it was started, or resumed
 	Up         State = "up"         // the far side answers
-	Stalled    State = "stalled"    // it is connected and has not answered about a message for half of AckTimeout
+	Stalled    State = "stalled"    // it is connected, and has not answered about a message for half of AckTimeout or refuses some for now
 	Down       State = "down"       // it was up; it tries again and again
 	Paused     State = "paused"     // until somebody resumes it
 )

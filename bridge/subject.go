@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"errors"
+	"slices"
 	"strings"
 )
 
@@ -78,4 +79,13 @@ func subjectsOverlap(a, b string) bool {
 		}
 	}
 	return len(as) == len(bs)
+}
+
+// widest are those of patterns that are not part of another, sorted.
+func widest(patterns []string) []string {
+	slices.Sort(patterns)
+	all := slices.Compact(patterns)
+	return slices.DeleteFunc(slices.Clone(all), func(s string) bool {
+		return slices.ContainsFunc(all, func(other string) bool { return other != s && subjectMatches(other, s) })
+	})
 }

@@ -132,6 +132,9 @@ func TestTopicSubjectOfNATSServer(t *testing.T) {
 				c.ExpectMessage(topic, topic)
 			}
 		}
+		if err := nc.Flush(); err != nil { // else what nobody is to get yet may come by the next subscription
+			t.Fatal(err)
+		}
 		c.ExpectNothing()
 		c.Disconnect()
 	}

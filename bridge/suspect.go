@@ -66,8 +66,8 @@ type record struct {
 type trial struct {
 	seq   uint64
 	soon  time.Duration // within which a far side that hangs up at it does so
-	sent  bool
-	held  *held         // the message, before it is sent; the outbox's mu guards it
+	sent  bool          // the message was; the outbox's mu guards this and held
+	held  *held         // the message, before it is sent
 	ready chan struct{} // closed when it is held, or another has come instead
 	done  chan struct{} // closed when it has been answered
 	once  sync.Once
@@ -205,7 +205,7 @@ func (s *suspect) cleared() {
 	s.letGoLocked()
 }
 
-// keepBack keeps d on a trial, and reports whether it has: all but the message
+// keepBackLocked keeps d on a trial, and reports whether it has: all but the message
 // that is tried waits, and QoS 0 is dropped.
 func (o *outbox) keepBackLocked(d relay.Delivery, out *wire.Out) bool {
 	t := o.trial.Load()

@@ -17,10 +17,10 @@ type throttle struct {
 
 // rates are how many messages and bytes may go per second; of no rate, any
 // number.
-type rates struct{ messages, bytes bucket }
+type rates struct{ messages, bytes tokenBucket }
 
 func ratesOf(messages, bytes int, now int64) rates {
-	return rates{bucket{rate: float64(messages), at: now}, bucket{rate: float64(bytes), at: now}}
+	return rates{tokenBucket{rate: float64(messages), at: now}, tokenBucket{rate: float64(bytes), at: now}}
 }
 
 func (r *rates) unbounded() bool { return r.messages.rate == 0 && r.bytes.rate == 0 }
@@ -40,22 +40,22 @@ func (r *rates) missing(now int64) time.Duration {
 	return max(r.messages.missing(), r.bytes.missing())
 }
 
-// bucket is a token bucket; the zero one has no bound. One token and a tenth of a
+// tokenBucket bounds a rate; the zero one does not. One token and a tenth of a
 // second's worth may go at once.
-type bucket struct {
+type tokenBucket struct {
 	rate   float64 // per second; 0: any
 	tokens float64
 	at     int64 // when it had so many
 }
 
-func (b *bucket) fill(now int64) {
+func (b *tokenBucket) fill(now int64) {
 	b.tokens = min(b.tokens+b.rate*float64(now-b.at)/1e9, 1+b.rate/10)
 	b.at = now
 }
 
 // missing is how long it takes until something may go; 0: it may now. What goes
 // may be larger than what there is: then the next has to wait for longer.
-func (b *bucket) missing() time.Duration {
+func (b *tokenBucket) missing() time.Duration {
 	if b.rate == 0 || b.tokens >= 1 {
 		return 0
 	}
@@ -63,7 +63,7 @@ func (b *bucket) missing() time.Duration {
 }
 
 // take takes a token if there is one.
-func (b *bucket) take(now int64) bool {
+func (b *tokenBucket) take(now int64) bool {
 	b.fill(now)
 	if b.missing() > 0 {
 		return false

@@ -23,7 +23,7 @@ func TestThrottle(t *testing.T) {
 			began := time.Now()
 			var mu sync.Mutex
 			more := make(chan struct{}, 1)
-			th := &throttle{rates: rates{messages: bucket{rate: messages}, bytes: bucket{rate: bytes}}, now: func() int64 { return int64(time.Since(began)) }}
+			th := &throttle{rates: rates{messages: tokenBucket{rate: messages}, bytes: tokenBucket{rate: bytes}}, now: func() int64 { return int64(time.Since(began)) }}
 			th.wake = func() {
 				mu.Lock()
 				th.woken()

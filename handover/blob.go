@@ -92,8 +92,13 @@ func Read(f io.ReaderAt) (*State, error) {
 	}
 	sum := sha256.New()
 	n, err := io.Copy(sum, io.NewSectionReader(f, int64(headerSize), size))
-	if err != nil || n != size || !bytes.Equal(sum.Sum(nil), rest[12:]) {
-		return nil, fmt.Errorf("read state: %w: %d of %d bytes, or another checksum, %w", errDamaged, n, size, errors.Join(err))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read state: %w: %w", errDamaged, err)
+	case n != size:
+		return nil, fmt.Errorf("read state: %w: it has %d bytes instead of %d", errDamaged, n, size)
+	case !bytes.Equal(sum.Sum(nil), rest[12:]):
+		return nil, fmt.Errorf("read state: %w: it has another checksum", errDamaged)
 	}
 	c := &coder{r: bufio.NewReaderSize(io.NewSectionReader(f, int64(headerSize), size), 64<<10), left: size}
 	s := new(State)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -206,7 +207,9 @@ func TestStatesComeBack(t *testing.T) {
 // a word.
 func TestEveryFieldIsCarried(t *testing.T) {
 	seen := make(map[string]bool)
-	rapid.Check(t, func(rt *rapid.T) { note(reflect.ValueOf(states().Draw(rt, "state")).Elem(), "", seen) })
+	for i := range 200 { // the same each time: by chance some field would be left out now and then
+		note(reflect.ValueOf(states().Example(i)).Elem(), "", seen)
+	}
 	for path, set := range seen {
 		if !set {
 			t.Errorf("%s is never set in these tests", path)
@@ -236,7 +239,7 @@ func note(v reflect.Value, path string, seen map[string]bool) {
 }
 
 // A bit that is wrong anywhere, a byte that is missing, and a version that is not
-// known are noticed.
+// known are noticed, and the error says so in words.
 func TestDamagedStatesAreRefused(t *testing.T) {
 	s := &State{Program: "v1", Listeners: []Listener{{Name: "lan"}}}
 	s.Relay.Messages = []relay.CarriedMessage{{Topic: "t", Payload: []byte("payload")}}
@@ -245,14 +248,14 @@ func TestDamagedStatesAreRefused(t *testing.T) {
 		for bit := range 8 {
 			bad := bytes.Clone(good)
 			bad[i] ^= 1 << bit
-			if _, err := Read(bytes.NewReader(bad)); err == nil {
-				t.Fatalf("bit %d of byte %d does not matter", bit, i)
+			if _, err := Read(bytes.NewReader(bad)); err == nil || strings.Contains(err.Error(), "%!") {
+				t.Fatalf("bit %d of byte %d: %v", bit, i, err)
 			}
 		}
 	}
 	for n := range good {
-		if _, err := Read(bytes.NewReader(good[:n])); err == nil {
-			t.Fatalf("%d bytes of %d are enough", n, len(good))
+		if _, err := Read(bytes.NewReader(good[:n])); err == nil || strings.Contains(err.Error(), "%!") {
+			t.Fatalf("%d bytes of %d: %v", n, len(good), err)
 		}
 	}
 	next := bytes.Clone(good)

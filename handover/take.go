@@ -113,8 +113,8 @@ func Run(program string, args, env []string, file *os.File) error {
 	return fmt.Errorf("run %s: %w", program, syscall.Exec(program, args, env))
 }
 
-// Keep is a second descriptor of a parcel, for after send of a broker's HandOver
-// has returned.
+// Keep is a second descriptor of a parcel, which stays open when the first is
+// closed, as that is once the send of a broker's HandOver has returned.
 func Keep(file *os.File) (*os.File, error) {
 	fd, err := unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {

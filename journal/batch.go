@@ -61,7 +61,7 @@ const (
 	keptBuffers = 3
 )
 
-// buffer is an empty buffer, a used one if there is one.
+// bufferLocked is an empty buffer, a used one if there is one.
 func (l *Log) bufferLocked() []byte {
 	if n := len(l.buffers); n > 0 {
 		b := l.buffers[n-1]

@@ -45,11 +45,12 @@
 // Numbers are little-endian. A log is a directory of segments, files of a fixed
 // size named after their number in 16 hexadecimal digits with the suffix .seg.
 //
-// A segment begins with a header of 512 bytes: magic (8), version (4), kind (1:
-// spare, 2: begun), flags (1), 2 bytes of zero, epoch of the store (16), number
-// (4), root (4), position (8) of the end of the segment before, size (8), clock
-// (8), bytes of the last checkpoint (8), zeros, and at 508 the CRC-32C of what is before. Magic, version and CRC
-// have their places in every version.
+// A segment begins with a header of 512 bytes: magic (8), version (4), kind (1;
+// its value is 1 for a spare, 2 for one begun), flags (1), format of the owner's
+// records (2), epoch of the store (16), number (4), root (4), position (8) of the
+// end of the segment before, size (8), clock (8), bytes of the last checkpoint (8),
+// zeros, and at 508 the CRC-32C of what is before. Magic, version and CRC have their
+// places in every version.
 //
 // Records follow without gaps. Each has 12 bytes before its data: length (4)
 // with the highest bit set, type (1), check (3), CRC (4). The check is the lower

@@ -56,6 +56,7 @@ func TestHeaderBits(t *testing.T) {
 		h := header{
 			kind:   rapid.SampledFrom([]byte{kindSpare, kindBegun}).Draw(t, "kind"),
 			flags:  rapid.Byte().Draw(t, "flags"),
+			format: rapid.Uint16().Draw(t, "format"),
 			number: rapid.Uint32Range(1, likely-1).Draw(t, "number"),
 			root:   rapid.Uint32().Draw(t, "root"),
 			prev:   Pos(rapid.Uint64().Draw(t, "prev")),

@@ -19,8 +19,11 @@ type Damage struct {
 }
 
 func (d Damage) String() string {
-	if d.File == "" {
+	switch {
+	case d.File == "":
 		return d.Reason
+	case d.Bytes == 0:
+		return fmt.Sprintf("segment %s: %s", d.File, d.Reason)
 	}
 	return fmt.Sprintf("segment %s: bytes %d to %d: %s", d.File, d.Offset, d.Offset+d.Bytes, d.Reason)
 }

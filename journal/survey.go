@@ -151,7 +151,7 @@ func (v *survey) readHeader(s *segmentFile) error {
 		return fmt.Errorf("open segment %s: %w", s.name, err)
 	}
 	defer f.Close()
-	w := walker{f: f, size: s.size, window: make([]byte, 0, headerSize+beginSize)}
+	w := walker{f: f, size: s.size}
 	b := make([]byte, headerSize+beginSize)
 	if err := w.fill(b[:min(s.size, int64(len(b)))], 0); err != nil {
 		return fmt.Errorf("read segment %s: %w", s.name, err)

@@ -62,10 +62,10 @@ func (w *walker) fill(b []byte, offset int64) error {
 		clear(b[n:])
 		return nil
 	}
-	if errors.Is(err, fs.ErrClosed) || len(b) <= sectorSize {
-		if errors.Is(err, fs.ErrClosed) {
-			return err
-		}
+	if errors.Is(err, fs.ErrClosed) {
+		return err
+	}
+	if len(b) <= sectorSize {
 		clear(b)
 		w.unreadable += int64(len(b))
 		return nil

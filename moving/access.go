@@ -88,13 +88,7 @@ func (c *conversion) makeAccess() error {
 	c.keepListeners()
 	c.readDynamic()
 	c.dropEmptyListeners()
-	var kept []*listener
-	for _, l := range c.listen {
-		if l.why == "" {
-			kept = append(kept, l)
-		}
-	}
-	files := c.readUsers()
+	kept, files := c.kept(), c.readUsers()
 	union, err := c.makeUsers(files, kept)
 	if err != nil {
 		return err

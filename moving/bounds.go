@@ -36,16 +36,11 @@ func boundOptions() map[string]option {
 	}
 }
 
-// number reads the number of a line as C's atoi does; ok is false, and the line
-// lost, where it has none, or one beyond what mosquitto or edgebroker take.
-func number(s *setting, low, high int64) (int64, bool) {
-	text := s.Word()
-	end := 0
-	for end < len(text) && (text[end] >= '0' && text[end] <= '9' || end == 0 && (text[0] == '-' || text[0] == '+')) {
-		end++
-	}
-	n, err := strconv.ParseInt(text[:end], 10, 64)
-	if err != nil || end < len(text) {
+// number reads the number of a line; ok is false, and the line impossible, where it
+// has none, or one beyond what mosquitto or edgebroker take.
+func number(s *setting, low, high int64) (n int64, ok bool) {
+	n, err := strconv.ParseInt(s.Word(), 10, 64)
+	if err != nil {
 		s.says(Impossible, "", "is not a number")
 		return 0, false
 	}
@@ -56,16 +51,14 @@ func number(s *setting, low, high int64) (int64, bool) {
 	return n, true
 }
 
-const maxUint16 = math.MaxUint16
-
 func (c *conversion) maxInflight(s *setting) {
-	n, ok := number(s, math.MinInt32, maxUint16)
+	n, ok := number(s, math.MinInt32, math.MaxUint16)
 	if !ok {
 		return
 	}
 	s.says(Converted, "limits.max_inflight", "")
 	if n <= 0 {
-		n = maxUint16
+		n = math.MaxUint16
 		s.says(Changed, "limits.max_inflight", "0 was any number, here it is the most that MQTT has")
 	}
 	c.yml.set("limits.max_inflight", int(n))
@@ -172,7 +165,7 @@ func (c *conversion) clientExpiry(s *setting) {
 }
 
 func (c *conversion) sysInterval(s *setting) {
-	if n, ok := number(s, 0, maxUint16); ok {
+	if n, ok := number(s, 0, math.MaxUint16); ok {
 		c.yml.set("sys.interval", time.Duration(n)*time.Second)
 		if n == 0 {
 			c.yml.set("sys.interval", literal("0s"))

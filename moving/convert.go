@@ -106,7 +106,7 @@ func Convert(o Options) (*Result, error) {
 	}
 	c := &conversion{o: o}
 	for _, l := range lines {
-		c.settings = append(c.settings, &setting{Line: l, entry: &Outcome{File: l.File, Line: l.Number, Setting: shown(l), To: ""}})
+		c.settings = append(c.settings, &setting{Line: l, entry: &Outcome{File: l.File, Line: l.Number, Setting: shown(l)}})
 	}
 	c.read()
 	if err := c.makeAccess(); err != nil {
@@ -221,7 +221,7 @@ func (c *conversion) text() []byte {
 	return []byte(b.String())
 }
 
-// absolute is a path that a line of mosquitto.conf names, and what to say of it.
+// absolute is the path that a line of mosquitto.conf names.
 func (c *conversion) absolute(s *setting) string {
 	path := s.Value
 	if !filepath.IsAbs(path) {

@@ -141,7 +141,7 @@ func (c *conversion) newListener(s *setting) *listener {
 func (c *conversion) port(_ *listener, s *setting) {
 	l := c.listen[0]
 	l.bound = true
-	if n, ok := number(s, 1, maxUint16); ok {
+	if n, ok := number(s, 1, math.MaxUint16); ok {
 		l.port = n
 		s.says(Converted, "listeners", "")
 	} else {
@@ -209,7 +209,7 @@ func (c *conversion) maxQoS(l *listener, s *setting) {
 }
 
 func (c *conversion) topicAliases(l *listener, s *setting) {
-	n, ok := number(s, 0, maxUint16)
+	n, ok := number(s, 0, math.MaxUint16)
 	if !ok {
 		return
 	}
@@ -289,7 +289,7 @@ func (c *conversion) dateChecks(l *listener, s *setting) {
 	}
 }
 
-// exists reports whether mosquitto opens the listener that settings before any
+// fallbackExists reports whether mosquitto opens the listener that settings before any
 // other are for.
 func (c *conversion) fallbackExists() bool {
 	l := c.listen[0]

@@ -146,7 +146,7 @@ func (c *conversion) makeListeners() {
 		if l.connections > 0 {
 			d.set("max_connections", int(l.connections))
 			most, _ := c.yml.get("limits.max_connections").(int)
-			if int(l.connections) > cmp.Or(most, 10000) {
+			if int(l.connections) > cmp.Or(most, appliance.DefaultConfig().Limits.MaxConnections) {
 				c.yml.set("limits.max_connections", int(l.connections))
 			}
 		}
@@ -169,6 +169,7 @@ func (c *conversion) makeListeners() {
 	}
 }
 
+// kept are the listeners that are not left out.
 func (c *conversion) kept() (list []*listener) {
 	for _, l := range c.listen {
 		if l.why == "" {

@@ -73,17 +73,17 @@ func rulesOf(lines []mosquitto.ACLLine, s scope) (rules []acl.Rule, verdicts []v
 	for _, u := range users {
 		add(own[u], nil)
 	}
-	everything := everything(slices.Concat(nameless, patterns))
+	all := everything(slices.Concat(nameless, patterns))
 	if len(nameless) == 0 {
-		rules = append(rules, s.dangerous(patterns, everything, "")...)
+		rules = append(rules, s.dangerous(patterns, all, "")...)
 		add(patterns, nil)
 		return rules, verdicts
 	}
-	rules = append(rules, s.dangerous(patterns, everything, "*")...)
+	rules = append(rules, s.dangerous(patterns, all, "*")...)
 	add(patterns, func(r *acl.Rule) { r.User = "*" })
-	rules = append(rules, s.nothing(acl.Rule{User: "*"}, everything)...)
+	rules = append(rules, s.nothing(acl.Rule{User: "*"}, all)...)
 	add(nameless, nil)
-	rules = append(rules, s.dangerous(patterns, everything, "")...)
+	rules = append(rules, s.dangerous(patterns, all, "")...)
 	add(patterns, nil)
 	return rules, verdicts
 }
@@ -101,11 +101,11 @@ func (s scope) listenerPattern() string {
 	return acl.Literal(s.listener)
 }
 
-// dangerous are rules that deny everything to clients with wildcards in their
+// dangerous are rules that deny filters to clients with wildcards in their
 // names, as mosquitto does where there are patterns. Names in a filter need
 // none: they do not fit there. who is the pattern of the user names that this is
 // about.
-func (s scope) dangerous(patterns []made, everything []string, who string) (rules []acl.Rule) {
+func (s scope) dangerous(patterns []made, filters []string, who string) (rules []acl.Rule) {
 	user, client := false, false
 	for _, m := range patterns {
 		user = user || m.rule.Allow && !m.user
@@ -113,10 +113,10 @@ func (s scope) dangerous(patterns []made, everything []string, who string) (rule
 	}
 	for _, c := range []string{"*+*", "*#*"} {
 		if user {
-			rules = append(rules, s.nothing(acl.Rule{User: c}, everything)...)
+			rules = append(rules, s.nothing(acl.Rule{User: c}, filters)...)
 		}
 		if client {
-			rules = append(rules, s.nothing(acl.Rule{User: who, Client: c}, everything)...)
+			rules = append(rules, s.nothing(acl.Rule{User: who, Client: c}, filters)...)
 		}
 	}
 	return rules

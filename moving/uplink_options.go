@@ -147,7 +147,7 @@ func (c *conversion) localCleanSession(u *uplink, s *setting) {
 }
 
 func (c *conversion) bridgeKeepAlive(u *uplink, s *setting) {
-	if _, ok := number(s, math.MinInt32, maxUint16); ok {
+	if _, ok := number(s, math.MinInt32, math.MaxUint16); ok {
 		s.says(Converted, "bridges", "")
 	}
 }

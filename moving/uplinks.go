@@ -167,7 +167,7 @@ func (u *uplink) times(d *doc) {
 	for _, s := range u.settings {
 		switch w := s.Words(); s.Name {
 		case "keepalive_interval":
-			if n, ok := number(s, math.MinInt32, maxUint16); ok {
+			if n, ok := number(s, math.MinInt32, math.MaxUint16); ok {
 				d.set("keep_alive", time.Duration(max(n, 5))*time.Second)
 			}
 		case "bridge_session_expiry_interval":

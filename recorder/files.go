@@ -96,6 +96,9 @@ func (f *files) mend(last *file) error {
 }
 
 func (f *files) append(lines []byte) error {
+	if f.last == nil {
+		f.resume()
+	}
 	if f.last == nil || f.list[len(f.list)-1].size >= f.segment {
 		if err := f.next(); err != nil {
 			return err
@@ -103,20 +106,33 @@ func (f *files) append(lines []byte) error {
 	}
 	at := &f.list[len(f.list)-1]
 	n, err := f.last.Write(lines)
-	at.size += int64(n)
 	if err == nil {
+		at.size += int64(n)
 		f.shrink()
 		return nil
 	}
-	// Half a line would spoil the next one: it goes, and if not, the next one
-	// stands in another file.
-	if n > 0 {
-		if terr := f.last.Truncate(at.size - int64(n)); terr == nil {
-			at.size -= int64(n)
-		}
+	if n > 0 { // half a line would spoil the next one
+		_ = f.last.Truncate(at.size) // if it stays, resume sees that
 	}
 	_ = f.close() // the error above says more
 	return err
+}
+
+// resume opens the last file again after a failure: were another begun each time,
+// a full disk would get one after the other, which have no bytes to be counted by.
+// A file that is not as it was left stays as it is, and the next line stands in
+// another.
+func (f *files) resume() {
+	if len(f.list) == 0 {
+		return
+	}
+	last := f.list[len(f.list)-1]
+	if info, err := os.Stat(last.path); err != nil || info.Size() != last.size {
+		return
+	}
+	if h, err := os.OpenFile(last.path, os.O_WRONLY|os.O_APPEND, 0); err == nil {
+		f.last = h
+	}
 }
 
 // next begins a file.

@@ -250,6 +250,57 @@ func TestDiskFails(t *testing.T) {
 	}
 }
 
+// While nothing can be written there is no new file for each try.
+func TestFullDiskGetsNoFiles(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, name(1))
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := open(t, dir, small)
+	defer r.Close()
+	r.lines.(*files).last.Close() // the first write fails
+	if err := errors.Join(os.Remove(path), os.Symlink("/dev/full", path)); err != nil {
+		t.Fatal(err)
+	}
+	for n := range uint64(3) {
+		r.Add(drop(n, 1))
+		r.mu.Lock()
+		r.flushLocked()
+		r.mu.Unlock()
+	}
+	if list, err := os.ReadDir(dir); err != nil || len(list) != 1 {
+		t.Errorf("%v, %v", list, err)
+	}
+	if s := r.Stats(); s.Lost != 3 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// Half a line that cannot be taken back spoils no other.
+func TestHalfALineStaysAlone(t *testing.T) {
+	dir := t.TempDir()
+	r := open(t, dir, 1<<20)
+	defer r.Close()
+	r.Add(drop(1, 1))
+	numbers(t, r, Query{})
+	r.lines.(*files).last.Close()
+	r.Add(drop(2, 1))
+	numbers(t, r, Query{}) // it is lost
+	last, err := os.OpenFile(filepath.Join(dir, name(1)), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = last.WriteString(`{"id":"half`)
+	if err := errors.Join(err, last.Close()); err != nil {
+		t.Fatal(err)
+	}
+	r.Add(drop(3, 1))
+	if got, damaged := numbers(t, r, Query{}); !slices.Equal(got, []uint64{1, 3}) || damaged != 0 {
+		t.Errorf("%v, %d damaged", got, damaged)
+	}
+}
+
 func TestOpenErrors(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
 	if err := os.WriteFile(path, nil, 0o600); err != nil {

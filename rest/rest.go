@@ -136,7 +136,7 @@ func (r *Rest) setLocked(now time.Time) {
 }
 
 // Job is something to be done again and again, by one goroutine: it waits for its
-// turn by Next, or by Rest and Turn. The other methods may be called from any.
+// turn by Next, or by Within and Turn. The other methods may be called from any.
 type Job struct {
 	rest *Rest
 	pace time.Duration

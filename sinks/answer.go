@@ -22,9 +22,9 @@ type answer struct {
 	err     error         // nil if it was taken
 }
 
-// judge reads an answer, in which the server asks to wait for after. Refusals that depend on what somebody
-// can mend without changing the events, such as a secret or a path, are no last
-// word; nor are redirects, which are not followed.
+// judge reads an answer, in which the server asks to wait for after. Refusals that
+// depend on what somebody can mend without changing the events, such as a secret or
+// a path, are no last word; nor are redirects, which are not followed.
 func judge(status int, after time.Duration) answer {
 	a := answer{verdict: later, err: fmt.Errorf("the server answers %d %s", status, http.StatusText(status))}
 	switch {

@@ -185,10 +185,8 @@ func (d *disk) append(line []byte) error {
 		d.count++
 		return nil
 	}
-	// Half a line would spoil the next one: it goes, and if not, it becomes a line
-	// that cannot be read, in a file of its own.
-	if wrote > 0 && d.last.Truncate(p.size) != nil {
-		p.size += int64(wrote)
+	if wrote > 0 { // half a line would spoil the next one
+		_ = d.last.Truncate(p.size) // if it stays, openLast sees that and begins another file
 	}
 	_ = d.last.Close() // the error above says more
 	d.last = nil

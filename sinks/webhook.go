@@ -183,7 +183,7 @@ func (w *Webhook) next(limit int) ([][]byte, mark) {
 	lost := before - w.spool.len()
 	if len(lines) == 0 && ready.lines > 0 {
 		if err := w.spool.remove(ready); err != nil {
-			w.o.Log.Warn("queue of events", "error", err)
+			w.o.Log.Warn("events that cannot be read stay in the queue", "error", err)
 		}
 	} else {
 		ready.damaged = damaged

@@ -76,7 +76,8 @@ func wills() *rapid.Generator[*wire.Will] {
 
 func terms() *rapid.Generator[relay.Terms] {
 	return rapid.Custom(func(t *rapid.T) relay.Terms {
-		return relay.Terms{ClientID: texts().Draw(t, "client"), Username: texts().Draw(t, "user"), Expiry: rapid.Uint32().Draw(t, "expiry")}
+		return relay.Terms{ClientID: texts().Draw(t, "client"), Username: texts().Draw(t, "user"), Owner: texts().Draw(t, "owner"), Subject: texts().Draw(t, "subject"),
+			Expiry: rapid.Uint32().Draw(t, "expiry")}
 	})
 }
 

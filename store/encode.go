@@ -10,7 +10,7 @@ import (
 	"github.com/synthetism/edgebroker/wire"
 )
 
-// The records of format 1. Numbers are as in encoding/binary's Uvarint, texts
+// The records of this Format. Numbers are as in encoding/binary's Uvarint, texts
 // are preceded by their length, durations are in milliseconds, rounded up. The
 // type of a record is its relay.ChangeKind.
 

@@ -2,7 +2,6 @@ package store
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"slices"
 	"sort"
@@ -23,7 +22,6 @@ type replay struct {
 	drops     map[string]uint64
 	last      uint64 // the greatest number of a session
 	wear      Wear
-	records   int
 }
 
 // session is a session while its records are read.
@@ -52,7 +50,6 @@ func newReplay() *replay {
 // take applies one record. Records of sessions that are not known are of no
 // account: they have ended, or their state follows.
 func (r *replay) take(pos relay.Ref, typ byte, data []byte) error {
-	r.records++
 	if relay.ChangeKind(typ) == relay.Body {
 		return nil // it is read when something refers to it
 	}
@@ -270,8 +267,4 @@ func (r *replay) states() []*relay.SessionState {
 		list = append(list, r.sessions[id].state(r))
 	}
 	return list
-}
-
-func (r *replay) String() string {
-	return fmt.Sprintf("%d records, %d sessions, %d retained", r.records, len(r.sessions), len(r.retained))
 }

@@ -50,8 +50,8 @@ type Store struct {
 
 // Report is what Open has found.
 type Report struct {
-	journal.Recovery
-	Records  int           // read since the last checkpoint
+	journal.Recovery // its Records are those since the last checkpoint
+
 	Sessions int           // recovered
 	Retained int           // messages recovered
 	Unread   int           // messages that were stored and cannot be read any more
@@ -83,8 +83,7 @@ func Open(opts Options) (*Store, relay.Recovered, *Report, error) {
 			opts.OnRecovery(found.Bytes, found.Bytes)
 		}
 	})
-	report := &Report{Recovery: *found, Records: r.records, Sessions: len(rec.Sessions), Retained: len(rec.Retained),
-		Unread: unread, Took: time.Since(began)}
+	report := &Report{Recovery: *found, Sessions: len(rec.Sessions), Retained: len(rec.Retained), Unread: unread, Took: time.Since(began)}
 	return s, rec, report, nil
 }
 

@@ -1,6 +1,7 @@
-// Package dial connects the project's own MQTT clients to a broker: over TCP,
-// a unix socket or WebSocket, encrypted or not, as the address says. It knows no
-// MQTT; who gets a connection speaks it, and closes the connection.
+// Package dial connects the project's own MQTT clients, and uplinks, to a broker:
+// over TCP, a unix socket or WebSocket, encrypted or not, as the address says, and
+// through a proxy if need be. It knows no MQTT; who gets a connection speaks it, and
+// closes the connection.
 package dial
 
 import (

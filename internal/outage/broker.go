@@ -99,14 +99,13 @@ func (b *broker) start(ctx context.Context) (err error) {
 }
 
 // end ends the broker as hard as it is made for.
-func (b *broker) end() error {
+func (b *broker) end() {
 	if !b.gently {
 		b.kill()
-		return nil
+		return
 	}
 	b.process.Stop()
 	b.process = nil
-	return nil
 }
 
 func (b *broker) endWord() string {
