@@ -482,7 +482,7 @@ func (c bounds) gateLimits() listen.Limits {
 		LowWater:                int(c.Limits.MaxOutboundBytes) / 4,
 		// Relay stops at MaxOutboundBytes; what comes on top are answers to
 		// what the client sends, so it is the client that must wait.
-		MaxOutbound: 4 * int(c.Limits.MaxOutboundBytes),
+		MaxOutbound: int(min(4*c.Limits.MaxOutboundBytes, math.MaxInt32)),
 	}
 }
 
