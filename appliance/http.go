@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"net/http"
 	"net/netip"
 	"reflect"
 	"syscall"
@@ -56,7 +55,7 @@ func (b *Broker) openHTTP(c HTTPConfig, of *httpDoor) (*httpDoor, error) {
 		o.TLS, o.Names = d.certs.TLSConfig(), d.certs.Names
 	}
 	if c.HasDashboard() {
-		o.Page = dashboard()
+		o.Page = page.Handler()
 	}
 	if d.socket == nil {
 		var err error
@@ -67,8 +66,6 @@ func (b *Broker) openHTTP(c HTTPConfig, of *httpDoor) (*httpDoor, error) {
 	d.server = web.New(o)
 	return d, nil
 }
-
-func dashboard() http.Handler { return page.Handler() }
 
 // bindHTTP opens the socket of the HTTP address.
 func bindHTTP(address string) (net.Listener, error) {
