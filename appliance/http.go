@@ -334,4 +334,6 @@ func (b *Broker) replaceHTTP(old, next *httpDoor) {
 
 // httpCertificateReport is certificateReport for the HTTP address. Those who are
 // connected stay: each of their requests says who asks.
-func (b *Broker) httpCertificateReport(r certs.Report) { b.certificateNews("http address", r) }
+func (b *Broker) httpCertificateReport(r certs.Report) {
+	b.certificateNews(httpName, "http address", r)
+}
