@@ -109,7 +109,7 @@ func (b *Broker) adopt() {
 	}
 	b.arrivedPaths = nil
 	if err := b.arrived.TakenOver(); err != nil {
-		b.log.Warn("hand over", "error", err)
+		b.log.Warn("it could not be noted that clients were taken over", "error", err)
 	}
 	began, elapsed := time.Now(), b.arrived.Since()
 	conns := b.arrived.State.Conns

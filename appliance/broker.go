@@ -238,7 +238,7 @@ func (b *Broker) Start(ctx context.Context) error {
 	if b.control {
 		b.running.Go(func() {
 			if err := b.stats.Serve(); err != nil {
-				b.log.Error("control socket", "error", err)
+				b.log.Error("control socket has failed; commands do not reach the broker until it is started again", "error", err)
 			}
 		})
 	}

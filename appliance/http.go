@@ -98,7 +98,7 @@ func (e *httpError) Unwrap() []error { return []error{ErrListen, e.cause} }
 func (b *Broker) serveHTTP(d *httpDoor) {
 	b.running.Go(func() {
 		if err := d.server.Serve(d.socket); err != nil {
-			b.log.Error("http address", "error", err)
+			b.log.Error("http address has failed; nobody can connect there until the broker is started again", "error", err)
 		}
 	})
 	if d.certs != nil {
@@ -326,7 +326,7 @@ func (b *Broker) replaceHTTP(old, next *httpDoor) {
 			ctx, cancel := context.WithTimeout(b.run, httpGrace)
 			defer cancel()
 			if err := old.close(ctx); err != nil {
-				b.log.Warn("http address", "error", err)
+				b.log.Warn("requests at the http address before were cut off", "error", err)
 			}
 		})
 	}
