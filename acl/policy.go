@@ -2,6 +2,7 @@ package acl
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -144,7 +145,7 @@ func compile(r *Rule) (compiled, error) {
 	case r.Action == 0 || r.Action&^All != 0:
 		return c, fmt.Errorf("%v is none that there is", r.Action)
 	case len(r.Filters) == 0:
-		return c, fmt.Errorf("a rule needs a topic filter")
+		return c, errors.New("a rule needs a topic filter")
 	case len(r.Filters) > MaxFilters:
 		return c, fmt.Errorf("%d topic filters are more than the %d that a rule may have", len(r.Filters), MaxFilters)
 	}

@@ -109,7 +109,7 @@ func (b *Broker) adopt() {
 	}
 	b.arrivedPaths = nil
 	if err := b.arrived.TakenOver(); err != nil {
-		b.log.Warn("hand over", "error", err)
+		b.log.Warn("it could not be noted that clients were taken over", "error", err)
 	}
 	began, elapsed := time.Now(), b.arrived.Since()
 	conns := b.arrived.State.Conns
@@ -257,16 +257,10 @@ func (b *Broker) unwelcome(m hooks.Member, mark string) string {
 	if len(b.authSources) > 0 && !cfg.Access.has(source) {
 		source = "" // of the program, under the same name
 	}
-	switch {
-	case !allows(l.MQTTVersions, m.Version):
-		return fmt.Sprintf("listener %s does not allow MQTT %v any more", name, m.Version)
-	case m.Identity.Name == "" && m.Identity.Source == "" && !cfg.anonymous(l, len(b.authSources) > 0):
-		return "listener " + name + " lets nobody in any more who does not say who they are"
-	case source != "" && !cfg.Access.has(source):
-		return accessKeys[source] + " is gone"
-	case source != "" && len(l.Sources) > 0 && !slices.Contains(l.Sources, source):
-		return fmt.Sprintf("listener %s does not ask %s any more", name, source)
-	case source == AccessPasswords && mark != "" && b.files.users != nil:
+	if why := cfg.shutsOut(m, l, source, cfg.anonymous(l, len(b.authSources) > 0)); why != "" {
+		return why
+	}
+	if source == AccessPasswords && mark != "" && b.files.users != nil {
 		switch now, is := b.files.users.Mark(m.Identity.Name); {
 		case !is:
 			return "its user is gone"

@@ -170,7 +170,7 @@ func (b *Broker) makeUplink(want BridgeConfig, c Config) ([]*uplink, error) {
 	}
 	own := make(map[string]*bridge.Share) // of lanes and their live messages
 	for _, l := range lines {
-		if rates := l.settled(); l.live && rates.SendRate+int(rates.SendBytes) > 0 {
+		if rates := l.settled(); l.live && (rates.SendRate > 0 || rates.SendBytes > 0) {
 			own[l.of] = bridge.NewShare(rates.SendRate, int(min(rates.SendBytes, math.MaxInt32)))
 		}
 	}

@@ -196,16 +196,14 @@ func (b *Broker) Start(ctx context.Context) error {
 	b.guards = newGuards()
 	files, err := b.conf().Access.load(b.guards, b.authSources)
 	if err != nil {
-		b.state = stopping
-		close(b.stopped)
+		b.failed(ctx)
 		return fmt.Errorf("start: %w", err)
 	}
 	b.files = files
 	rec, err := b.openStore()
 	if err != nil {
 		files.close()
-		b.state = stopping
-		close(b.stopped)
+		b.failed(ctx)
 		return fmt.Errorf("start: %w", err)
 	}
 	b.record()
@@ -240,7 +238,7 @@ func (b *Broker) Start(ctx context.Context) error {
 	if b.control {
 		b.running.Go(func() {
 			if err := b.stats.Serve(); err != nil {
-				b.log.Error("control socket", "error", err)
+				b.log.Error("control socket has failed; commands do not reach the broker until it is started again", "error", err)
 			}
 		})
 	}
@@ -324,20 +322,25 @@ func (b *Broker) bind() error {
 	return b.stats.Listen(b.conf().Control.Path(), b.conf().Control.Mode)
 }
 
-// unbind closes what bind has opened, when starting has failed, and ends the
-// handlers, which have had no event.
+// unbind closes what bind has opened, when starting has failed.
 func (b *Broker) unbind(ctx context.Context) {
 	for _, e := range b.endpoints {
 		e.listen.Close(nil)
-	}
-	for _, s := range b.sockets {
-		_ = s.Listener.Close()
 	}
 	_ = b.http.close(ctx)
 	_ = b.stats.Close(context.Background()) // nobody has been served
 	b.relay.Close()
 	_ = b.closeStore() // nothing has changed
 	b.files.close()
+	b.failed(ctx)
+}
+
+// failed ends what there is from before Start, which has failed: sockets that
+// were passed, and handlers, which have had no event of a client.
+func (b *Broker) failed(ctx context.Context) {
+	for _, s := range b.sockets {
+		_ = s.Listener.Close()
+	}
 	b.stopErr = errors.Join(b.bus.Close(ctx), b.closeSinks(ctx), b.closeRecorder())
 	b.state = stopping
 	close(b.stopped)
@@ -479,7 +482,7 @@ func (c bounds) gateLimits() listen.Limits {
 		LowWater:                int(c.Limits.MaxOutboundBytes) / 4,
 		// Relay stops at MaxOutboundBytes; what comes on top are answers to
 		// what the client sends, so it is the client that must wait.
-		MaxOutbound: 4 * int(c.Limits.MaxOutboundBytes),
+		MaxOutbound: int(min(4*c.Limits.MaxOutboundBytes, math.MaxInt32)),
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/synthetism/edgebroker/appliance"
 	"github.com/synthetism/edgebroker/events"
 	"github.com/synthetism/edgebroker/internal/brokertest"
+	"github.com/synthetism/edgebroker/systemd"
 	"github.com/synthetism/edgebroker/wire"
 )
 
@@ -206,18 +207,32 @@ func TestStartUndoes(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, false, []string{"control.sock", "not a socket"}},
+		{"rules that do not exist", func(c *appliance.Config) {
+			c.Access.Rules = []string{filepath.Join(filepath.Dir(c.Control.Socket), "acl")}
+		}, false, []string{"access.rules", "acl", "make the file"}},
+		{"a data folder below one that does not exist", func(c *appliance.Config) {
+			c.Storage.Directory = filepath.Join(filepath.Dir(c.Control.Socket), "missing", "data")
+		}, false, []string{"storage cannot be used", "missing", "make the folder above it first"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			brokertest.NoLeaks(t)
 			cfg := config(t)
 			tc.change(&cfg)
 			fileInTheWay := exists(t, cfg.Control.Socket)
-			b := newBroker(t, cfg)
+			passed, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer passed.Close()
+			b := newBroker(t, cfg, appliance.WithSockets([]systemd.Socket{{Name: "passed", Listener: passed}}))
 			b.On("*", func(events.Event) {}) // its goroutine must end as well
-			err := b.Start(t.Context())
-			if err == nil {
+			if err = b.Start(t.Context()); err == nil {
 				stop(t, b)
 				t.Fatal("Start succeeded")
+			}
+			if nc, err := net.Dial("tcp", passed.Addr().String()); err == nil {
+				nc.Close()
+				t.Error("a socket that was passed is left open")
 			}
 			if errors.Is(err, appliance.ErrListen) != tc.listen {
 				t.Errorf("wraps ErrListen: %v, want %v: %v", !tc.listen, tc.listen, err)

@@ -52,9 +52,9 @@ type ListenerConfig struct {
 	Type    string `yaml:"type"` // ListenTCP (also when empty) or another of the kinds above
 	Address string `yaml:"address"`
 	// AllowAnonymous lets clients in that do not say who they are. Nil means:
-	// yes where only this machine can reach the listener (loopback and unix)
-	// and AccessConfig names no way to sign in, else no. Read it with
-	// Config.Anonymous.
+	// yes where only this machine can reach the listener (loopback and unix), or
+	// nobody without a certificate, and AccessConfig names no way to sign in, else
+	// no. Read it with Config.Anonymous.
 	AllowAnonymous *bool `yaml:"allow_anonymous"`
 	// Mode is the mode of a unix socket, 0 for DefaultSocketMode.
 	Mode fs.FileMode `yaml:"mode"`

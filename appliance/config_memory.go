@@ -1,9 +1,6 @@
 package appliance
 
-import (
-	"fmt"
-	"math"
-)
+import "fmt"
 
 // MemoryBudget is how much memory the broker keeps to.
 type MemoryBudget int64
@@ -198,5 +195,5 @@ func (b ByteSize) rounded() ByteSize {
 			return b / u * u
 		}
 	}
-	return min(b, math.MaxInt64)
+	return b
 }

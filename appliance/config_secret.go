@@ -117,9 +117,9 @@ func (r SecretRef) path() (string, error) {
 
 // read reads the secret. The error does not show it.
 //
-// A variable stays in the environment: a reload reads it again, no child
-// process inherits it, and what the kernel shows of the environment is what the
-// process began with, whatever is unset later.
+// A variable stays in the environment: a reload reads it again, and what the
+// kernel shows of the environment is what the process began with, whatever is
+// unset later. The programs of password_command inherit it.
 func (r SecretRef) read() (auth.Secret, error) {
 	if err := r.check(); err != nil {
 		return auth.Secret{}, err

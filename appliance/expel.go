@@ -35,15 +35,10 @@ func (c *change) expels(m hooks.Member) string {
 	if !c.before.Access.has(source) {
 		source = "" // of the program, under the same name
 	}
+	if why := c.cfg.shutsOut(m, l, source, c.rules.Anonymous[name]); why != "" {
+		return why
+	}
 	switch {
-	case !allows(l.MQTTVersions, m.Version):
-		return fmt.Sprintf("listener %s does not allow MQTT %v any more", name, m.Version)
-	case m.Identity.Name == "" && m.Identity.Source == "" && !c.rules.Anonymous[name]:
-		return "listener " + name + " lets nobody in any more who does not say who they are"
-	case source != "" && !c.cfg.Access.has(source):
-		return accessKeys[source] + " is gone"
-	case source != "" && len(l.Sources) > 0 && !slices.Contains(l.Sources, source):
-		return fmt.Sprintf("listener %s does not ask %s any more", name, source)
 	case source == AccessCertificates && c.cfg.Access.Certificates != c.before.Access.Certificates:
 		return "access.certificates has changed"
 	case source == AccessCertificates && c.cfg.Access.CertificateGroups != c.before.Access.CertificateGroups:
@@ -55,6 +50,23 @@ func (c *change) expels(m hooks.Member) string {
 	}
 	if err := c.endpoints.disowned(name, m.Certificates); err != nil {
 		return "its certificate is not good any more: " + err.Error()
+	}
+	return ""
+}
+
+// shutsOut says why a client that has come by l would not be let in by c in the
+// same way, "" if it might. source is who has known it, "" if that is none of the
+// access section; anonymous, whether l lets in who does not say who they are.
+func (c Config) shutsOut(m hooks.Member, l ListenerConfig, source AccessSource, anonymous bool) string {
+	switch {
+	case !allows(l.MQTTVersions, m.Version):
+		return fmt.Sprintf("listener %s does not allow MQTT %v any more", l.Name, m.Version)
+	case m.Identity.Name == "" && m.Identity.Source == "" && !anonymous:
+		return "listener " + l.Name + " lets nobody in any more who does not say who they are"
+	case source != "" && !c.Access.has(source):
+		return accessKeys[source] + " is gone"
+	case source != "" && len(l.Sources) > 0 && !slices.Contains(l.Sources, source):
+		return fmt.Sprintf("listener %s does not ask %s any more", l.Name, source)
 	}
 	return ""
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"net/http"
 	"net/netip"
 	"reflect"
 	"syscall"
@@ -56,7 +55,7 @@ func (b *Broker) openHTTP(c HTTPConfig, of *httpDoor) (*httpDoor, error) {
 		o.TLS, o.Names = d.certs.TLSConfig(), d.certs.Names
 	}
 	if c.HasDashboard() {
-		o.Page = dashboard()
+		o.Page = page.Handler()
 	}
 	if d.socket == nil {
 		var err error
@@ -67,8 +66,6 @@ func (b *Broker) openHTTP(c HTTPConfig, of *httpDoor) (*httpDoor, error) {
 	d.server = web.New(o)
 	return d, nil
 }
-
-func dashboard() http.Handler { return page.Handler() }
 
 // bindHTTP opens the socket of the HTTP address.
 func bindHTTP(address string) (net.Listener, error) {
@@ -101,7 +98,7 @@ func (e *httpError) Unwrap() []error { return []error{ErrListen, e.cause} }
 func (b *Broker) serveHTTP(d *httpDoor) {
 	b.running.Go(func() {
 		if err := d.server.Serve(d.socket); err != nil {
-			b.log.Error("http address", "error", err)
+			b.log.Error("http address has failed; nobody can connect there until the broker is started again", "error", err)
 		}
 	})
 	if d.certs != nil {
@@ -329,7 +326,7 @@ func (b *Broker) replaceHTTP(old, next *httpDoor) {
 			ctx, cancel := context.WithTimeout(b.run, httpGrace)
 			defer cancel()
 			if err := old.close(ctx); err != nil {
-				b.log.Warn("http address", "error", err)
+				b.log.Warn("requests at the http address before were cut off", "error", err)
 			}
 		})
 	}
@@ -337,4 +334,6 @@ func (b *Broker) replaceHTTP(old, next *httpDoor) {
 
 // httpCertificateReport is certificateReport for the HTTP address. Those who are
 // connected stay: each of their requests says who asks.
-func (b *Broker) httpCertificateReport(r certs.Report) { b.certificateNews("http address", r) }
+func (b *Broker) httpCertificateReport(r certs.Report) {
+	b.certificateNews(httpName, "http address", r)
+}

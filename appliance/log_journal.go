@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -37,8 +38,9 @@ func (l *journalLine) Write(p []byte) (int, error) { return l.buf.Write(p) }
 // newJournalHandler sends to j what level lets through.
 func newJournalHandler(j *systemd.Journal, level slog.Leveler, other slog.Handler) slog.Handler {
 	line := &journalLine{}
-	onlyAttrs := func(groups []string, a slog.Attr) slog.Attr {
-		if len(groups) == 0 && (a.Key == slog.LevelKey || a.Key == slog.MessageKey) {
+	onlyAttrs := func(groups []string, a slog.Attr) slog.Attr { // attributes may have the same keys
+		_, isLevel := a.Value.Any().(slog.Level)
+		if len(groups) == 0 && (a.Key == slog.LevelKey && isLevel || a.Key == slog.MessageKey && a.Value.String() == "") {
 			return slog.Attr{}
 		}
 		return a
@@ -94,7 +96,8 @@ func priorityOf(l slog.Level) int {
 func appendJournalFields(fields []systemd.Field, prefix []string, a slog.Attr) []systemd.Field {
 	v := a.Value.Resolve()
 	if v.Kind() != slog.KindGroup {
-		return append(fields, systemd.Field{Name: systemd.FieldName(append([]string{"edgebroker"}, append(prefix, a.Key)...)...), Value: v.String()})
+		name := systemd.FieldName(slices.Concat([]string{"edgebroker"}, prefix, []string{a.Key})...)
+		return append(fields, systemd.Field{Name: name, Value: v.String()})
 	}
 	if a.Key != "" {
 		prefix = append(prefix[:len(prefix):len(prefix)], a.Key)

@@ -37,6 +37,8 @@ func TestJournalLog(t *testing.T) {
 	}{
 		{func() { log.Info("listening", "listener", "lan", "count", 3) },
 			[]string{"MESSAGE=listening listener=lan count=3", "PRIORITY=6", "SYSLOG_IDENTIFIER=edgebroker", "EDGEBROKER_LISTENER=lan", "EDGEBROKER_COUNT=3"}},
+		{func() { log.With("level", "guarded").Info("short", "msg", "m") },
+			[]string{"MESSAGE=short level=guarded msg=m", "PRIORITY=6", "SYSLOG_IDENTIFIER=edgebroker", "EDGEBROKER_LEVEL=guarded", "EDGEBROKER_MSG=m"}},
 		{func() { log.Warn("no news") }, []string{"MESSAGE=no news", "PRIORITY=4", "SYSLOG_IDENTIFIER=edgebroker"}},
 		{func() {
 			log.With("component", "a").WithGroup("g").With("b", 1).Error("bad", slog.Group("h", "c", "x y"), "msg", "m", "level", "l")
@@ -58,5 +60,18 @@ func TestJournalLog(t *testing.T) {
 	_ = conn.Close()
 	if log.With("k", "v").Info("kept"); !strings.Contains(other.String(), "msg=kept k=v") || strings.Count(other.String(), "\n") != 1 {
 		t.Errorf("without a journal: %q", other.String())
+	}
+}
+
+// Fields of a record are written nowhere into the names of groups, which all
+// records of a logger share.
+func TestJournalFieldsLeaveGroups(t *testing.T) {
+	groups := []string{"a", "b", "c", "theirs"}
+	got := appendJournalFields(nil, groups[:3], slog.Int("ours", 1))
+	if want := []systemd.Field{{Name: "EDGEBROKER_A_B_C_OURS", Value: "1"}}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if groups[3] != "theirs" {
+		t.Errorf("%q has been written behind the groups", groups[3])
 	}
 }

@@ -108,7 +108,7 @@ func (b *Broker) pressed(from, to memory.Level, used int64) {
 	default:
 		b.relay.SetPressure(relay.NoPressure)
 	}
-	log := b.log.With("component", "memory", "level", to.String(), "used", used, "budget", b.watcher.Budget())
+	log := b.log.With("component", "memory", "pressure", to.String(), "used", used, "budget", b.watcher.Budget())
 	if to > from {
 		log.Warn("memory is short: " + reliefs[to])
 	} else {

@@ -208,7 +208,8 @@ func TestProcessMemory(t *testing.T) {
 
 // Each level is told to the world, and makes the parts do what it asks for.
 func TestPressure(t *testing.T) {
-	b := start(t, config(t), appliance.WithMachine(group64))
+	var log brokertest.Log
+	b := start(t, config(t), appliance.WithMachine(group64), appliance.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 	got := make(chan string, 10)
 	b.On(string(events.System), func(e events.Event) {
 		if what := e.Data.(events.SystemData).What; strings.HasPrefix(what, "memory_") {
@@ -244,5 +245,8 @@ func TestPressure(t *testing.T) {
 		if what := <-got; what != want {
 			t.Errorf("%s was reported, want %s", what, want)
 		}
+	}
+	if text := log.String(); !strings.Contains(text, "pressure=severe") || strings.Count(text, " level=") != strings.Count(text, "\n") {
+		t.Errorf("the log does not tell the pressure, or has lines of two levels: %s", text)
 	}
 }

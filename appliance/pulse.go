@@ -30,16 +30,3 @@ func (b *Broker) Pulse(ctx context.Context) error {
 		return fmt.Errorf("the list of clients does not answer: %w", context.Cause(ctx))
 	}
 }
-
-// WithRecoveryProgress has progress called again and again while Start reads what
-// is stored, with how many bytes it has gone through of how many: as often as it
-// is called, Start gets on. It must not block.
-func WithRecoveryProgress(progress func(done, total int64)) Option {
-	return func(b *Broker) { b.recovering = progress }
-}
-
-// WithReloadNotice has begin called when a Reload begins, whoever asked for it,
-// and what that returns when it is over, with its error.
-func WithReloadNotice(begin func() (end func(error))) Option {
-	return func(b *Broker) { b.reloadBegins = begin }
-}

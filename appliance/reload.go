@@ -32,6 +32,12 @@ func WithConfigSource(read func() (Config, error)) Option {
 // logger given to WithLogger.
 func WithLogLevel(level *slog.LevelVar) Option { return func(b *Broker) { b.level = level } }
 
+// WithReloadNotice has begin called when a Reload begins, whoever asked for it,
+// and what that returns when it is over, with its error.
+func WithReloadNotice(begin func() (end func(error))) Option {
+	return func(b *Broker) { b.reloadBegins = begin }
+}
+
 // Reload reads the configuration, the files of its access section, and the
 // certificates of its listeners again, and puts all of it in force. With an
 // error nothing has changed. What is no longer allowed ends at once: live

@@ -3,6 +3,7 @@ package appliance
 import (
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/synthetism/edgebroker/statsd"
@@ -10,12 +11,18 @@ import (
 
 // Settings are the keys of the configuration in force that have a value, in the
 // order of the example file, with nothing secret in them: of an URL neither the
-// user nor the query is told.
+// user nor the query is told, of an uplink no user name, for which some systems
+// take a token, and of its password_command not the arguments.
 func (b *Broker) Settings() []statsd.Setting {
 	preset := make(map[string]string)
 	settings("", reflect.ValueOf(DefaultConfig()), func(key, value string) { preset[key] = value })
 	out := []statsd.Setting{}
-	settings("", reflect.ValueOf(b.conf()), func(key, value string) {
+	c := b.conf()
+	c.Bridges = slices.Clone(c.Bridges)
+	for i := range c.Bridges {
+		c.Bridges[i] = c.Bridges[i].redacted()
+	}
+	settings("", reflect.ValueOf(c), func(key, value string) {
 		out = append(out, statsd.Setting{Key: key, Value: withoutSecret(value), Preset: preset[key] == value})
 	})
 	return out
@@ -28,19 +35,29 @@ func settings(key string, v reflect.Value, tell func(key, value string)) {
 		for i := range v.NumField() {
 			settings(joinPath(key, v.Type().Field(i).Tag.Get("yaml")), v.Field(i), tell)
 		}
-	case v.Type() == reflect.TypeFor[[]ListenerConfig]():
-		for _, l := range v.Interface().([]ListenerConfig) {
-			settings(key+"["+l.Name+"]", reflect.ValueOf(l), tell)
-		}
-	case v.Type() == reflect.TypeFor[[]SinkConfig]():
-		for _, s := range v.Interface().([]SinkConfig) {
-			settings(key+"["+s.Name+"]", reflect.ValueOf(s), tell)
+	case v.Kind() == reflect.Slice && v.Type().Elem().Implements(reflect.TypeFor[entry]()):
+		for i := range v.Len() {
+			settings(key+"["+v.Index(i).Interface().(entry).label()+"]", v.Index(i), tell)
 		}
 	default:
 		if text := configText(v); text != "" {
 			tell(key, text)
 		}
 	}
+}
+
+// redacted is c without names and arguments that may be secret.
+func (c BridgeConfig) redacted() BridgeConfig {
+	const instead = "redacted"
+	for _, name := range []*string{&c.Username, &c.ProxyUsername} {
+		if *name != "" {
+			*name = instead
+		}
+	}
+	if len(c.PasswordCommand) > 1 {
+		c.PasswordCommand = []string{c.PasswordCommand[0], instead}
+	}
+	return c
 }
 
 // withoutSecret leaves out what is secret in a value that is an URL.

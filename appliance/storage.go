@@ -32,6 +32,13 @@ var relayLevels = map[Durability]relay.Level{
 	DurabilityMemory: relay.Memory, DurabilityFlush: relay.Flush, DurabilityFsync: relay.Sync,
 }
 
+// WithRecoveryProgress has progress called again and again while Start reads what
+// is stored, with how many bytes it has gone through of how many: as often as it
+// is called, Start gets on. It must not block.
+func WithRecoveryProgress(progress func(done, total int64)) Option {
+	return func(b *Broker) { b.recovering = progress }
+}
+
 // openStore opens the store, if there is to be one, and returns what it has
 // kept.
 func (b *Broker) openStore() (relay.Recovered, error) {

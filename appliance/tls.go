@@ -131,12 +131,13 @@ func (b *Broker) certificateReport(listener string, r certs.Report) {
 	if r.What == certs.Reloaded {
 		b.running.Go(func() { b.disown(listener) }) // not here: see certs.Options
 	}
-	b.certificateNews("listener "+listener, r)
+	b.certificateNews(listener, "listener "+listener, r)
 }
 
-// certificateNews tells of certificates at where.
-func (b *Broker) certificateNews(where string, r certs.Report) {
-	log := b.log.With("component", "certs", "listener", where)
+// certificateNews tells of the certificates of a listener, which is called where
+// in events.
+func (b *Broker) certificateNews(listener, where string, r certs.Report) {
+	log := b.log.With("component", "certs", "listener", listener)
 	what, detail := events.SystemCertReloaded, where
 	switch r.What {
 	case certs.Reloaded:

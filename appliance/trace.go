@@ -14,7 +14,7 @@ import (
 // wrong with q, with trace.ErrTooMany, or with ErrState.
 func (b *Broker) Trace(q trace.Query) (t *trace.Trace, end func(), err error) {
 	if !b.assembled() {
-		return nil, nil, fmt.Errorf("trace: %w", ErrState)
+		return nil, nil, fmt.Errorf("trace: %w: it has not started", ErrState)
 	}
 	if t, err = b.tracer.Start(q); err != nil {
 		return nil, nil, err

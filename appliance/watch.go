@@ -11,8 +11,9 @@ import (
 	"github.com/synthetism/edgebroker/rest"
 )
 
-// watchInterval is how often the files of the access section are looked at. A
-// change counts when two looks in a row have seen the same.
+// watchInterval is how often the files of the access section are looked at, unless
+// hints make that needless. A change counts when two looks in a row have seen the
+// same.
 const watchInterval = 5 * time.Second
 
 // stamp is what tells a file from what it was before: where it lies, and when

@@ -13,10 +13,12 @@ type CertificateField string
 
 // The fields that can be a name.
 const (
-	CommonName CertificateField = "cn"    // of the subject
-	SANDNS     CertificateField = "dns"   // a subject alternative name, as those below
-	SANEmail   CertificateField = "email" //
-	SANURI     CertificateField = "uri"   //
+	CommonName CertificateField = "cn" // of the subject
+
+	// Subject alternative names.
+	SANDNS   CertificateField = "dns"
+	SANEmail CertificateField = "email"
+	SANURI   CertificateField = "uri"
 )
 
 // CertificateSource names clients by the certificate that the TLS handshake

@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -12,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Bounds of keys and the files that they are in.
@@ -130,7 +130,7 @@ func parsePEM(data []byte) (tokenKey, error) {
 	if block == nil {
 		return tokenKey{}, errors.New("is not PEM; it should begin with -----BEGIN PUBLIC KEY-----")
 	}
-	if bytes.Contains([]byte(block.Type), []byte("PRIVATE")) {
+	if strings.Contains(block.Type, "PRIVATE") {
 		return tokenKey{}, errors.New("holds a private key, which the broker must not have; give the public one")
 	}
 	if next, _ := pem.Decode(rest); next != nil {

@@ -15,7 +15,8 @@ import (
 	"github.com/synthetism/edgebroker/rest"
 )
 
-// DefaultInterval is how often the files are looked at.
+// DefaultInterval is how often the files are looked at, unless Hints make that
+// needless.
 const DefaultInterval = 5 * time.Second
 
 // Options say what a Source is to do.

@@ -57,6 +57,15 @@ func newWard(t testing.TB) *ward {
 	c.HTTP.Address, c.HTTP.Users = "192.0.2.1:8443", w.path("people")
 	c.HTTP.TLS.Certificate, c.HTTP.TLS.PrivateKey = w.path("web.crt"), w.path("web.key")
 	c.Storage.Directory = w.path("data")
+	w.write("uplink-password", "x\n", 0o600)
+	w.write("uplink.crt", "x\n", 0o644)
+	w.write("uplink.key", "x\n", 0o600)
+	w.write("hook-secret", "x\n", 0o600)
+	w.write("otlp-token", "x\n", 0o600)
+	c.Bridges = []appliance.BridgeConfig{{Name: "cloud", Address: "mqtts://cloud.example:8883", Username: "ward", Password: appliance.SecretRef("file:" + w.path("uplink-password")),
+		Certificate: w.path("uplink.crt"), PrivateKey: w.path("uplink.key"), Topics: []appliance.BridgeTopic{{Filter: "#"}}}}
+	c.Events.Sinks = []appliance.SinkConfig{{Name: "hook", Type: appliance.SinkWebhook, URL: "https://hook.example/", Secret: appliance.SecretRef("file:" + w.path("hook-secret"))}}
+	c.OTLP.Endpoint, c.OTLP.Headers = "https://otlp.example/", map[string]appliance.SecretRef{"Authorization": appliance.SecretRef("file:" + w.path("otlp-token"))}
 	w.ok(c.Validate())
 	w.Patient = &doctor.Patient{ConfigFile: w.path("eb.yml"), Config: c, Version: "v1", Host: doctor.Host{
 		User: os.Geteuid(), Now: time.Now(), OpenFiles: 1 << 20,
@@ -163,6 +172,15 @@ func TestFaults(t *testing.T) {
 		"key for all to read":        {func(w *ward) { w.chmod("server.key", 0o644) }, "files", doctor.Problem, "listeners[1].key", "certificates"},
 		"rules for all to write":     {func(w *ward) { w.chmod("rules", 0o646) }, "files", doctor.Problem, "access.rules[0]", "access"},
 		"authority for all to write": {func(w *ward) { w.chmod("pki/ca.crt", 0o666) }, "files", doctor.Problem, "listeners[1].client_ca", "certificates"},
+		"uplink's password to read":  {func(w *ward) { w.chmod("uplink-password", 0o604) }, "files", doctor.Problem, "bridges[0].password ", ""},
+		"uplink's key to read":       {func(w *ward) { w.chmod("uplink.key", 0o644) }, "files", doctor.Problem, "bridges[0].key ", ""},
+		"no certificate for uplink":  {func(w *ward) { w.ok(os.Remove(w.path("uplink.crt"))) }, "files", doctor.Problem, "bridges[0].certificate ", ""},
+		"uplink's program to write": {func(w *ward) {
+			w.write("token", "#!/bin/sh\n", 0o757)
+			w.Config.Bridges[0].Password, w.Config.Bridges[0].PasswordCommand = "", []string{w.path("token"), "a"}
+		}, "files", doctor.Problem, "bridges[0].password_command ", ""},
+		"webhook's secret to read":   {func(w *ward) { w.chmod("hook-secret", 0o604) }, "files", doctor.Problem, "events.sinks[0].secret ", ""},
+		"collector's token to read":  {func(w *ward) { w.chmod("otlp-token", 0o604) }, "files", doctor.Problem, "otlp.headers[Authorization] ", ""},
 		"link into a folder for all": {func(w *ward) { w.mkdir("open", 0o777); w.link("rules", "open") }, "files", doctor.Problem, "open is a folder in which everybody may replace", ""},
 		"links in a row": {func(w *ward) {
 			w.mkdir("a", 0o700)

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -19,13 +21,22 @@ type named struct {
 }
 
 // filesOf are the files that c names. Credentials that are not here are left
-// out: the access check speaks of them.
+// out: of those of the access section the access check speaks.
 func filesOf(c appliance.Config) []named {
 	var out []named
 	add := func(key, path string, secret bool) {
 		path, err := appliance.ResolvePath(path)
 		if path != "" && err == nil {
 			out = append(out, named{key, path, secret})
+		}
+	}
+	addSecret := func(key string, ref appliance.SecretRef) {
+		kind, rest, _ := strings.Cut(string(ref), ":")
+		switch kind {
+		case "credential":
+			add(key, string(ref), true)
+		case "file":
+			add(key, rest, true)
 		}
 	}
 	for i, l := range c.Listeners {
@@ -43,13 +54,34 @@ func filesOf(c appliance.Config) []named {
 	}
 	add("access.passwords", c.Access.Passwords, true)
 	add("access.tokens.key_file", c.Access.Tokens.KeyFile, false)
-	if ref := string(c.Access.HTTP.Authorization); strings.HasPrefix(ref, "credential:") {
-		add("access.http.authorization", ref, true)
-	} else if path, ok := strings.CutPrefix(ref, "file:"); ok {
-		add("access.http.authorization", path, true)
-	}
+	addSecret("access.http.authorization", c.Access.HTTP.Authorization)
 	for i, path := range c.Access.Rules {
 		add(fmt.Sprintf("access.rules[%d]", i), path, false)
+	}
+	for i, b := range c.Bridges {
+		addSecret(item("bridges", i, "password"), b.Password)
+		if len(b.PasswordCommand) > 0 {
+			add(item("bridges", i, "password_command"), b.PasswordCommand[0], false)
+		}
+		add(item("bridges", i, "ca"), b.CA, false)
+		add(item("bridges", i, "certificate"), b.Certificate, false)
+		add(item("bridges", i, "key"), b.PrivateKey, true)
+		addSecret(item("bridges", i, "proxy_password"), b.ProxyPassword)
+		add(item("bridges", i, "nats.creds"), b.NATS.Creds, true)
+		add(item("bridges", i, "nats.nkey"), b.NATS.NKey, true)
+		addSecret(item("bridges", i, "nats.token"), b.NATS.Token)
+	}
+	for i, s := range c.Events.Sinks {
+		addSecret(item("events.sinks", i, "secret"), s.Secret)
+		add(item("events.sinks", i, "ca"), s.CA, false)
+	}
+	if c.OTLP.Endpoint != "" {
+		for _, name := range slices.Sorted(maps.Keys(c.OTLP.Headers)) {
+			addSecret("otlp.headers["+name+"]", c.OTLP.Headers[name])
+		}
+		add("otlp.ca", c.OTLP.CA, false)
+		add("otlp.certificate", c.OTLP.Certificate, false)
+		add("otlp.key", c.OTLP.PrivateKey, true)
 	}
 	return out
 }

@@ -159,7 +159,7 @@ func (x *examination) storage() {
 	if err := unix.Access(existing, unix.W_OK|unix.X_OK); err != nil {
 		x.warn(where, fmt.Sprintf("user %d, who asks, may not write in %s", x.Host.User, existing), "give it to the user that runs the broker; if that is another one, ask as that user")
 	}
-	if at, why := exposed(filepath.Join(existing, "."), x.Host.User); why != "" {
+	if at, why := exposed(existing, x.Host.User); why != "" {
 		x.problem(where, at+" "+why, "name a folder in which only the broker may write, such as /var/lib/edgebroker")
 	}
 	x.disk(where, existing)

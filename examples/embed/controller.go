@@ -34,7 +34,7 @@ func (t tokens) of(sensor string) string {
 
 // Authenticate implements [appliance.AuthSource].
 func (t tokens) Authenticate(_ context.Context, a *appliance.AuthAttempt) (appliance.AuthIdentity, error) {
-	if !hmac.Equal([]byte(a.Password.Reveal()), []byte(t.of(a.Username))) {
+	if !hmac.Equal(a.Password.Reveal(), []byte(t.of(a.Username))) {
 		return appliance.AuthIdentity{}, auth.ErrRefused
 	}
 	return appliance.AuthIdentity{Name: a.Username, Groups: []string{"sensors"}, Source: "token"}, nil
