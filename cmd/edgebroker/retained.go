@@ -59,7 +59,7 @@ retained message on the topic: edgebroker pub --retain TOPIC ''.`,
 }
 
 func runRetained(e *env, c *cli.Context, show bool) error {
-	least, top := 0, 0
+	least := 0
 	formats := []string{"table", "json", "jsonl"}
 	if show {
 		least, formats[0] = 1, "text"
@@ -68,8 +68,9 @@ func runRetained(e *env, c *cli.Context, show bool) error {
 	if err != nil {
 		return err
 	}
-	if top = q.top; show {
-		top = statsd.MaxPayloads
+	top, advice := q.top, narrowOrRaise
+	if show {
+		top, advice = statsd.MaxPayloads, "narrow the filter"
 	}
 	var got statsd.Found[statsd.Retained]
 	err = q.daemon.ask(c.Context, func(ctx context.Context) (err error) {
@@ -88,7 +89,7 @@ func runRetained(e *env, c *cli.Context, show bool) error {
 	default:
 		err = statsd.WriteRetained(e.stdout, got.List, time.Now())
 	}
-	noteMore(e, got.Total, len(got.List))
+	noteMore(e, got.Total, len(got.List), advice)
 	return err
 }
 

@@ -52,7 +52,7 @@ func runWho(e *env, c *cli.Context) error {
 	default:
 		err = statsd.WritePublishers(e.stdout, got.List, time.Now())
 	}
-	noteMore(e, got.Total, len(got.List))
+	noteMore(e, got.Total, len(got.List), narrowOrRaise)
 	return err
 }
 
@@ -99,9 +99,12 @@ func readQuestionIn(e *env, c *cli.Context, least int, formats []string) (q ques
 	return q, err
 }
 
-// noteMore says that a list is not all.
-func noteMore(e *env, total, shown int) {
+// narrowOrRaise is what to do to see more of a list that --top cuts off.
+const narrowOrRaise = "narrow the filter or raise --top"
+
+// noteMore says that a list is not all, and what to do.
+func noteMore(e *env, total, shown int, advice string) {
 	if total > shown {
-		e.notef("%s more; narrow the filter or raise --top", things(total-shown, "topic"))
+		e.notef("%s more; %s", things(total-shown, "topic"), advice)
 	}
 }
