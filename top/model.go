@@ -168,10 +168,13 @@ func (m *model) update(news any) {
 
 // count takes in counters.
 func (m *model) count(s statsd.Snapshot) {
-	// A broker that was started again has counted from zero, and one whose
-	// counters are no newer has not counted.
+	// A broker that was started again has counted from zero, perhaps for longer by
+	// now than the one before, and one whose counters are no newer has not counted.
 	seconds := s.Uptime - m.snap.Uptime
 	again := !m.have || seconds <= 0
+	for i := range m.traces {
+		again = again || counter(i, &s) < counter(i, &m.snap)
+	}
 	for i := range m.traces {
 		if again {
 			m.traces[i].gap()
