@@ -227,7 +227,7 @@ func stock(c *store.Contents) string {
 	for _, st := range c.Sessions {
 		queued += store.Queued(st)
 	}
-	return fmt.Sprintf("%s, %s queued, %s retained, %s", things(len(c.Sessions), "session"), messages(int64(queued)), messages(int64(len(c.Retained))), size(c.Log.UsedBytes))
+	return fmt.Sprintf("%s, %s queued, %s retained, %s", things(len(c.Sessions), "session"), messages(queued), messages(len(c.Retained)), size(c.Log.UsedBytes))
 }
 
 func runRestore(e *env, c *cli.Context) error {

@@ -59,12 +59,11 @@ retained message on the topic: edgebroker pub --retain TOPIC ''.`,
 }
 
 func runRetained(e *env, c *cli.Context, show bool) error {
-	least := 0
-	formats := []string{"table", "json", "jsonl"}
+	least, plain := 0, "table"
 	if show {
-		least, formats[0] = 1, "text"
+		least, plain = 1, "text"
 	}
-	q, err := readQuestionIn(e, c, least, formats)
+	q, err := readQuestion(e, c, least, plain, "json", "jsonl")
 	if err != nil {
 		return err
 	}
@@ -122,7 +121,7 @@ func showRetained(w io.Writer, list []statsd.Retained, now time.Time) error {
 }
 
 func clearRetained(e *env, c *cli.Context) error {
-	q, err := readQuestionIn(e, c, 1, []string{"text", "json", "jsonl"})
+	q, err := readQuestion(e, c, 1, "text", "json", "jsonl")
 	if err != nil {
 		return err
 	}
