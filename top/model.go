@@ -111,7 +111,7 @@ type tabState struct {
 
 func newModel(o Options) *model {
 	m := &model{o: o, ascii: o.ASCII, tab: o.Tab, w: 80, h: 24, messages: o.Messages}
-	if orders := ordersOf(m.tab); o.Order != "" {
+	if orders := Orders(m.tab); o.Order != "" {
 		m.tabs[m.tab].order = max(0, slices.Index(orders, canonical(o.Order)))
 	}
 	return m
@@ -196,7 +196,7 @@ func (m *model) resize(w, h int) { m.w, m.h = w, h }
 
 // order is by what a tab is sorted.
 func (m *model) order(tab int) string {
-	if orders := ordersOf(tab); len(orders) > 0 {
+	if orders := Orders(tab); len(orders) > 0 {
 		return orders[m.tabs[tab].order]
 	}
 	return ""
@@ -284,7 +284,7 @@ func (m *model) browse(key screen.Key) action {
 	case screen.End, "G":
 		m.move(len(m.rows()))
 	case "s", "S":
-		n := len(ordersOf(m.tab))
+		n := len(Orders(m.tab))
 		if n == 0 {
 			m.notice = "there is nothing to sort by in this tab"
 			return nothing
