@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -158,13 +159,7 @@ type reasons map[string]uint64
 // worst lists the most frequent ones, the first of them first.
 func (r reasons) worst(n int) []string {
 	names := slices.SortedFunc(maps.Keys(r), func(a, b string) int {
-		if r[a] != r[b] {
-			return int(r[b]) - int(r[a])
-		}
-		if a < b {
-			return -1
-		}
-		return 1
+		return cmp.Or(cmp.Compare(r[b], r[a]), cmp.Compare(a, b))
 	})
 	return names[:min(n, len(names))]
 }

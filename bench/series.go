@@ -13,8 +13,8 @@ import (
 // before.
 //
 // Where a run has a RateShare, it is preceded by one in the closed loop, whose
-// result is handed over too, and which serves all runs that differ in nothing
-// but their share.
+// result is handed over too, and which serves all runs with the same
+// scenario, clients, payload and QoS; what else is in Options must be alike then.
 func Series(ctx context.Context, runs []Options, repeat int, each func(Result) error) error {
 	for _, o := range runs {
 		if err := o.Validate(); err != nil {

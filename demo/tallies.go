@@ -14,27 +14,15 @@ type tallies struct {
 }
 
 // tally is what they say of one, by all of its connections.
-type tally struct {
-	published, sent, refused uint64
-	reasons                  map[string]int // of the ends of its connections
-	open                     int            // connections that have not ended
-}
+type tally struct{ published, sent, refused uint64 }
 
 // watch listens to what b says.
 func (t *tallies) watch(b *appliance.Broker) {
-	b.On(string(events.Connection), func(e events.Event) {
-		t.change(e.Data.(events.ConnectionData).ClientID, func(y *tally) { y.open++ })
-	})
 	b.On(string(events.Disconnection), func(e events.Event) {
 		d := e.Data.(events.DisconnectionData)
 		t.change(d.ClientID, func(y *tally) {
-			y.open--
 			y.published += d.Received
 			y.sent += d.Sent
-			if y.reasons == nil {
-				y.reasons = make(map[string]int)
-			}
-			y.reasons[d.Reason]++
 		})
 	})
 	b.On(string(events.Refusal), func(e events.Event) {
@@ -58,6 +46,5 @@ func (t *tallies) change(client string, by func(*tally)) {
 func (t *tallies) of(client string) tally {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	y := t.by[client]
-	return y
+	return t.by[client]
 }

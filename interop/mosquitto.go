@@ -205,8 +205,12 @@ func (c *mosquittoClient) publish(ctx context.Context, messages []Message) error
 	}
 	pub := exec.CommandContext(ctx, "mosquitto_pub", args...)
 	pub.Stdin = strings.NewReader(stdin.String())
-	if out, err := pub.CombinedOutput(); err != nil || len(out) > 0 {
+	out, err := pub.CombinedOutput()
+	switch {
+	case err != nil:
 		return fmt.Errorf("mosquitto_pub: %w: %s", err, bytes.TrimSpace(out))
+	case len(out) > 0: // what it prints is trouble, though it exits with 0
+		return fmt.Errorf("mosquitto_pub: %s", bytes.TrimSpace(out))
 	}
 	return nil
 }

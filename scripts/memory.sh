@@ -10,7 +10,8 @@
 #   --limit BYTES    of memory
 #   --clients N      that flood
 #   --time T         that each flood lasts
-#   --floods LIST    of partial, oversized, retained, readers, storm, all, idle
+#   --floods LIST    of partial, oversized, retained, readers, filters, storm, all,
+#                    idle
 #   --data           only with a store; --no-data: only without
 #   -v               also what the broker says of itself, and its log
 #

@@ -94,7 +94,7 @@ measure() {
 	done
 	case $1 in
 	on)
-		"$edgebroker" sub --address "unix:$tmp/mqtt.sock" --topic "\$SYS/#" >/dev/null 2>&1 &
+		"$edgebroker" sub --address "unix:$tmp/mqtt.sock" "\$SYS/#" >/dev/null 2>&1 &
 		pids+=("$!")
 		path=/metrics
 		while sleep 2; do ask; done >/dev/null 2>&1 &

@@ -81,7 +81,7 @@ type DeadLettersDone struct {
 	Count  int    `json:"count"`
 }
 
-// ErrNoBridge is returned by Backend.PauseBridge.
+// ErrNoBridge is returned by a Backend that is asked for an uplink it does not have.
 var ErrNoBridge = errors.New("no such uplink")
 
 func (s *Server) getBridges(w http.ResponseWriter, _ *http.Request) {

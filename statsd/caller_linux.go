@@ -31,7 +31,7 @@ func callerOf(c net.Conn) (out caller) {
 // groupsOf is the further groups of whoever has connected; none before Linux
 // 4.13.
 func groupsOf(fd uintptr) []uint32 {
-	for n := 64; n <= 1<<16; n *= 8 { // as many as a process may have
+	for n := 64; n <= 1<<16; n *= 4 { // as many as a process may have
 		list := make([]uint32, n)
 		size := uint32(4 * n)
 		_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_PEERGROUPS,

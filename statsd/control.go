@@ -186,16 +186,7 @@ func eventQuery(f events.Filter) url.Values {
 
 // Metrics returns the metrics in Prometheus text format.
 func (c *ControlClient) Metrics(ctx context.Context) ([]byte, error) {
-	body, err := c.do(ctx, http.MethodGet, "/metrics", nil)
-	if err != nil {
-		return nil, err
-	}
-	defer body.Close()
-	text, err := io.ReadAll(body)
-	if err != nil {
-		return nil, c.broken(ctx, err)
-	}
-	return text, nil
+	return c.raw(ctx, "/metrics")
 }
 
 // Health asks whether the broker is alive and ready.

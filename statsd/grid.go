@@ -53,6 +53,14 @@ func (g grid) write(b *strings.Builder) {
 	}
 }
 
+// print writes a table of its own.
+func (g grid) print(w io.Writer) error {
+	var b strings.Builder
+	g.write(&b)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
 // WriteClients writes one line per client for people to read: plain text, in
 // the given order. Durations are as of now.
 func WriteClients(w io.Writer, clients []Client) error {
@@ -74,10 +82,7 @@ func WriteClients(w io.Writer, clients []Client) error {
 			count(c.Received.Messages), count(c.Sent.Messages), count(c.Queued.Messages), waited(c), count(c.Stalls), count(c.Dropped),
 		})
 	}
-	var b strings.Builder
-	g.write(&b)
-	_, err := io.WriteString(w, b.String())
-	return err
+	return g.print(w)
 }
 
 // waited is how long something has been waiting for a client.

@@ -96,14 +96,25 @@ func (s *Server) postKick(w http.ResponseWriter, r *http.Request) {
 	WriteJSON(w, http.StatusOK, Kicked{Kicked: id})
 }
 
+// dryRun reports whether a request is to change nothing. If it does not say so
+// clearly, ok is false, and it has been answered.
+func dryRun(w http.ResponseWriter, r *http.Request, verb string) (try, ok bool) {
+	text := r.URL.Query().Get("dry_run")
+	if text == "" {
+		return false, true
+	}
+	try, err := strconv.ParseBool(text)
+	if err != nil {
+		WriteError(w, http.StatusBadRequest, "dry_run is neither true nor false", "leave it out to "+verb)
+		return false, false
+	}
+	return try, true
+}
+
 func (s *Server) postReload(w http.ResponseWriter, r *http.Request) {
-	try := false
-	if text := r.URL.Query().Get("dry_run"); text != "" {
-		var err error
-		if try, err = strconv.ParseBool(text); err != nil {
-			WriteError(w, http.StatusBadRequest, "dry_run is neither true nor false", "leave it out to reload")
-			return
-		}
+	try, ok := dryRun(w, r, "reload")
+	if !ok {
+		return
 	}
 	changed, err := s.backend.Reload(r.Context(), try)
 	if err != nil {

@@ -213,7 +213,7 @@ func TestOTLPClock(t *testing.T) {
 	}
 }
 
-// running runs e in a bubble and returns what ends it.
+// runExporter runs e in a bubble and returns what ends it.
 func runExporter(t *testing.T, e *statsd.Exporter) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)

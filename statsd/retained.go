@@ -73,18 +73,13 @@ func (s *Server) getRetained(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) clearRetained(w http.ResponseWriter, r *http.Request) {
-	q := r.URL.Query()
-	if q.Get("filter") == "" {
+	if r.URL.Query().Get("filter") == "" {
 		WriteError(w, http.StatusBadRequest, "a filter is missing", "use ?filter=plant/%23; ?filter=%23 clears all")
 		return
 	}
-	try := false
-	if text := q.Get("dry_run"); text != "" {
-		var err error
-		if try, err = strconv.ParseBool(text); err != nil {
-			WriteError(w, http.StatusBadRequest, "dry_run is neither true nor false", "leave it out to clear")
-			return
-		}
+	try, ok := dryRun(w, r, "clear")
+	if !ok {
+		return
 	}
 	filter, _, ok := s.asked(w, r, MaxFound)
 	if !ok {

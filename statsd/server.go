@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"github.com/synthetism/edgebroker/rest"
 	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/synthetism/edgebroker/rest"
 )
 
 // Limits of the control socket. Its users are local and few.

@@ -9,7 +9,8 @@ import (
 const DefaultOrder = "id"
 
 // clientOrders maps the name of an order to its comparison. Orders by a number
-// put the largest first.
+// put the largest first. Two have another name each: queue is queued, and drops is
+// dropped.
 func clientOrders() map[string]func(a, b Client) int {
 	return map[string]func(a, b Client) int{
 		"id": func(a, b Client) int { return cmp.Compare(a.ID, b.ID) },

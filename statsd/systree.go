@@ -127,9 +127,6 @@ func (t *SysTree) Values() []SysValue {
 	return all
 }
 
-// lost are the messages that did not reach a client which should have had them.
-func (d *Dropped) lost() uint64 { return d.Total - d.ByReason["no_subscribers"] }
-
 // asked is how often a client has sent CONNECT, whatever the answer.
 func (s *Snapshot) asked() uint64 { return s.Connections.Total + s.Refusals["connect"] }
 
@@ -137,7 +134,7 @@ func sysLoads() []sysLoad {
 	return []sysLoad{
 		{"messages/received", func(s *Snapshot) uint64 { return s.Received.Packets }},
 		{"messages/sent", func(s *Snapshot) uint64 { return s.Sent.Packets }},
-		{"publish/dropped", func(s *Snapshot) uint64 { return s.Dropped.lost() }},
+		{"publish/dropped", func(s *Snapshot) uint64 { return s.Dropped.Missed() }},
 		{"publish/received", func(s *Snapshot) uint64 { return s.Received.Messages }},
 		{"publish/sent", func(s *Snapshot) uint64 { return s.Sent.Messages }},
 		{"bytes/received", func(s *Snapshot) uint64 { return s.Received.Bytes }},
@@ -179,7 +176,7 @@ func sysTopics() []sysTopic {
 		signed("retained messages/count", func(s *Snapshot) int64 { return s.Retained.Messages }),
 		unsigned("heap/current", func(s *Snapshot) uint64 { return s.Memory.Heap }),
 		{"heap/maximum", func(t *SysTree, _ *Snapshot) string { return strconv.FormatUint(t.maxHeap, 10) }},
-		unsigned("publish/messages/dropped", func(s *Snapshot) uint64 { return s.Dropped.lost() }),
+		unsigned("publish/messages/dropped", func(s *Snapshot) uint64 { return s.Dropped.Missed() }),
 		unsigned("publish/messages/received", func(s *Snapshot) uint64 { return s.Received.Messages }),
 		unsigned("publish/messages/sent", func(s *Snapshot) uint64 { return s.Sent.Messages }),
 		unsigned("publish/bytes/received", func(s *Snapshot) uint64 { return s.Received.PayloadBytes }),

@@ -183,10 +183,3 @@ func (t Topics) WriteTable(w io.Writer, byBytes bool, rates func(topic string) (
 	}
 	return g.print(w)
 }
-
-func (g grid) print(w io.Writer) error {
-	var b strings.Builder
-	g.write(&b)
-	_, err := io.WriteString(w, b.String())
-	return err
-}

@@ -1,11 +1,14 @@
 // Package systemd tells the service manager how the process is doing: ready,
-// stopping, a line of status, still alive; and sends records to its journal. It
-// speaks both protocols directly and needs no library. Beside it lies
-// edgebroker.service, the unit that relies on it.
+// stopping, a line of status, still alive; gives it descriptors to keep over a
+// restart, and takes those and its sockets; says which folders it has made for
+// the process; and sends records to its journal. It speaks these protocols
+// directly and needs no library. Beside it lies edgebroker.service, the unit that
+// relies on it.
 //
-// Outside systemd every function that notifies is a no-op, so callers need not ask where
-// they run. All functions may be called from any goroutine; order between
-// concurrent calls is the caller's business.
+// Outside systemd notifying is a no-op and nothing is found, so callers need not ask
+// where they run; only Keep fails, as what was to be kept is not. All functions may
+// be called from any goroutine, unless they say otherwise; order between concurrent
+// calls is the caller's business.
 package systemd
 
 import (

@@ -13,7 +13,7 @@ const (
 	retryAfter   = time.Second      // between two attempts to reach a broker
 	recent       = 10 * time.Minute // how far back events are shown at first
 	topicsWanted = 1000             // how many of the busiest topics are asked for
-	clientShare  = 3                // lists are asked for in at most a 1/(n+1) of the time
+	listShare    = 4                // lists are asked for in at most 1/listShare of the time
 	burst        = 200              // events that are told at once
 )
 
@@ -73,8 +73,8 @@ func (f *feed) lists(ctx context.Context, questions <-chan question) {
 				news = trouble{at: time.Now(), text: problemText(err), tab: q.tab}
 			}
 			f.tell(news)
-			if took > f.o.Interval/(clientShare+1) {
-				wait(ctx, clientShare*took)
+			if took > f.o.Interval/listShare {
+				wait(ctx, (listShare-1)*took)
 			}
 		}
 	}

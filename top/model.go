@@ -111,7 +111,7 @@ type tabState struct {
 
 func newModel(o Options) *model {
 	m := &model{o: o, ascii: o.ASCII, tab: o.Tab, w: 80, h: 24, messages: o.Messages}
-	if orders := ordersOf(m.tab); o.Order != "" {
+	if orders := Orders(m.tab); o.Order != "" {
 		m.tabs[m.tab].order = max(0, slices.Index(orders, canonical(o.Order)))
 	}
 	return m
@@ -168,10 +168,13 @@ func (m *model) update(news any) {
 
 // count takes in counters.
 func (m *model) count(s statsd.Snapshot) {
-	// A broker that was started again has counted from zero, and one whose
-	// counters are no newer has not counted.
+	// A broker that was started again has counted from zero, perhaps for longer by
+	// now than the one before, and one whose counters are no newer has not counted.
 	seconds := s.Uptime - m.snap.Uptime
 	again := !m.have || seconds <= 0
+	for i := range m.traces {
+		again = again || counter(i, &s) < counter(i, &m.snap)
+	}
 	for i := range m.traces {
 		if again {
 			m.traces[i].gap()
@@ -193,7 +196,7 @@ func (m *model) resize(w, h int) { m.w, m.h = w, h }
 
 // order is by what a tab is sorted.
 func (m *model) order(tab int) string {
-	if orders := ordersOf(tab); len(orders) > 0 {
+	if orders := Orders(tab); len(orders) > 0 {
 		return orders[m.tabs[tab].order]
 	}
 	return ""
@@ -281,7 +284,7 @@ func (m *model) browse(key screen.Key) action {
 	case screen.End, "G":
 		m.move(len(m.rows()))
 	case "s", "S":
-		n := len(ordersOf(m.tab))
+		n := len(Orders(m.tab))
 		if n == 0 {
 			m.notice = "there is nothing to sort by in this tab"
 			return nothing

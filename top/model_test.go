@@ -271,6 +271,11 @@ func TestRatesStartAgainWithTheBroker(t *testing.T) {
 	if v, _ := m.traces[received].latest(); v != 10 {
 		t.Errorf("then %v, want 10", v)
 	}
+	// One that has not been seen for a while may have run for longer than before.
+	m.update(counters{start().Add(time.Minute), statsd.Snapshot{Uptime: 40, Received: statsd.Traffic{Messages: 6}}})
+	if v, ok := m.traces[received].latest(); ok {
+		t.Errorf("after another restart %v messages per second", v)
+	}
 }
 
 func TestAnswersToAnOldQuestionAreNotShown(t *testing.T) {

@@ -26,9 +26,7 @@ const (
 func Tabs() []string { return []string{"overview", "clients", "topics", "bridges", "events"} }
 
 // Orders returns the names by which a tab can be sorted, the default first.
-func Orders(tab int) []string { return ordersOf(tab) }
-
-func ordersOf(tab int) []string {
+func Orders(tab int) []string {
 	switch tab {
 	case clientsTab:
 		return []string{"rate", "id", "in", "out", "bytes", "queued", "latency", "dropped", "stalls", "connected"}
@@ -50,7 +48,7 @@ func canonical(order string) string {
 }
 
 // Known reports whether a tab can be sorted by order.
-func Known(tab int, order string) bool { return slices.Contains(ordersOf(tab), canonical(order)) }
+func Known(tab int, order string) bool { return slices.Contains(Orders(tab), canonical(order)) }
 
 // column is one column of a table beside the first.
 type column struct {

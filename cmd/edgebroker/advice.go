@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/synthetism/edgebroker/events"
@@ -99,7 +100,7 @@ func quoted(topic string) string {
 		switch {
 		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '/', r == '-', r == '_', r == '.':
 		default:
-			return "'" + topic + "'"
+			return "'" + strings.ReplaceAll(topic, "'", `'\''`) + "'"
 		}
 	}
 	return topic

@@ -200,7 +200,7 @@ func dashed(name string) string {
 
 // suggestion is the known word nearest to the one typed, or "" when none is near.
 func suggestion(word string, known []string) string {
-	if word == "" {
+	if word == "" || len(known) == 0 {
 		return ""
 	}
 	commands := []*cli.Command{{Name: known[0], Aliases: known[1:]}}

@@ -121,10 +121,10 @@ func targetFailure(err error) error {
 // writeArchive makes the file at dest, which must not exist, of a backup. It is
 // there when it is complete and on stable storage.
 func writeArchive(dest string, fetch func(func(io.Reader, func() error) error) error) error {
-	if _, err := os.Lstat(dest); !errors.Is(err, fs.ErrNotExist) {
-		if err == nil {
-			err = fmt.Errorf("%s exists already; name a new file", dest)
-		}
+	existing := fmt.Errorf("%s exists already; name a new file", dest)
+	if _, err := os.Lstat(dest); err == nil {
+		return existing
+	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	part := dest + ".part"
@@ -148,11 +148,14 @@ func writeArchive(dest string, fetch func(func(io.Reader, func() error) error) e
 		if err = errors.Join(err, f.Close()); err != nil {
 			return err
 		}
-		if err := os.Link(part, dest); err == nil { // which does not replace
+		switch err := os.Link(part, dest); { // which does not replace
+		case err == nil:
 			err = os.Remove(part)
 			return errors.Join(err, syncParent(dest))
+		case errors.Is(err, fs.ErrExist):
+			return existing
 		}
-		if err := os.Rename(part, dest); err != nil {
+		if err := os.Rename(part, dest); err != nil { // there are no links here
 			return err
 		}
 		return syncParent(dest)
@@ -224,7 +227,7 @@ func stock(c *store.Contents) string {
 	for _, st := range c.Sessions {
 		queued += store.Queued(st)
 	}
-	return fmt.Sprintf("%s, %s queued, %s retained, %s", things(len(c.Sessions), "session"), messages(int64(queued)), messages(int64(len(c.Retained))), size(c.Log.UsedBytes))
+	return fmt.Sprintf("%s, %s queued, %s retained, %s", things(len(c.Sessions), "session"), messages(queued), messages(len(c.Retained)), size(c.Log.UsedBytes))
 }
 
 func runRestore(e *env, c *cli.Context) error {

@@ -180,7 +180,7 @@ func writeBridge(w io.Writer, b *statsd.Bridge, now time.Time) error {
 	table.fact("taken over", "%s", messages(b.Acked))
 	table.fact("received", "%s, %s payload; %s of them perhaps again", messages(b.Received.Messages), size(b.Received.PayloadBytes), count(b.Repeated))
 	table.fact("refused", "%s, by the far side or because they do not fit", messages(b.Refused))
-	table.fact("dead letters", "%s, see `edgebroker bridges dead-letters`", messages(int64(b.Dead)))
+	table.fact("dead letters", "%s, see `edgebroker bridges dead-letters`", messages(b.Dead))
 	table.fact("dropped", "%s in all", messages(b.Dropped))
 	table.fact("in a circle", "%s", messages(b.Loops))
 	if e := b.Events; e != nil {

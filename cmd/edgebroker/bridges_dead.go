@@ -61,10 +61,10 @@ func deadLetters(e *env, c *cli.Context) error {
 	case (replay || discard) && format != "table":
 		return writeJSON(e.stdout, statsd.DeadLettersDone{Bridge: args[0], Count: n}, format == "json")
 	case replay:
-		_, err = fmt.Fprintf(e.stdout, "%s sent again\n", messages(int64(n)))
+		_, err = fmt.Fprintf(e.stdout, "%s sent again\n", messages(n))
 		return err
 	case discard:
-		_, err = fmt.Fprintf(e.stdout, "%s discarded\n", messages(int64(n)))
+		_, err = fmt.Fprintf(e.stdout, "%s discarded\n", messages(n))
 		return err
 	case format == "jsonl":
 		return writeList(e.stdout, list.Letters, format)

@@ -81,7 +81,7 @@ func testRunning(c *cli.Context, name string) (done statsd.BridgeTest, err error
 func testConfigured(ctx context.Context, path, name string, own bool) (done statsd.BridgeTest, err error) {
 	cfg, err := appliance.LoadConfig(path)
 	if err != nil {
-		return done, &failure{code: exitUsage, err: err}
+		return done, configFailure(err)
 	}
 	for _, b := range cfg.Bridges {
 		if b.Name == name {

@@ -22,7 +22,7 @@ import (
 // fakeBroker is a statsd.Backend with fixed answers. Its clients bring names
 // that a terminal would act on.
 type fakeBroker struct {
-	statsd.Answers // not asked here
+	statsd.Answers // only Topics is asked here
 	snapshot       statsd.Snapshot
 	clients        []statsd.Client
 	health         statsd.Health
@@ -68,6 +68,8 @@ func (f *fakeBroker) History(_ context.Context, q recorder.Query, filter events.
 	}
 	return nil
 }
+
+func (f *fakeBroker) Topics(int, bool, int) (statsd.Topics, error) { return statsd.Topics{}, nil }
 
 func (f *fakeBroker) Backup(context.Context, io.Writer) error { return statsd.ErrNoStore }
 

@@ -25,8 +25,9 @@ func doctorCommand(e *env) *cli.Command {
 edgebroker doctor --config edgebroker.yml -o json | jq '.[] | select(.severity != "ok")'`,
 		Description: `Looks at the config file, the files that it names, their permissions,
 certificates, the data folder, its file system and how worn its flash is, ports,
-limits of the kernel and the clock, and asks the daemon if one runs. It changes nothing. Ask as root, or as the user that runs
-the broker: others may not look everywhere.
+limits of the kernel and the clock, and asks the daemon if one runs. It changes
+nothing. Ask as root, or as the user that runs the broker: others may not look
+everywhere.
 
 Exit codes: 0 no problem, though there may be warnings; 2 the config file cannot
 be used; 4 there is a problem.`,

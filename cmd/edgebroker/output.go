@@ -100,12 +100,7 @@ func span(d time.Duration) string {
 }
 
 // messages words a number of messages.
-func messages[N int64 | uint64](n N) string {
-	if n == 1 {
-		return "1 message"
-	}
-	return count(n) + " messages"
-}
+func messages[N int | int64 | uint64](n N) string { return things(n, "message") }
 
 // things words a number of what noun names.
 func things[N int | int64 | uint64](n N, noun string) string {

@@ -119,6 +119,9 @@ func pubPlan(e *env, c *cli.Context) (*payloads, *paho.Publish, error) {
 		n := uint32(seconds)
 		template.Properties.MessageExpiry = &n
 	}
+	if interval := c.Duration("interval"); interval < 0 {
+		return nil, nil, usageError("pub", "--interval %v is negative", interval)
+	}
 	for _, pair := range c.StringSlice("user-property") {
 		key, value, ok := strings.Cut(pair, "=")
 		if !ok {

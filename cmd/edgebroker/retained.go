@@ -59,17 +59,17 @@ retained message on the topic: edgebroker pub --retain TOPIC ''.`,
 }
 
 func runRetained(e *env, c *cli.Context, show bool) error {
-	least, top := 0, 0
-	formats := []string{"table", "json", "jsonl"}
+	least, plain := 0, "table"
 	if show {
-		least, formats[0] = 1, "text"
+		least, plain = 1, "text"
 	}
-	q, err := readQuestionIn(e, c, least, formats)
+	q, err := readQuestion(e, c, least, plain, "json", "jsonl")
 	if err != nil {
 		return err
 	}
-	if top = q.top; show {
-		top = statsd.MaxPayloads
+	top, advice := q.top, narrowOrRaise
+	if show {
+		top, advice = statsd.MaxPayloads, "narrow the filter"
 	}
 	var got statsd.Found[statsd.Retained]
 	err = q.daemon.ask(c.Context, func(ctx context.Context) (err error) {
@@ -88,7 +88,7 @@ func runRetained(e *env, c *cli.Context, show bool) error {
 	default:
 		err = statsd.WriteRetained(e.stdout, got.List, time.Now())
 	}
-	noteMore(e, got.Total, len(got.List))
+	noteMore(e, got.Total, len(got.List), advice)
 	return err
 }
 
@@ -121,7 +121,7 @@ func showRetained(w io.Writer, list []statsd.Retained, now time.Time) error {
 }
 
 func clearRetained(e *env, c *cli.Context) error {
-	q, err := readQuestionIn(e, c, 1, []string{"text", "json", "jsonl"})
+	q, err := readQuestion(e, c, 1, "text", "json", "jsonl")
 	if err != nil {
 		return err
 	}

@@ -192,9 +192,9 @@ log: {level: debug}
 		if err := watch.Start(); err != nil {
 			t.Fatal(err)
 		}
-		for listens := false; !listens; { // until the events are listened to
-			listens = strings.Contains(edgebroker(t, "stats", "--socket", socket, "-o", "json").stdout, `"listeners": 1`)
-		}
+		brokertest.WaitFor(t, "somebody to listen to the events", func() bool {
+			return strings.Contains(edgebroker(t, "stats", "--socket", socket, "-o", "json").stdout, `"listeners": 1`)
+		})
 		say("pub", "--address", plain, "--user", "ann", "--password-file", annFile, "--qos", "1", "a", "1")
 		for range len(answers) {
 			say("pub", "--address", plain, "--user", "bob", "--password-file", wrongFile, "a", "1")
@@ -255,9 +255,9 @@ log: {level: debug}
 			t.Fatal(err)
 		}
 		defer func() { _ = named.Process.Kill(); _ = named.Wait() }()
-		for there := false; !there; {
-			there = strings.Contains(edgebroker(t, "clients", "list", "--socket", socket, "-o", "json").stdout, `"stays"`)
-		}
+		brokertest.WaitFor(t, "client stays", func() bool {
+			return strings.Contains(edgebroker(t, "clients", "list", "--socket", socket, "-o", "json").stdout, `"stays"`)
+		})
 		say("debug", "bundle", "--socket", socket, "--config", filepath.Join(dir, "eb.yml"), filepath.Join(dir, "bundle.tar.gz"))
 		if err := watch.Wait(); err != nil {
 			t.Errorf("events: %v\n%s", err, events.String())

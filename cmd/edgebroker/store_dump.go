@@ -188,7 +188,7 @@ func (s *dumpedSession) write(w io.Writer) error {
 	if s.Connected {
 		state = "connected"
 	}
-	lines := []string{fmt.Sprintf("session %s%s (%s, %s, %s queued)", s.Session, asUser(s.Username), state, sessionWords(s.SessionExpiry), messages(int64(s.Queued)))}
+	lines := []string{fmt.Sprintf("session %s%s (%s, %s, %s queued)", s.Session, asUser(s.Username), state, sessionWords(s.SessionExpiry), messages(s.Queued))}
 	for _, sub := range s.Subscriptions {
 		lines = append(lines, fmt.Sprintf("  subscription %s (QoS %d)", sub.Filter, sub.QoS))
 	}
@@ -248,7 +248,7 @@ func (d *dump) messages() error {
 		case m.Kind == "unreadable" && h.Session == nil:
 			line = fmt.Sprintf("unreadable: retained message of %s", m.Topic)
 		case m.Kind == "unreadable":
-			line = fmt.Sprintf("unreadable: %s of session %s, from place %d on", messages(int64(m.Count)), m.Session, m.Seq)
+			line = fmt.Sprintf("unreadable: %s of session %s, from place %d on", messages(m.Count), m.Session, m.Seq)
 		case h.Session == nil:
 			line = "retained " + m.text()
 		default:

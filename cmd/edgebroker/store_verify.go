@@ -28,7 +28,7 @@ type storeDamage struct {
 func (d *storeDamage) text() string {
 	switch {
 	case d.Session != "":
-		return fmt.Sprintf("session %s: %s %s", d.Session, messages(int64(d.Messages)), d.Reason)
+		return fmt.Sprintf("session %s: %s %s", d.Session, messages(d.Messages), d.Reason)
 	case d.Topic != "":
 		return fmt.Sprintf("retained message of %s %s", d.Topic, d.Reason)
 	}
@@ -92,7 +92,7 @@ func runStoreVerify(e *env, c *cli.Context) error {
 	if format == "table" {
 		_, err = fmt.Fprintf(e.stdout, "no damage: %s, %s, %s, %s retained\n",
 			things(contents.Log.Segments+contents.Log.Old, "segment"), things(contents.Log.Records+contents.Log.OldRecords, "record"),
-			things(len(contents.Sessions), "session"), messages(int64(len(contents.Retained))))
+			things(len(contents.Sessions), "session"), messages(len(contents.Retained)))
 	}
 	return err
 }

@@ -167,21 +167,21 @@ func newPassword(e *env, c *cli.Context) (password auth.Secret, made bool, err e
 }
 
 func addUser(e *env, c *cli.Context) error {
-	return withPassword(e, c, "the name of the user", func(edit *auth.PasswordEdit, name, hash string) error {
+	return withPassword(e, c, func(edit *auth.PasswordEdit, name, hash string) error {
 		return edit.Add(name, hash, c.StringSlice("group"))
 	})
 }
 
 func setPassword(e *env, c *cli.Context) error {
-	return withPassword(e, c, "the name of the user", func(edit *auth.PasswordEdit, name, hash string) error {
+	return withPassword(e, c, func(edit *auth.PasswordEdit, name, hash string) error {
 		return edit.SetHash(name, hash)
 	})
 }
 
 // withPassword makes a change that needs the hash of a new password, and prints
 // that if it was made here.
-func withPassword(e *env, c *cli.Context, what string, change func(edit *auth.PasswordEdit, name, hash string) error) error {
-	args, err := e.positionals(c, 1, 1, what)
+func withPassword(e *env, c *cli.Context, change func(edit *auth.PasswordEdit, name, hash string) error) error {
+	args, err := e.positionals(c, 1, 1, "the name of the user")
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ retained from before.`,
 }
 
 func runWho(e *env, c *cli.Context) error {
-	q, err := readQuestion(e, c, 1)
+	q, err := readQuestion(e, c, 1, "table", "json", "jsonl")
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func runWho(e *env, c *cli.Context) error {
 	default:
 		err = statsd.WritePublishers(e.stdout, got.List, time.Now())
 	}
-	noteMore(e, got.Total, len(got.List))
+	noteMore(e, got.Total, len(got.List), narrowOrRaise)
 	return err
 }
 
@@ -72,13 +72,8 @@ type question struct {
 }
 
 // readQuestion reads the flags and the filter, which may be missing if least is
-// 0 and is "#" then.
-func readQuestion(e *env, c *cli.Context, least int) (question, error) {
-	return readQuestionIn(e, c, least, []string{"table", "json", "jsonl"})
-}
-
-// readQuestionIn is readQuestion for other formats of the answer.
-func readQuestionIn(e *env, c *cli.Context, least int, formats []string) (q question, err error) {
+// 0 and is "#" then. The answer can have any of formats.
+func readQuestion(e *env, c *cli.Context, least int, formats ...string) (q question, err error) {
 	args, err := e.positionals(c, least, 1, "the topic or filter")
 	if err != nil {
 		return q, err
@@ -99,9 +94,12 @@ func readQuestionIn(e *env, c *cli.Context, least int, formats []string) (q ques
 	return q, err
 }
 
-// noteMore says that a list is not all.
-func noteMore(e *env, total, shown int) {
+// narrowOrRaise is what to do to see more of a list that --top cuts off.
+const narrowOrRaise = "narrow the filter or raise --top"
+
+// noteMore says that a list is not all, and what to do.
+func noteMore(e *env, total, shown int, advice string) {
 	if total > shown {
-		e.notef("%s more; narrow the filter or raise --top", things(total-shown, "topic"))
+		e.notef("%s more; %s", things(total-shown, "topic"), advice)
 	}
 }

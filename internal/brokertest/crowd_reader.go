@@ -91,7 +91,7 @@ func (r *reader) begin(qos byte) error {
 	filter, group := r.filter()
 	granted, err := r.link.subscribe(wire.Filter{Filter: filter, QoS: qos})
 	if err != nil || granted[0] != wire.Reason(qos) {
-		return fmt.Errorf("subscribe to %s: %v, %w", filter, granted, err)
+		return fmt.Errorf("subscribe to %s: %v, %v", filter, granted, err)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -47,7 +47,7 @@ func (w *worker) publish(l *link) error {
 	}
 	reason, err := l.publish(&o)
 	if err != nil || reason >= wire.UnspecifiedError {
-		return fmt.Errorf("publish to %s: %v, %w", o.Topic, reason, err)
+		return fmt.Errorf("publish to %s: %v, %v", o.Topic, reason, err)
 	}
 	if line >= 0 {
 		w.publishedTo(line, &o)
@@ -214,7 +214,7 @@ func (w *worker) turnedAway() error {
 	con := Kept(wire.V311, "")
 	ack, err := l.connect(&con)
 	if err != nil || ack.Reason == wire.Success {
-		return fmt.Errorf("a kept session without a name: %v, %w", ack.Reason, err)
+		return fmt.Errorf("a kept session without a name: %v, %v", ack.Reason, err)
 	}
 	w.count(func(t *CrowdTally) { t.Turned++ })
 	return l.awaitEnd()
@@ -230,13 +230,13 @@ func (w *worker) denied() error {
 		o := wire.Out{QoS: qos, Topic: []byte(crowdRoot + "/secret/x"), Payload: []byte("x")}
 		reason, err := l.publish(&o)
 		if err != nil || qos > 0 && reason != wire.NotAuthorized {
-			return fmt.Errorf("publish where it may not: %v, %w", reason, err)
+			return fmt.Errorf("publish where it may not: %v, %v", reason, err)
 		}
 		w.count(func(t *CrowdTally) { t.Refused++ })
 	}
 	codes, err := l.subscribe(wire.Filter{Filter: crowdRoot + "/secret/#", QoS: 1})
 	if err != nil || codes[0] != wire.NotAuthorized {
-		return fmt.Errorf("subscribe where it may not: %v, %w", codes, err)
+		return fmt.Errorf("subscribe where it may not: %v, %v", codes, err)
 	}
 	w.count(func(t *CrowdTally) { t.Denied++ })
 	return w.ended(ReasonNormal, l.disconnect())

@@ -24,7 +24,7 @@ type broker struct {
 	group   string // folder of its control group; empty: none could be made
 }
 
-// groupRoots are where a control group with a limit of memory may be made, and
+// groupFiles are where a control group with a limit of memory may be made, and
 // the files that say its limit, its peak, and how often something was killed.
 var groupFiles = []struct{ root, limit, peak, kills string }{
 	{"/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.max_usage_in_bytes", "memory.oom_control"},

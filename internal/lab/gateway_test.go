@@ -2,6 +2,7 @@ package lab_test
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,9 +20,13 @@ const (
 	conf = "/etc/edgebroker/edgebroker.yml"
 )
 
-// built is the broker of this tree, as it is shipped. It is built once.
+// scratch is a folder that goes with the tests.
+var scratch string
+
+// built is the broker of this tree, as it is shipped. It is built once, by the first
+// test that needs it.
 var built = sync.OnceValues(func() (string, error) {
-	path := filepath.Join(os.TempDir(), "edgebroker-lab-"+strings.ReplaceAll(filepath.Base(os.Args[0]), "/", ""))
+	path := filepath.Join(scratch, "edgebroker")
 	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "../../cmd/edgebroker")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	out, err := cmd.CombinedOutput()
@@ -32,10 +37,13 @@ var built = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if path, err := built(); err == nil && os.Getenv("EDGEBROKER_LAB") != "" {
-		_ = os.Remove(path)
+	var err error
+	if scratch, err = os.MkdirTemp("", "edgebroker-lab"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
+	code := m.Run()
+	_ = os.RemoveAll(scratch)
 	os.Exit(code)
 }
 

@@ -22,7 +22,8 @@ const (
 	perSource = 20_000           // connections from one loopback address, of which each has its own ports
 )
 
-// link is one client's connection, nil if it has none.
+// link is one client's connection, nil if it has none. It is not that of
+// internal/link, which has 16 KiB to read into: there are very many of them.
 type link struct{ conn net.Conn }
 
 // crowd is all clients.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -24,13 +25,19 @@ const (
 // Transport keeps one connection to a server, with TLS as in config; nil: as the
 // system has it.
 func Transport(config *tls.Config) *http.Transport {
-	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.MaxConnsPerHost = 1
-	t.MaxResponseHeaderBytes = MaxAnswer
-	if config != nil {
-		t.TLSClientConfig = config
+	// Not a clone of http.DefaultTransport, which a program may have replaced.
+	dialer := net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}
+	return &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            dialer.DialContext,
+		ForceAttemptHTTP2:      true,
+		TLSClientConfig:        config,
+		TLSHandshakeTimeout:    10 * time.Second,
+		ExpectContinueTimeout:  time.Second,
+		IdleConnTimeout:        90 * time.Second,
+		MaxConnsPerHost:        1,
+		MaxResponseHeaderBytes: MaxAnswer,
 	}
-	return t
 }
 
 // Client follows no redirects: a report is for the server that was named. timeout

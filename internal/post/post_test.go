@@ -81,3 +81,15 @@ func TestWithoutURL(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 }
+
+// roundTripper is what a program may have put into http.DefaultTransport.
+type roundTripper struct{ http.RoundTripper }
+
+func TestTransportIsItsOwn(t *testing.T) {
+	before := http.DefaultTransport
+	t.Cleanup(func() { http.DefaultTransport = before })
+	http.DefaultTransport = roundTripper{before}
+	if post.Transport(nil).Proxy == nil {
+		t.Error("the environment does not say which proxy to use")
+	}
+}

@@ -55,15 +55,13 @@ func partsOf(binary string) ([]part, error) {
 	folders := map[string]map[string]bool{} // module: its folders with linked packages
 	roots := map[string]string{}
 	for _, p := range packages {
-		name, root := "std", ""
-		switch {
-		case p.Standard:
+		if p.Standard {
 			continue // all under the one licence of Go
-		case p.Module == nil || p.Module.Dir == "":
-			return nil, fmt.Errorf("package %s is of no module that is here; run go mod download", p.ImportPath)
-		default:
-			name, root = p.Module.Path, p.Module.Dir
 		}
+		if p.Module == nil || p.Module.Dir == "" {
+			return nil, fmt.Errorf("package %s is of no module that is here; run go mod download", p.ImportPath)
+		}
+		name, root := p.Module.Path, p.Module.Dir
 		if folders[name] == nil {
 			folders[name], roots[name] = map[string]bool{}, root
 		}

@@ -93,9 +93,6 @@ func (p *Painter) cell(c cell) {
 	if c.r == 0 {
 		return
 	}
-	if p.x < 0 {
-		return
-	}
 	p.look(c.style)
 	p.out = utf8.AppendRune(p.out, c.r)
 	p.x++

@@ -23,6 +23,9 @@ test("every type has its words, those of the command line", () => {
   assert.deepEqual(Object.keys(table).sort(), [...types].sort());
   for (const [type, [data, want]] of Object.entries(table)) assert.equal(eventText({ type, source: "x", data }, words), want);
   assert.equal(eventText({ type: "slow", data: { clientId: "c", state: "recovered", lasted: 61 } }, words), "c keeps up again, after 1m 01s");
+  const far = { clientId: "valve", username: "u", remote: "", reason: "timeout", duration: 0, received: 0, sent: 0, bridge: "cloud" };
+  assert.equal(eventText({ type: "connection", data: far }, words), "valve as u (told by uplink cloud)");
+  assert.equal(eventText({ type: "disconnection", data: { ...far, gateway: "north" } }, words), "valve as u: timeout (told by uplink cloud, at gateway north)");
   assert.equal(eventText({ type: "users.created", source: "app", data: { id: 1 } }, words), 'app {"id":1}');
   assert.equal(eventText({ type: "users.created", source: "app" }, words), "app null");
   assert.ok(!quiet.includes("message") && quiet.length === types.length - 1);

@@ -15,8 +15,10 @@ export function eventText(e, words) {
   const dash = (s) => (s ? s : "-");
   switch (e.type) {
     case "connection":
+      if (d.bridge) return `${d.clientId}${as(d.username)}${teller(d)}`;
       return `${d.clientId} from ${d.remote}${as(d.username)} (MQTT ${d.protocol}, listener ${d.listener}, keep alive ${d.keepAlive ? words.span(d.keepAlive) : "off"})`;
     case "disconnection":
+      if (d.bridge) return `${d.clientId}${as(d.username)}: ${d.reason}${teller(d)}`;
       return `${d.clientId} from ${d.remote}${as(d.username)}: ${d.reason}${d.error ? ", " + d.error : ""} (after ${words.span(d.duration)}, ${words.count(d.received)} in, ${words.count(d.sent)} out)`;
     case "message":
       return `${d.clientId} ${d.topic} (QoS ${d.qos}${d.retain ? ", retain" : ""}, ${words.size(d.size)})${payload(d)}`;
@@ -39,6 +41,11 @@ export function eventText(e, words) {
       return `${d.what}${d.detail ? " " + d.detail : ""}`;
   }
   return `${e.source} ${JSON.stringify(e.data ?? null)}`;
+}
+
+// teller says which uplink knows of a client that is none of this broker's.
+function teller(d) {
+  return ` (told by uplink ${d.bridge}${d.gateway ? ", at gateway " + d.gateway : ""})`;
 }
 
 function payload(d) {
