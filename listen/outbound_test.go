@@ -209,7 +209,8 @@ func TestConnStalledPeer(t *testing.T) {
 			if n, since := conn.Stalls(); n == 0 || !since.IsZero() {
 				t.Errorf("%d stalls, the last since %v; it is over", n, since)
 			}
-			if n, _ := other.Stalls(); n != 0 {
+			// What is written to a pipe waits until the reader has been given a processor.
+			if n, _ := other.Stalls(); n != 0 && kind != "pipe" {
 				t.Errorf("%d stalls of a client that reads", n)
 			}
 			if told.Load() < 2 {
