@@ -159,15 +159,23 @@ func quantities() []quantity {
 	}
 }
 
+// warmUp is for how many seconds a process grows: until its heap is as large as the
+// load makes it.
+const warmUp = 120
+
 // mustBeFlat compares what each broker took at rest in the last third of a run
-// with the first.
+// with the first. Of processes that have just begun it says nothing.
 func (b *books) mustBeFlat(c *course) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, broker := range []string{"gateway", "far"} {
 		var rests []sample
+		var began float64
 		for _, s := range c.samples {
-			if s.Broker == broker && s.AtRest {
+			if strings.HasPrefix(s.Event, broker) && (strings.HasSuffix(s.Event, "killed") || strings.HasSuffix(s.Event, "stopped")) {
+				began = s.Seconds // of the one that follows, nearly
+			}
+			if s.Broker == broker && s.AtRest && s.Seconds-began >= warmUp {
 				rests = append(rests, s)
 			}
 		}

@@ -29,6 +29,19 @@ func rests(n int, grown float64) *course {
 	return c
 }
 
+// young is rests of a gateway that is killed every minute but near the end, so that
+// what grows is one that has become older.
+func young(n int) *course {
+	c := &course{}
+	for _, s := range rests(n, 2).samples {
+		if s.Seconds < float64(60*(n-1)) && s.Broker == "gateway" {
+			c.samples = append(c.samples, sample{Seconds: s.Seconds, Event: "gateway killed"})
+		}
+		c.samples = append(c.samples, s)
+	}
+	return c
+}
+
 func TestMustBeFlat(t *testing.T) {
 	for name, tc := range map[string]struct {
 		course *course
@@ -37,6 +50,7 @@ func TestMustBeFlat(t *testing.T) {
 		"flat":               {rests(9, 1), 0},
 		"a little more":      {rests(9, 1.2), 0},
 		"twice as much":      {rests(9, 2), 4},
+		"young":              {young(9), 0},
 		"too short to tell":  {rests(2, 5), 0},
 		"nothing was looked": {&course{}, 0},
 	} {
