@@ -32,6 +32,11 @@ type sample struct {
 	Delivered   uint64  `json:"delivered,omitempty"`
 }
 
+// ends reports whether s says that broker was ended, by a kill or gently.
+func (s sample) ends(broker string) bool {
+	return strings.HasPrefix(s.Event, broker) && (strings.HasSuffix(s.Event, "killed") || strings.HasSuffix(s.Event, "stopped"))
+}
+
 // course is all samples of a long run, which may come in pieces.
 type course struct {
 	began  time.Time
@@ -172,7 +177,7 @@ func (b *books) mustBeFlat(c *course) {
 		var rests []sample
 		var began float64
 		for _, s := range c.samples {
-			if strings.HasPrefix(s.Event, broker) && (strings.HasSuffix(s.Event, "killed") || strings.HasSuffix(s.Event, "stopped")) {
+			if s.ends(broker) {
 				began = s.Seconds // of the one that follows, nearly
 			}
 			if s.Broker == broker && s.AtRest && s.Seconds-began >= warmUp {

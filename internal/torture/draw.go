@@ -124,7 +124,7 @@ func drawPanel(b *strings.Builder, q quantity, samples []sample, end float64, to
 		fmt.Fprintf(b, `<text x="%.1f" y="%d" text-anchor="middle">%.3g h</text>`+"\n", x(at), bottom+16, at/3600)
 	}
 	for _, s := range samples {
-		if strings.HasPrefix(s.Event, "gateway") {
+		if s.ends("gateway") {
 			fmt.Fprintf(b, `<line class="%s" x1="%.1f" x2="%.1f" y1="%d" y2="%d"/>`+"\n", colourEvent, x(s.Seconds), x(s.Seconds), top+marginTop, bottom)
 		}
 	}
