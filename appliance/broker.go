@@ -231,6 +231,7 @@ func (b *Broker) Start(ctx context.Context) error {
 	b.running.Go(func() { _ = b.httpWatcher().run(b.run) })
 	b.running.Go(func() { b.recordLosses(b.run) })
 	b.running.Go(func() { b.watchSlow(b.run) })
+	b.running.Go(func() { b.watchClock(b.run) })
 	b.startReports()
 	for _, e := range b.endpoints {
 		b.watch(b.run, e)

@@ -8,6 +8,7 @@ const (
 	SystemHandedOver     = "handed_over"           // this process has taken over; `detail` says how many clients
 	SystemReloaded       = "reloaded"              // a changed configuration is in force, or changed files of users and rules
 	SystemReloadFailed   = "reload_failed"         // it was not good, so nothing has changed; `detail` says what is wrong
+	SystemClockSet       = "clock_set"             // somebody, or the network, has set the clock; `detail` says by how much: times before are off by that
 	SystemHTTPUsers      = "http_users_reloaded"   // a changed file of users of the HTTP address is in force
 	SystemLogLevel       = "log_level"             // somebody has changed what is logged
 	SystemListenerLost   = "listener_lost"         // an address could not be bound again; nobody can connect there

@@ -35,6 +35,7 @@ type Sessions struct {
 	bus    *events.Bus
 	prefix func(client string) string // Response Information; nil for none
 	forget func(client string, conn *listen.Conn)
+	now    func() time.Time // the clock that somebody may set
 
 	mu       sync.Mutex // guards everything that follows
 	byConn   map[*listen.Conn]*binding
@@ -72,7 +73,7 @@ type binding struct {
 // server can drop what it may still know of it.
 func NewSessions(r *relay.Relay, bus *events.Bus, prefix func(client string) string, forget func(client string, conn *listen.Conn)) *Sessions {
 	return &Sessions{
-		relay: r, bus: bus, prefix: prefix, forget: forget,
+		relay: r, bus: bus, prefix: prefix, forget: forget, now: time.Now,
 		byConn: make(map[*listen.Conn]*binding), last: make(map[string]*binding),
 		counters: Counters{Disconnections: make(map[string]uint64)},
 	}
@@ -232,8 +233,20 @@ func (h *Sessions) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	b.port.Attach(conn)
 	if end := b.grant.identity.NotAfter; !end.IsZero() {
 		h.mu.Lock()
-		b.expiry = time.AfterFunc(time.Until(end), func() { conn.Kick(wire.NotAuthorized, listen.EndNotAuthorized) })
+		b.expiry = time.AfterFunc(end.Sub(h.now()), func() { conn.Kick(wire.NotAuthorized, listen.EndNotAuthorized) })
 		h.mu.Unlock()
+	}
+}
+
+// ClockSet is told that somebody has set the clock: who was let in until some time
+// leaves when it is that time by the clock as it is now.
+func (h *Sessions) ClockSet() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, b := range h.byConn {
+		if b.expiry != nil {
+			b.expiry.Reset(b.grant.identity.NotAfter.Sub(h.now()))
+		}
 	}
 }
 
