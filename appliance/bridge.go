@@ -245,7 +245,7 @@ func (b *Broker) bridgeStats() []statsd.Bridge {
 			Queued: statsd.Store{Messages: int64(u.Queued), Bytes: u.QueuedBytes}, Inflight: int64(u.InFlight), Unanswered: u.Unanswered.Seconds(),
 			Sent: statsd.Count{Messages: u.Sent, PayloadBytes: u.SentBytes}, Acked: u.Acked, Retried: u.Retried, Duplicates: u.Duplicates, Repeated: u.Repeated,
 			Received: statsd.Count{Messages: u.Received, PayloadBytes: u.ReceivedSize}, RoundTrip: u.LastTrip.Took.Seconds(), RoundTripAt: u.LastTrip.At, Canaries: u.Canaries, CanaryNote: u.CanaryNote,
-			Dead: u.Dead, Refused: u.Refused, Loops: u.Loops, Dropped: u.Dropped,
+			Dead: u.Dead, Refused: u.Refused, Loops: u.Loops, Dropped: u.Dropped, Overrun: u.Overrun,
 			Persistent: b.store != nil, Events: eventCounts(u.Events)})
 	}
 	return out

@@ -4,12 +4,14 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 	"unicode"
 
+	"github.com/synthetism/edgebroker/bridge"
 	"github.com/synthetism/edgebroker/statsd"
 )
 
@@ -72,7 +74,7 @@ func (b *Broker) Fleet(ctx context.Context, wait time.Duration) statsd.Fleet {
 	}
 	all.Wait()
 	now := time.Now()
-	out := statsd.Fleet{Gateways: []statsd.FleetGateway{}, Unasked: []string{}}
+	out := statsd.Fleet{Gateways: []statsd.FleetGateway{}, Unasked: []string{}, Cut: []string{}}
 	if len(asked) == 0 {
 		return out
 	}
@@ -81,7 +83,10 @@ func (b *Broker) Fleet(ctx context.Context, wait time.Duration) statsd.Fleet {
 	fresh := map[fleetKey]statsd.FleetGateway{{own.Name, own.ClientID}: own}
 	known := map[string]bool{own.ID: true}
 	for _, a := range answers {
-		if a.err != nil {
+		switch {
+		case errors.Is(a.err, bridge.ErrLargeFleet):
+			out.Cut = append(out.Cut, a.uplink)
+		case a.err != nil:
 			out.Unasked = append(out.Unasked, a.uplink)
 			continue
 		}

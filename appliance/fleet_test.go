@@ -334,3 +334,33 @@ func natsFromDocument(t testing.TB, name string, replace ...string) *server.Opti
 	o.NoLog, o.NoSigs = true, true
 	return o
 }
+
+// However much is answered, only so much is taken, and who asks is told.
+func TestLargeFleet(t *testing.T) {
+	brokertest.NoLeaks(t)
+	o := natsOptions(t)
+	o.JetStream = false
+	s := natsServer(t, o)
+	a := launch(t, gatewayAt(t, o, "a", "", appliance.BridgeTopic{Filter: "x/#", QoS: 1}))
+	is(t, a, bridge.Up)
+	nc, _ := natsClient(t, s)
+	pad := strings.Repeat(" ", 60_000)
+	const many = 500
+	if _, err := nc.Subscribe("edgebroker.fleet", func(m *nats.Msg) {
+		for i := range many {
+			_ = m.Respond(fmt.Appendf(nil, `{"name":"g%d","id":"id%[1]d"}%s`, i, pad)) // else the test fails for want of it
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.FlushTimeout(brokertest.Patience); err != nil {
+		t.Fatal(err)
+	}
+	f := a.Fleet(t.Context(), brokertest.Patience)
+	if !slices.Equal(f.Cut, []string{"site"}) || len(f.Unasked) != 0 {
+		t.Errorf("cut %v, unasked %v", f.Cut, f.Unasked)
+	}
+	if n := len(f.Gateways); n < 2 || n > (16<<20)/60_000+1 {
+		t.Errorf("%d gateways", n)
+	}
+}

@@ -131,12 +131,8 @@ func (c *control) tell(e events.Event) {
 
 // listen hears who comes and goes on the far side, for as long as s lives.
 func (c *control) listen(s *natsSession) error {
-	for _, subject := range []string{connectSubject, disconnectSubject} {
-		if _, err := s.nc.Subscribe(subject, func(m *nats.Msg) { c.hear(s, m) }); err != nil {
-			return fmt.Errorf("subscribe to %s: %w", subject, err)
-		}
-	}
-	return nil
+	_, err := s.hear([]string{connectSubject, disconnectSubject}, "", &c.lost, func(m *nats.Msg) { c.hear(s, m) })
+	return err
 }
 
 var (

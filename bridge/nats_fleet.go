@@ -3,7 +3,6 @@ package bridge
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,9 +16,10 @@ const fleetSubject = "edgebroker.fleet"
 
 // Bounds on what others make a gateway do.
 const (
-	fleetRate    = 10    // questions per second that are answered
-	fleetAnswers = 10000 // that are taken of one question
-	fleetBytes   = 64 << 10
+	fleetRate    = 10       // questions per second that are answered
+	fleetAnswers = 10000    // that are taken of one question
+	fleetBytes   = 64 << 10 // of one of them
+	fleetAll     = 16 << 20 // bytes of all of them
 )
 
 // fleet answers for this gateway, and asks the others.
@@ -40,8 +40,9 @@ func (f *fleet) listen(s *natsSession) error {
 	f.mu.Lock()
 	f.pace = tokenBucket{rate: fleetRate, tokens: 1, at: f.up.now()}
 	f.mu.Unlock()
-	if _, err := s.nc.Subscribe(fleetSubject, func(m *nats.Msg) { f.answer(s, m) }); err != nil {
-		return fmt.Errorf("subscribe to %s: %w", fleetSubject, err)
+	// Of who asks too fast nobody keeps count.
+	if _, err := s.hear([]string{fleetSubject}, "", new(atomic.Uint64), func(m *nats.Msg) { f.answer(s, m) }); err != nil {
+		return err
 	}
 	f.live.Store(s)
 	return nil
@@ -68,8 +69,12 @@ func (f *fleet) answer(s *natsSession, m *nats.Msg) {
 	}
 }
 
-// ErrNoFleet is returned by AskFleet where nobody can be asked.
-var ErrNoFleet = errors.New("the uplink is down")
+// What AskFleet returns where nobody can be asked, and, beside what it has taken,
+// where more is answered than it takes.
+var (
+	ErrNoFleet    = errors.New("the uplink is down")
+	ErrLargeFleet = errors.New("the fleet answers more than is taken")
+)
 
 // InFleet reports whether the uplink takes part in a fleet.
 func (u *Uplink) InFleet() bool {
@@ -101,7 +106,7 @@ func (u *Uplink) AskFleet(ctx context.Context, wait time.Duration) (reports [][]
 	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
-	for len(reports) < fleetAnswers {
+	for size := 0; ; {
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
@@ -110,10 +115,13 @@ func (u *Uplink) AskFleet(ctx context.Context, wait time.Duration) (reports [][]
 		case <-s.ctx.Done():
 			return nil, ErrNoFleet
 		case m := <-answers:
-			if len(m.Data) > 0 && len(m.Data) <= fleetBytes {
-				reports = append(reports, m.Data)
+			if len(m.Data) == 0 || len(m.Data) > fleetBytes {
+				continue
 			}
+			if size += len(m.Data); size > fleetAll || len(reports) == fleetAnswers {
+				return reports, ErrLargeFleet
+			}
+			reports = append(reports, m.Data)
 		}
 	}
-	return reports, nil
 }

@@ -1,7 +1,6 @@
 package bridge
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/nats-io/nats.go"
@@ -34,21 +33,10 @@ func (rs Rules) ofGroup(group string) (list Rules) {
 // that the server gives to this member of it.
 func (n *natsIn) subscribe(group string) error {
 	s := n.s
-	take := func(m *nats.Msg) { n.take(group, m.Subject, m.Header, m.Data, nil) }
-	for _, subject := range s.up.rules().ofGroup(group).subjects(s.cfg.Events) {
-		var sub *nats.Subscription
-		var err error
-		if group == "" {
-			sub, err = s.nc.Subscribe(subject, take)
-		} else {
-			sub, err = s.nc.QueueSubscribe(subject, group, take)
-		}
-		if err != nil {
-			return fmt.Errorf("subscribe to %s: %w", subject, err)
-		}
-		n.mu.Lock()
-		n.subs = append(n.subs, sub)
-		n.mu.Unlock()
-	}
-	return nil
+	subs, err := s.hear(s.up.rules().ofGroup(group).subjects(s.cfg.Events), group, &s.up.counts.overrun,
+		func(m *nats.Msg) { n.take(group, m.Subject, m.Header, m.Data, nil) })
+	n.mu.Lock()
+	n.subs = append(n.subs, subs...)
+	n.mu.Unlock()
+	return err
 }

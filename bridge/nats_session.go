@@ -53,8 +53,7 @@ func (s *natsSession) trouble(_ *nats.Conn, sub *nats.Subscription, err error) {
 	case errors.Is(err, nats.ErrPermissionViolation):
 		s.fail(err)
 	case errors.Is(err, nats.ErrSlowConsumer) && sub != nil:
-		n, _ := sub.Dropped()
-		s.up.log.Warn("uplink: messages come in faster than they are taken, and some are lost", "bridge", s.up.cfg.Name, "lost", n)
+		s.up.log.Warn("uplink: messages come in faster than they are taken, and some are lost", "bridge", s.up.cfg.Name, "subject", sub.Subject)
 	default:
 		s.up.log.Debug("uplink", "bridge", s.up.cfg.Name, "error", err)
 	}

@@ -45,6 +45,7 @@ type Status struct {
 	Received     uint64
 	Repeated     uint64       // of Received, those that the far side may have sent before
 	ReceivedSize uint64       // bytes of payloads
+	Overrun      uint64       // that came faster than they were taken in, and were lost: core NATS does not wait
 	Dead         int          // dead letters that wait for somebody to decide
 	Refused      uint64       // that the far side does not want, or that cannot be sent to it
 	Loops        uint64       // that had passed this broker before
@@ -56,7 +57,7 @@ type counts struct {
 	attempts, connects                       atomic.Uint64
 	sent, sentBytes, acked, retried, refused atomic.Uint64
 	received, receivedBytes, loops           atomic.Uint64
-	duplicates, repeated                     atomic.Uint64
+	duplicates, repeated, overrun            atomic.Uint64
 }
 
 // condition is what changes with the state. Uplink's mu guards it.
@@ -101,7 +102,7 @@ func (u *Uplink) Status() Status {
 	st := Status{Name: u.cfg.Name, URL: u.cfg.URL, ClientID: u.cfg.ClientID,
 		Attempts: c.attempts.Load(), Connects: c.connects.Load(), Sent: c.sent.Load(), SentBytes: c.sentBytes.Load(), Acked: c.acked.Load(), Retried: c.retried.Load(),
 		Duplicates: c.duplicates.Load(), Repeated: c.repeated.Load(),
-		Received: c.received.Load(), ReceivedSize: c.receivedBytes.Load(), Refused: c.refused.Load(), Loops: c.loops.Load()}
+		Received: c.received.Load(), ReceivedSize: c.receivedBytes.Load(), Refused: c.refused.Load(), Loops: c.loops.Load(), Overrun: c.overrun.Load()}
 	u.mu.Lock()
 	st.State, st.Why, st.Since = u.is.state, u.is.why, u.is.since
 	st.LastError, st.LastErrorAt = u.is.lastErr, u.is.errAt

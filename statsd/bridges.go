@@ -42,6 +42,7 @@ type Bridge struct {
 	Duplicates uint64 `json:"duplicates"`  // of Sent, those that the far side says it had: a stream of NATS does, MQTT does not
 	Received   Count  `json:"received"`    // from the far side
 	Repeated   uint64 `json:"repeated"`    // of Received, those that it may have sent before
+	Overrun    uint64 `json:"overrun"`     // came from core NATS, which does not wait, faster than they were taken in, and were lost; not in Received
 	Dead       int    `json:"deadLetters"` // of Refused, those that wait for somebody to decide
 	Refused    uint64 `json:"refused"`     // messages that the far side never takes
 	Loops      uint64 `json:"loops"`       // messages that went no further because they had been here
@@ -235,6 +236,7 @@ func bridgeTable() []metric {
 		each(c, "bridge_duplicates_total", "Messages sent that the far side says it had, as a stream of NATS does.", func(b *Bridge) float64 { return float64(b.Duplicates) }),
 		each(c, "bridge_repeated_total", "Messages received that the far side may have sent before.", func(b *Bridge) float64 { return float64(b.Repeated) }),
 		each(c, "bridge_received_total", "Messages that came in by an uplink.", func(b *Bridge) float64 { return float64(b.Received.Messages) }),
+		each(c, "bridge_overrun_total", "Messages of core NATS, which does not wait, that came faster than they were taken in, and were lost.", func(b *Bridge) float64 { return float64(b.Overrun) }),
 		each(c, "bridge_refused_total", "Messages that the far side never takes.", func(b *Bridge) float64 { return float64(b.Refused) }),
 		each(g, "bridge_dead_letters", "Messages that the far side never takes, and that wait for somebody to decide.", func(b *Bridge) float64 { return float64(b.Dead) }),
 		each(c, "bridge_dropped_total", "Messages lost on the way to the far side.", func(b *Bridge) float64 { return float64(b.Dropped) }),

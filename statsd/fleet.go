@@ -11,6 +11,7 @@ import (
 type Fleet struct {
 	Gateways []FleetGateway `json:"gateways"` // by name
 	Unasked  []string       `json:"unasked"`  // uplinks that are down, so that nobody could be asked by them
+	Cut      []string       `json:"cut"`      // uplinks by which more was answered than is taken, so that some who answer seem not to
 }
 
 // FleetGateway is one gateway as it says it is; the other gateways are believed.

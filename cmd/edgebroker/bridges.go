@@ -179,6 +179,9 @@ func writeBridge(w io.Writer, b *statsd.Bridge, now time.Time) error {
 	table.fact("sent", "%s, %s payload; %s of them again, duplicates as the far side says: %s", messages(b.Sent.Messages), size(b.Sent.PayloadBytes), count(b.Retried), count(b.Duplicates))
 	table.fact("taken over", "%s", messages(b.Acked))
 	table.fact("received", "%s, %s payload; %s of them perhaps again", messages(b.Received.Messages), size(b.Received.PayloadBytes), count(b.Repeated))
+	if b.Overrun > 0 {
+		table.fact("overrun", "%s came faster than they were taken in, and were lost", messages(b.Overrun))
+	}
 	table.fact("refused", "%s, by the far side or because they do not fit", messages(b.Refused))
 	table.fact("dead letters", "%s, see `edgebroker bridges dead-letters`", messages(b.Dead))
 	table.fact("dropped", "%s in all", messages(b.Dropped))

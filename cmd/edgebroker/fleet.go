@@ -85,6 +85,9 @@ func writeFleet(w io.Writer, f statsd.Fleet, now time.Time) error {
 	for _, name := range f.Unasked {
 		table.line("uplink %s is down, so nobody could be asked by it", printable(name))
 	}
+	for _, name := range f.Cut {
+		table.line("more gateways answer by uplink %s than are taken: not all are listed, or seem to be away", printable(name))
+	}
 	return table.writeTo(w)
 }
 

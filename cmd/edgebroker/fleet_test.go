@@ -10,7 +10,7 @@ import (
 
 func TestWriteFleet(t *testing.T) {
 	now := time.Now()
-	f := statsd.Fleet{Unasked: []string{"cloud"}, Gateways: []statsd.FleetGateway{
+	f := statsd.Fleet{Unasked: []string{"cloud"}, Cut: []string{"site"}, Gateways: []statsd.FleetGateway{
 		{Name: "a", ClientID: "id-a", Version: "1.2.3", Uptime: 90, Clients: 1234, Received: 1.26, Sent: 2, Dropped: 3, Here: true, Answers: true, LastSeen: now,
 			Uplinks: []statsd.FleetUplink{{Name: "site", State: "up"}, {Name: "cloud", State: "down", Queued: 1204}}},
 		{Name: "b\x1b[2J", Version: "1", Answers: true, LastSeen: now, Uplinks: []statsd.FleetUplink{{Name: "x", State: "up"}}},
@@ -21,6 +21,7 @@ a         id-a       here            1.2.3    1m30s   1,234    1.3   2.0    3   
 b\x1b[2J             now             1        0s      0        0.0   0.0    0        x up
 c                    away for 4m10s  1        0s      0        0.0   0.0    0        x down
 uplink cloud is down, so nobody could be asked by it
+more gateways answer by uplink site than are taken: not all are listed, or seem to be away
 `
 	var got bytes.Buffer
 	if err := writeFleet(&got, f, now); err != nil {
