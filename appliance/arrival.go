@@ -114,7 +114,12 @@ func (b *Broker) adopt() {
 	began, elapsed := time.Now(), b.arrived.Since()
 	conns := b.arrived.State.Conns
 	begin := make(chan struct{})
-	var under, homeless []*listen.Conn
+	type adopted struct {
+		*listen.Conn
+		of *handover.Conn
+	}
+	var under []adopted
+	var homeless []*listen.Conn
 	var lost []*handover.Conn
 	each := func(known bool) {
 		for i := range conns {
@@ -135,7 +140,7 @@ func (b *Broker) adopt() {
 				homeless = append(homeless, c)
 				fallthrough
 			default:
-				under = append(under, c)
+				under = append(under, adopted{c, k})
 			}
 		}
 	}
@@ -152,6 +157,13 @@ func (b *Broker) adopt() {
 		case <-c.Done():
 		case <-late.C:
 			expired = true
+		}
+	}
+	for _, c := range under {
+		select {
+		case <-c.Done(): // if it was turned away before it had its session, that has lost it
+			lost = append(lost, c.of)
+		default:
 		}
 	}
 	expelled := b.expelUnwelcome(conns)

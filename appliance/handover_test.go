@@ -90,6 +90,45 @@ func TestHandoverOfAnEndedBroker(t *testing.T) {
 	}
 }
 
+// pass is an authentication method that lets everybody in.
+type pass struct{}
+
+func (pass) Name() string                                    { return "PASS" }
+func (pass) Begin(appliance.AuthPeer) appliance.AuthExchange { return pass{} }
+
+func (pass) Step(context.Context, []byte) (appliance.AuthStep, error) {
+	return appliance.AuthStep{Done: true, Username: "ann"}, nil
+}
+
+// A client that the next process turns away before it has its session again, here
+// since the method by which it came is gone, has lost its connection: its session ends
+// in time, and its will is published.
+func TestHandoverTurnsAway(t *testing.T) {
+	cfg := config(t)
+	b := newBroker(t, cfg, appliance.WithAuthMethod(pass{}))
+	if err := b.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	watcher := brokertest.Dial(t, b.Addr("tcp"), brokertest.Clean(wire.V5, "watcher"))
+	watcher.Subscribe(0, "will")
+	connect := wire.Connect{Version: wire.V5, ClientID: "c", CleanStart: true, SessionExpiry: 1, HasAuthMethod: true, AuthMethod: "PASS",
+		Will: &wire.Will{Topic: "will", Payload: []byte("c is gone")}}
+	c := brokertest.Dial(t, b.Addr("tcp"), connect)
+	c.Subscribe(1, "t")
+	p := handOver(t, b)
+	defer p.Close()
+	next := newBroker(t, cfg, appliance.WithHandover(p))
+	if err := next.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stop(t, next) })
+	if reason := c.ExpectDisconnect(); reason != wire.BadAuthMethod {
+		t.Errorf("%v", reason)
+	}
+	watcher.ExpectMessage("will", "c is gone")
+	brokertest.WaitFor(t, "the session to expire", func() bool { return next.Stats().Sessions.Expired == 1 })
+}
+
 // handOver is what b hands over.
 func handOver(t *testing.T, b *appliance.Broker) *handover.Parcel {
 	t.Helper()
