@@ -92,7 +92,7 @@ func (h *Access) authenticate(conn *listen.Conn, client string) bool {
 	}
 	switch word, _ := conn.EndReason(); word {
 	case "":
-		reason := authReason(err)
+		reason := h.judged(conn, client, err)
 		h.refuse(conn, client, "connect", reason)
 		conn.RefuseWith(reason, "")
 	case listen.EndProtocolError: // the other ends are no refusals, or have been reported
@@ -121,7 +121,7 @@ func (h *Access) OnAuthPacket(cl *mqtt.Client, pk packets.Packet) (packets.Packe
 		}
 	})
 	if word, _ := conn.EndReason(); err != nil && word == "" {
-		reason := authReason(err)
+		reason := h.judged(conn, cl.ID, err)
 		h.refuse(conn, cl.ID, "authenticate", reason)
 		conn.Kick(disconnectReason(reason), listen.EndNotAuthorized)
 	}
@@ -130,6 +130,21 @@ func (h *Access) OnAuthPacket(cl *mqtt.Client, pk packets.Packet) (packets.Packe
 
 // errAnotherUser keeps a session with the user to whom it was opened.
 var errAnotherUser = errors.New("re-authentication shows another user")
+
+// judged is the reason for which a method keeps a client out. Where that is not the
+// client's fault, the owner of the broker gets to know.
+func (h *Access) judged(conn *listen.Conn, client string, err error) wire.Reason {
+	reason := authReason(err)
+	switch reason {
+	case wire.UnspecifiedError, wire.ImplementationError, wire.ServerUnavailable, wire.ServerBusy:
+		h.keptOut(conn, client, err)
+	default:
+		if errors.Is(err, errUsername) {
+			h.keptOut(conn, client, err)
+		}
+	}
+	return reason
+}
 
 // authReason is the reason with which a client is refused because of err.
 func authReason(err error) wire.Reason {

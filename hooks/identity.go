@@ -77,8 +77,13 @@ func (h *Access) verdict(conn *listen.Conn, client string, err error) wire.Reaso
 	case errors.Is(err, auth.ErrRefused):
 		return wire.BadUserNameOrPassword
 	}
-	h.log.Warn("authentication failed, the client is kept out", "client", client, "listener", conn.Listener(), "error", err)
+	h.keptOut(conn, client, err)
 	return wire.ServerUnavailable
+}
+
+// keptOut says that nobody could tell who a client is.
+func (h *Access) keptOut(conn *listen.Conn, client string, err error) {
+	h.log.Warn("authentication failed, the client is kept out", "client", client, "listener", conn.Listener(), "error", err)
 }
 
 // attempt is what a client shows of itself.
