@@ -109,7 +109,7 @@ func targetFailure(err error) error {
 	case errors.As(err, &known) || !errors.As(err, &path):
 		return err
 	case errors.Is(err, fs.ErrPermission):
-		f.hint = "run it as a user who may write there"
+		f.hint = whoMay(err)
 	case errors.Is(err, fs.ErrNotExist):
 		f.hint = "make the folder above it first"
 	case errors.Is(err, fs.ErrExist):

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"io/fs"
-	"os"
 
 	"github.com/urfave/cli/v2"
 
@@ -66,14 +65,7 @@ func configFailure(err error) error {
 	case errors.As(err, &problems):
 		f.hint = "`edgebroker config example` explains every key"
 	case errors.Is(err, fs.ErrPermission): // of the file, or of one that it names
-		f.hint = "run it as root, or make the file readable for user " + userName() + ", who runs this"
+		f.hint = whoMay(err)
 	}
 	return f
-}
-
-func userName() string {
-	if name := os.Getenv("USER"); name != "" {
-		return name
-	}
-	return "edgebroker"
 }

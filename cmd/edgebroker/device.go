@@ -150,7 +150,7 @@ func (h home) authority() (*certs.Authority, error) {
 		return nil, &failure{code: exitError, err: fmt.Errorf("there is no authority in %s", h.pki()), hint: "`edgebroker init` makes one; or name its folder with --dir"}
 	}
 	if errors.Is(err, fs.ErrPermission) {
-		return nil, &failure{code: exitError, err: err, hint: "run it as root, or as the owner of " + h.dir}
+		return nil, &failure{code: exitError, err: err, hint: whoMay(err)}
 	}
 	return ca, err
 }

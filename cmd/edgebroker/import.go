@@ -85,7 +85,7 @@ func importMosquitto(e *env, c *cli.Context) error {
 		if errors.Is(err, moving.ErrExists) {
 			f.hint = "name another folder with --out, or replace what is there with --force"
 		} else if errors.Is(err, fs.ErrPermission) {
-			f.hint = "name a folder of yours with --out, or run this as root"
+			f.hint = whoMay(err) + ", or name a folder of yours with --out"
 		}
 		return f
 	}

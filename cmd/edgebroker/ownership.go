@@ -1,10 +1,55 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"syscall"
 )
+
+// whoMay is a hint for err, an fs.ErrPermission: who may do what this user may not.
+func whoMay(err error) string {
+	const root = "run it as root"
+	path := (*fs.PathError)(nil)
+	if !errors.As(err, &path) {
+		return root
+	}
+	place := path.Path
+	uid, _, err := ownerOf(place)
+	for err != nil && filepath.Dir(place) != place { // it is not there, or hidden
+		place = filepath.Dir(place)
+		uid, _, err = ownerOf(place)
+	}
+	if err != nil || uid == 0 || uid == os.Geteuid() {
+		return root
+	}
+	return root + ", or as " + userName(uid) + ", who owns " + place
+}
+
+// serveFailure is configFailure for the daemon: who starts it does not choose as whom
+// it runs.
+func serveFailure(err error) error {
+	path := (*fs.PathError)(nil)
+	if !errors.Is(err, fs.ErrPermission) || !errors.As(err, &path) {
+		return configFailure(err)
+	}
+	f := &failure{code: exitUsage, err: err, hint: userName(os.Geteuid()) + " runs this, and must be allowed to " + path.Op + " it"}
+	if group, err := user.LookupGroupId(strconv.Itoa(os.Getegid())); err == nil && path.Op == "open" {
+		f.hint += fmt.Sprintf(": chgrp %s %s; chmod g+r %[2]s", group.Name, path.Path)
+	}
+	return f
+}
+
+func userName(uid int) string {
+	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
+		return u.Username
+	}
+	return "user " + strconv.Itoa(uid)
+}
 
 // ownerOf is who owns a folder.
 func ownerOf(dir string) (uid, gid int, err error) {

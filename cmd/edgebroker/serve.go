@@ -64,7 +64,7 @@ func runServe(e *env, c *cli.Context) error {
 func serve(e *env, c *cli.Context, came *arrival, up *bool) error {
 	cfg, err := serveConfig(c)
 	if err != nil {
-		return configFailure(err)
+		return serveFailure(err)
 	}
 	hangups, deaf := hearHangups() // from here to the end: one that nobody hears ends the process
 	defer deaf()
@@ -82,7 +82,7 @@ func serve(e *env, c *cli.Context, came *arrival, up *bool) error {
 		appliance.WithSockets(sockets), appliance.WithLogLevel(level), appliance.WithProcessMemory(),
 		appliance.WithConfigSource(func() (appliance.Config, error) { return serveConfig(c) }))...)
 	if err != nil {
-		return configFailure(err)
+		return serveFailure(err)
 	}
 	upgrades, deafToUpgrades := hear(syscall.SIGUSR2)
 	defer deafToUpgrades()

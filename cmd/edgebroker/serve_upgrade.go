@@ -137,10 +137,10 @@ func try(ctx context.Context, program string) error {
 // trial answers who is about to be replaced by this program.
 func (e *env) trial(cfg appliance.Config) error {
 	if _, err := appliance.New(cfg); err != nil {
-		return configFailure(err)
+		return serveFailure(err)
 	}
 	if _, err := cfg.CheckFiles(); err != nil {
-		return configFailure(err)
+		return serveFailure(err)
 	}
 	_, err := fmt.Fprintln(e.stdout, trialAnswer())
 	return err

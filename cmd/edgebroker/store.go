@@ -139,7 +139,7 @@ func storeFailure(c *cli.Context, dir string, err error) error {
 	case errors.As(err, &newer):
 		f.code = exitUsage
 	case errors.Is(err, fs.ErrPermission):
-		f.hint = fmt.Sprintf("run it as root or as the user that runs the broker: sudo %s %s --data %s", program, commandPath(c), dir)
+		f.hint = fmt.Sprintf("%s: sudo %s %s --data %s", whoMay(err), program, commandPath(c), dir)
 	case errors.Is(err, fs.ErrNotExist) && asked:
 		f.hint = "the daemon sees another file system, as in a container; run this where it runs"
 	}

@@ -236,7 +236,7 @@ func userFailure(err error) error {
 	case errors.Is(err, auth.ErrNoUser):
 		return &failure{code: exitError, err: err, hint: "`edgebroker users list` names those that are"}
 	case errors.Is(err, fs.ErrPermission):
-		return &failure{code: exitError, err: err, hint: "try it as root, or as the owner of the file"}
+		return &failure{code: exitError, err: err, hint: whoMay(err)}
 	}
 	return err
 }
