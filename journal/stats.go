@@ -29,8 +29,6 @@ type Stats struct {
 	BudgetBytes int64  // 0: no bound
 	Reserved    int64  // of them, put aside for writing the state anew
 	HeldBytes   int64  // of records held
-	RootBytes   int64  // written since the root: what replay reads
-	SavedBytes  int64  // of the last checkpoint, with what was appended meanwhile
 	Backlog     int64  // bytes appended and not yet written
 
 	Records      uint64 // written
@@ -84,7 +82,6 @@ func (l *Log) Stats() Stats {
 	if l.o.MaxBytes > 0 {
 		st.Reserved = l.reserveLocked()
 	}
-	st.RootBytes, st.SavedBytes = l.sinceRoot, l.saved
 	for _, s := range l.segs {
 		if s.name != "" {
 			st.Segments++

@@ -30,7 +30,6 @@ type Summary struct {
 	Torn       Torn  // cut at the next Open
 	Lost       int64 // records lost to damage: at least so many
 	Aside      []string
-	Findings   int
 }
 
 // verifyTries is how often Verify reads a log that changes meanwhile; one that does
@@ -131,7 +130,6 @@ func inspect(disk Disk, visit func(Record) error, report func(Finding)) (sum Sum
 	}
 	sum.Records, sum.OldRecords, sum.Bytes = r.Records, old.Records, r.Bytes+old.Bytes
 	sum.Torn, sum.Clock, sum.Lost = r.Torn, v.clock, r.Lost+old.Lost
-	sum.Findings = len(r.Damage)
 	for _, d := range r.Damage {
 		report(Finding{Damage: d, Replayed: d.Segment >= v.root})
 	}
