@@ -321,7 +321,7 @@ func TestBucketResumes(t *testing.T) {
 	s := natsServer(t, o)
 	_, js := natsClient(t, s)
 	kv := makeBucket(t, js, nil)
-	const n = 50
+	const n = 200 // by far more than there are answers to questions
 	for i := range n {
 		if _, err := kv.PutString(t.Context(), fmt.Sprint("t.", i), "x"); err != nil {
 			t.Fatal(err)

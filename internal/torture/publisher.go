@@ -91,15 +91,18 @@ func (p *publisher) serve(ctx context.Context, l *link.Link, present bool) {
 	}
 	end := time.Now().Add(between(p.rng, 50*time.Millisecond, 20*time.Second))
 	silent, answers := time.Now(), p.answers.Load()
+	var due time.Time // of the next messages
 	for {
 		wait, woken := 10*time.Millisecond, p.wake
-		if free := p.free(); free > 0 && p.mayPublish() {
+		if left := time.Until(due); left > 0 {
+			wait, woken = left, nil
+		} else if free := p.free(); free > 0 && p.mayPublish() {
 			count := 1 + p.rng.IntN(free)
 			if p.publish(l, count) != nil {
 				return
 			}
 			wait = time.Duration(p.rng.ExpFloat64() * float64(count) * publishers / p.fleet.rate * float64(time.Second))
-			woken = nil // the pace is not the broker's
+			due, woken = time.Now().Add(wait), nil // the pace is not the broker's
 		}
 		select {
 		case <-ctx.Done():
