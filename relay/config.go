@@ -41,7 +41,7 @@ type Config struct {
 	MaxSessionExpiry  time.Duration // cap on how long a session is kept without a connection; 0: no cap
 	MaxRetained       int           // retained messages
 	MaxRetainedBytes  int64         // their size
-	RouteCacheEntries int           // topics whose targets are remembered
+	RouteCacheEntries int           // topics whose targets and publishers are remembered; the targets of up to four times as many, if these are few
 	ForgetTopics      bool          // do not remember who publishes on which topics, and how much
 
 	// AccessOf, if not nil, makes an Access for a session that was recovered,

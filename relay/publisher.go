@@ -107,7 +107,9 @@ func (p *publisher) find(topic []byte) *route {
 		return rt
 	}
 	if keep {
-		return p.relay.routes.remember(topic)
+		if rt = p.relay.routes.remember(topic); rt != nil {
+			return rt
+		}
 	}
 	if p.once == nil || cap(p.once.targets) > targetsPerRoute {
 		p.once = &route{}

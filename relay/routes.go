@@ -7,29 +7,44 @@ import (
 	"sync/atomic"
 )
 
-// routes remembers the routes of recent topics, at most limit of them, with at
-// most limit*targetsPerRoute targets in all. When there are more topics than
-// that, those stay which come again soon: a topic that is new gets the place of
-// another only if it has been asked for not long before, so that ten thousand topics in turn
-// do not drive each other out, each before it comes again.
+// routes remembers the routes of recent topics. When there are more topics than
+// there is room for, those stay which come again soon: a topic that is new gets the
+// place of another only if it has been asked for not long before, and then not each
+// time, so that ten thousand topics in turn do not drive each other out, each before it
+// comes again. Nobody waits for another: a route that cannot be looked up at once is
+// made anew, which takes about as long.
 type routes struct {
 	subs  *subscriptions
 	flows *flows
-	limit int
+
+	limit       int // routes
+	targetLimit int // of all of them
+	byteLimit   int // of their topics
 
 	asked [][askedWays]atomic.Uint32 // hashes of topics that have been asked for in vain, by some of their bits
 
 	mu      sync.RWMutex // guards what follows
 	byName  map[string]*route
 	targets int    // of the routes in byName
+	bytes   int    // of their topics
 	epoch   uint64 // of all subscriptions; when what is stale was last forgotten
 }
 
-const targetsPerRoute = 32
+// What there is room for, for each of the topics that newRoutes is told: one that is
+// long and has many targets, or several as there are more of, with fewer.
+const (
+	targetsPerRoute = 32
+	shortRoutes     = 4
+	mostRoutes      = 4096 // above that, what is remembered is slower to find than to make
+)
 
 // maxCachedTopic is the length in bytes beyond which a topic's route is
 // computed each time, so that long topics cannot fill memory.
 const maxCachedTopic = 1 << 10
+
+// sparing is of how many topics that have been asked for one gets the place of another:
+// to remember costs three times what it does to make a route and forget it.
+const sparing = 8
 
 // letIn is one of how many topics is remembered though it has not been asked for
 // before: what is stale goes then, too.
@@ -41,9 +56,12 @@ const askedWays = 4
 
 var hashSeed = maphash.MakeSeed()
 
-// newRoutes remembers up to limit routes.
-func newRoutes(subs *subscriptions, flows *flows, limit int) *routes {
-	return &routes{subs: subs, flows: flows, limit: limit, byName: make(map[string]*route), asked: make([][askedWays]atomic.Uint32, max(1, limit/askedWays))}
+// newRoutes remembers the routes of so many topics, with so many targets and bytes as
+// these may have.
+func newRoutes(subs *subscriptions, flows *flows, topics int) *routes {
+	limit := max(topics, min(mostRoutes, topics*shortRoutes))
+	return &routes{subs: subs, flows: flows, limit: limit, targetLimit: topics * targetsPerRoute, byteLimit: topics * maxCachedTopic,
+		byName: make(map[string]*route), asked: make([][askedWays]atomic.Uint32, max(1, limit/askedWays))}
 }
 
 // lookup returns the route of topic, which may alias a read buffer, and remembers it.
@@ -51,18 +69,22 @@ func (c *routes) lookup(topic []byte) *route {
 	if rt, _ := c.known(topic); rt != nil {
 		return rt
 	}
-	if len(topic) > maxCachedTopic {
-		rt := &route{}
-		c.resolveOnce(rt, topic)
-		return rt
+	if len(topic) <= maxCachedTopic {
+		if rt := c.remember(topic); rt != nil {
+			return rt
+		}
 	}
-	return c.remember(topic)
+	rt := &route{}
+	c.resolveOnce(rt, topic)
+	return rt
 }
 
 // known returns the route of topic if it is remembered and not stale. Else keep
 // says that it is worth remembering.
 func (c *routes) known(topic []byte) (_ *route, keep bool) {
-	c.mu.RLock()
+	if !c.mu.TryRLock() {
+		return nil, false
+	}
 	rt := c.byName[string(topic)]
 	room := !c.fullLocked()
 	c.mu.RUnlock()
@@ -78,7 +100,7 @@ func (c *routes) known(topic []byte) (_ *route, keep bool) {
 	place, mark := &c.asked[h%uint64(len(c.asked))], uint32(h>>32)
 	for i := range place {
 		if place[i].Load() == mark {
-			return nil, true
+			return nil, rand.Uint32()%sparing == 0
 		}
 	}
 	place[rand.Uint32()%askedWays].Store(mark)
@@ -95,11 +117,14 @@ func (c *routes) resolveOnce(rt *route, topic []byte) {
 	rt.flow.left.Store(noted)
 }
 
+// remember is nil if somebody else is looking at what is remembered.
 func (c *routes) remember(topic []byte) *route {
+	if !c.mu.TryLock() {
+		return nil
+	}
+	defer c.mu.Unlock()
 	rt := c.subs.resolve(topic)
-	c.mu.Lock()
 	c.storeLocked(rt)
-	c.mu.Unlock()
 	return rt
 }
 
@@ -107,7 +132,7 @@ func (c *routes) remember(topic []byte) *route {
 // more targets than there is room for is not remembered.
 func (c *routes) storeLocked(rt *route) {
 	old := c.byName[rt.topic]
-	if len(rt.targets) > c.limit*targetsPerRoute {
+	if len(rt.targets) > c.targetLimit {
 		if old != nil {
 			c.forgetLocked(rt.topic, old)
 		}
@@ -120,6 +145,7 @@ func (c *routes) storeLocked(rt *route) {
 	} else {
 		rt.flow = newFlow()
 		c.targets += len(rt.targets)
+		c.bytes += len(rt.topic)
 	}
 	c.byName[rt.topic] = rt
 	if !c.overLocked() {
@@ -144,16 +170,17 @@ func (c *routes) storeLocked(rt *route) {
 }
 
 func (c *routes) fullLocked() bool {
-	return len(c.byName) >= c.limit || c.targets >= c.limit*targetsPerRoute
+	return len(c.byName) >= c.limit || c.targets >= c.targetLimit || c.bytes >= c.byteLimit
 }
 
 func (c *routes) overLocked() bool {
-	return len(c.byName) > c.limit || c.targets > c.limit*targetsPerRoute
+	return len(c.byName) > c.limit || c.targets > c.targetLimit || c.bytes > c.byteLimit
 }
 
 func (c *routes) forgetLocked(topic string, r *route) {
 	delete(c.byName, topic)
 	c.targets -= len(r.targets)
+	c.bytes -= len(topic)
 	r.flow.gone.Store(true)
 	c.flows.collectGone(topic, r.flow)
 }
