@@ -197,14 +197,14 @@ func (b *Broker) Start(ctx context.Context) error {
 	files, err := b.conf().Access.load(b.guards, b.authSources)
 	if err != nil {
 		b.failed(ctx)
-		return fmt.Errorf("start: %w", err)
+		return err
 	}
 	b.files = files
 	rec, err := b.openStore()
 	if err != nil {
 		files.close()
 		b.failed(ctx)
-		return fmt.Errorf("start: %w", err)
+		return err
 	}
 	b.record()
 	b.assemble(rec)

@@ -486,3 +486,60 @@ func TestBadConfig(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// Root may read what the daemon may not: it is told so, with what mends it.
+func TestDaemonMayNotRead(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+	const nobody = 65534
+	given := func(t *testing.T) *ward {
+		w := newWard(t)
+		w.ok(filepath.WalkDir(w.dir, func(path string, _ fs.DirEntry, err error) error {
+			return errors.Join(err, os.Lchown(path, 0, nobody))
+		}))
+		w.ok(os.Chown(w.path("data"), nobody, nobody))
+		w.ok(os.Chmod(filepath.Dir(w.dir), 0o755)) // made by the test
+		for _, name := range []string{"", "pki"} {
+			w.chmod(name, 0o750)
+		}
+		entries, err := os.ReadDir(w.dir)
+		w.ok(err)
+		for _, e := range entries {
+			if e.Type().IsRegular() {
+				w.chmod(e.Name(), 0o640)
+			}
+		}
+		return w
+	}
+	for name, c := range map[string]struct {
+		fault func(w *ward)
+		says  string // nothing: that all is well
+	}{
+		"well":              {func(*ward) {}, ""},
+		"users":             {func(w *ward) { w.chmod("users", 0o600) }, "users: the broker runs as nobody, who may not read it (mode 0600) -> run: chgrp nogroup "},
+		"another group":     {func(w *ward) { w.ok(os.Chown(w.path("users"), 0, 0)) }, "who may not read it (mode 0640)"},
+		"for all":           {func(w *ward) { w.ok(os.Chown(w.path("rules"), 0, 0)); w.chmod("rules", 0o644) }, ""},
+		"its own, closed":   {func(w *ward) { w.ok(os.Chown(w.path("rules"), nobody, 0)); w.chmod("rules", 0o040) }, "who may not read it (mode 0040)"},
+		"a folder":          {func(w *ward) { w.chmod("pki", 0o700) }, "who may not enter the folder "},
+		"behind a link":     {func(w *ward) { w.mkdir("deep", 0o700); w.link("rules", "deep") }, "who may not enter the folder "},
+		"the config":        {func(w *ward) { w.chmod("eb.yml", 0o600) }, "eb.yml: the broker runs as nobody"},
+		"state of root":     {func(w *ward) { w.ok(os.Chown(w.path("data"), 0, 0)); w.chmod("users", 0o600) }, ""},
+		"state nowhere":     {func(w *ward) { w.Config.Storage.Directory = ""; w.chmod("users", 0o600) }, "the broker runs as "},
+		"not root who asks": {func(w *ward) { w.Host.User = 1000; w.chmod("users", 0o600) }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := given(t)
+			c.fault(w)
+			said := ""
+			for _, f := range doctor.Examine(*w.Patient) {
+				if strings.Contains(f.What, "the broker runs as") {
+					said += fmt.Sprintf("%s: %s -> %s\n", f.Where, f.What, f.Mend)
+				}
+			}
+			if (said == "") != (c.says == "") || !strings.Contains(said, c.says) {
+				t.Errorf("said:\n%s\nwant %q", said, c.says)
+			}
+		})
+	}
+}

@@ -144,6 +144,9 @@ func (x *examination) file(f named) {
 	case f.secret && mode&0o007 != 0:
 		x.problem(where, fmt.Sprintf("everybody may read it (mode %04o), and it is secret", mode), "run: chmod o= "+f.path)
 	}
+	if what, mend := x.readable(f.path); what != "" && !strings.HasSuffix(f.key, "password_command") {
+		x.problem(where, what, mend)
+	}
 	if at, why := exposed(f.path, x.Host.User); why != "" {
 		x.problem(where, at+" "+why, "put the file where only root and the broker may write, such as /etc/edgebroker")
 	}

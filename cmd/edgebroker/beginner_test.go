@@ -219,6 +219,7 @@ func noPermission(t *testing.T, w *walk) {
 	for command, hint := range map[string]string{
 		"./edgebroker device add --dir broker press-4":           "hint: run it as root\n",
 		"./edgebroker config check broker/edgebroker.yml":        "hint: run it as root\n",
+		"./edgebroker serve --config broker/edgebroker.yml":      "hint: the broker runs as nobody, who needs broker/edgebroker.yml: chgrp ",
 		"./edgebroker users list --config broker/edgebroker.yml": "hint: run it as root\n",
 	} {
 		cmd := w.shell(t, command)

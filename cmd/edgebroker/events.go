@@ -74,6 +74,9 @@ func runEvents(e *env, c *cli.Context) error {
 		if err := readHistory(e, c, recorded, filter, show); err != nil && !errors.Is(err, errEnough) && c.Context.Err() == nil {
 			return err
 		}
+		if got == 0 && format == "table" && c.Context.Err() == nil {
+			e.notef("%s", nothingRecorded(filter))
+		}
 		return nil
 	}
 	daemon, err := openControl(c)
@@ -92,6 +95,28 @@ func runEvents(e *env, c *cli.Context) error {
 		return errors.New("the daemon closed the event stream: it is stopping")
 	}
 	return daemon.explain(c.Context, err)
+}
+
+// nothingRecorded says why there may be nothing that fits f in what was recorded.
+func nothingRecorded(f events.Filter) string {
+	said := "nothing that fits was recorded"
+	for _, t := range f.Types {
+		switch t {
+		case events.Message:
+			return said + "; messages are recorded only with events.recorder.messages"
+		case events.Drop:
+			return said + "; `edgebroker drops` has what was lost"
+		case events.Subscription, events.Unsubscription:
+			return said + "; subscriptions are not recorded, leave --since out to watch them"
+		}
+	}
+	switch {
+	case f.Topic != "":
+		return said + "; --topic is of messages, which are recorded only with events.recorder.messages, and drops, which `edgebroker drops` has"
+	case f.Client != "":
+		return said + "; --client is a client identifier, not a user name"
+	}
+	return said
 }
 
 // writeEvent writes one event. Of those of the past it says the day, too.

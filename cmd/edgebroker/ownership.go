@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+
+	"github.com/synthetism/edgebroker/certs"
 )
 
 // whoMay is a hint for err, an fs.ErrPermission: who may do what this user may not.
@@ -33,13 +35,19 @@ func whoMay(err error) string {
 // serveFailure is configFailure for the daemon: who starts it does not choose as whom
 // it runs.
 func serveFailure(err error) error {
-	path := (*fs.PathError)(nil)
-	if !errors.Is(err, fs.ErrPermission) || !errors.As(err, &path) {
+	place, opened := "", false
+	if path := (*fs.PathError)(nil); errors.As(err, &path) {
+		place, opened = path.Path, path.Op == "open"
+	}
+	if file := (*certs.FileError)(nil); errors.As(err, &file) {
+		place, opened = file.Path, true
+	}
+	if !errors.Is(err, fs.ErrPermission) || place == "" {
 		return configFailure(err)
 	}
-	f := &failure{code: exitUsage, err: err, hint: userName(os.Geteuid()) + " runs this, and must be allowed to " + path.Op + " it"}
-	if group, err := user.LookupGroupId(strconv.Itoa(os.Getegid())); err == nil && path.Op == "open" {
-		f.hint += fmt.Sprintf(": chgrp %s %s; chmod g+r %[2]s", group.Name, path.Path)
+	f := &failure{code: exitUsage, err: err, hint: "the broker runs as " + userName(os.Geteuid()) + ", who needs " + place}
+	if group, err := user.LookupGroupId(strconv.Itoa(os.Getegid())); err == nil && opened {
+		f.hint += fmt.Sprintf(": chgrp %s %s; chmod g+r %[2]s", group.Name, place)
 	}
 	return f
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/synthetism/edgebroker/appliance"
+	"github.com/synthetism/edgebroker/certs"
 	"github.com/synthetism/edgebroker/handover"
 	"github.com/synthetism/edgebroker/systemd"
 )
@@ -92,7 +94,11 @@ func serve(e *env, c *cli.Context, came *arrival, up *bool) error {
 		if c.Context.Err() != nil {
 			return nil // told to stop before it had begun
 		}
-		return fmt.Errorf("start broker: %w", err)
+		err = fmt.Errorf("start broker: %w", err)
+		if errors.Is(err, appliance.ErrAccess) || errors.As(err, new(*certs.FileError)) { // these files are part of the configuration
+			return serveFailure(err)
+		}
+		return err
 	}
 	announce(log, cfg, b.Addr, b.HTTPAddr())
 	*up = true
