@@ -15,8 +15,8 @@ const (
 	marginLeft, marginRight               = 76, 20
 	marginTop, marginBottom               = 28, 26
 	pictureTop                            = 56
-	ticksAcross                           = 6
-	ticksUp                               = 3
+	ticksAcross                           = 7 // at most
+	ticksUp                               = 5
 	colourGateway, colourFar, colourEvent = "c0", "c1", "ev"
 )
 
@@ -119,9 +119,8 @@ func drawPanel(b *strings.Builder, q quantity, samples []sample, end float64, to
 		fmt.Fprintf(b, `<line class="grid" x1="%d" x2="%d" y1="%.1f" y2="%.1f"/><text x="%d" y="%.1f" text-anchor="end">%.4g</text>`+"\n",
 			marginLeft, panelWidth-marginRight, y(v), y(v), marginLeft-8, y(v)+4, v)
 	}
-	for i := range ticksAcross + 1 {
-		at := end * float64(i) / ticksAcross
-		fmt.Fprintf(b, `<text x="%.1f" y="%d" text-anchor="middle">%.3g h</text>`+"\n", x(at), bottom+16, at/3600)
+	for at, step := 0.0, tickStep(end); at <= end; at += step {
+		fmt.Fprintf(b, `<text x="%.1f" y="%d" text-anchor="middle">%s</text>`+"\n", x(at), bottom+16, tickWords(at))
 	}
 	for _, s := range samples {
 		if s.ends("gateway") {
@@ -155,4 +154,26 @@ func roundUp(v float64) float64 {
 	}
 	step := math.Pow(10, math.Floor(math.Log10(v))) / 2
 	return math.Ceil(v/step) * step
+}
+
+// tickStep is how many seconds lie between the ticks of an axis of time.
+func tickStep(end float64) float64 {
+	for _, step := range []float64{1, 5, 15, 60, 5 * 60, 15 * 60, 30 * 60, 3600, 2 * 3600} {
+		if end/step <= ticksAcross {
+			return step
+		}
+	}
+	return math.Ceil(end/ticksAcross/(6*3600)) * 6 * 3600
+}
+
+func tickWords(seconds float64) string {
+	switch {
+	case seconds >= 3600:
+		return fmt.Sprintf("%.3g h", seconds/3600)
+	case seconds >= 60:
+		return fmt.Sprintf("%.3g min", seconds/60)
+	case seconds > 0:
+		return fmt.Sprintf("%.0f s", seconds)
+	}
+	return "0"
 }

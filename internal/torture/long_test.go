@@ -114,3 +114,18 @@ func TestCourseInPieces(t *testing.T) {
 		t.Errorf("a picture of nothing: %v", err)
 	}
 }
+
+// The ticks of time are round, and neither many nor few.
+func TestTicksOfTime(t *testing.T) {
+	for end := 3.0; end < 1e6; end *= 1.1 {
+		step := tickStep(end)
+		if n := end / step; n > ticksAcross || n < 1 {
+			t.Errorf("%.0f s: %.1f ticks of %.0f s", end, n, step)
+		}
+	}
+	for seconds, want := range map[float64]string{0: "0", 15: "15 s", 300: "5 min", 5400: "1.5 h", 43200: "12 h"} {
+		if got := tickWords(seconds); got != want {
+			t.Errorf("%v: %q, want %q", seconds, got, want)
+		}
+	}
+}
