@@ -95,8 +95,9 @@ type Broker struct {
 	recovering   func(done, total int64)      // nil: nobody wants to know
 	reloadBegins func() (end func(err error)) // nil: nobody wants to know
 	ownsProcess  bool
-	machine      fs.FS  // nil: that of the process
-	bounds       bounds // of the configuration that it was started with, made to fit the budget
+	machine      fs.FS                                       // nil: that of the process
+	clockSets    func(ctx context.Context, set func()) error // onClockSet
+	bounds       bounds                                      // of the configuration that it was started with, made to fit the budget
 	budgetSource string
 	watcher      *memory.Watcher // nil: there is no budget
 	rest         *rest.Rest      // of all that is done again and again
@@ -162,7 +163,7 @@ func (b *Broker) Rest() *rest.Rest { return b.rest }
 // lists everything that is wrong with cfg, or names an option that is.
 func New(cfg Config, opts ...Option) (*Broker, error) {
 	b := &Broker{control: true, memoryEpoch: newEpoch(), tracer: trace.New(trace.DefaultLimit), version: "unknown", rest: rest.New(), stopped: make(chan struct{}), watchEvery: watchInterval,
-		log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+		clockSets: onClockSet, log: slog.New(slog.NewTextHandler(io.Discard, nil))}
 	b.cfg.Store(&cfg)
 	for _, o := range opts {
 		o(b)

@@ -15,7 +15,7 @@ const clockNoise = time.Second
 // clients have come.
 func (b *Broker) watchClock(ctx context.Context) {
 	before := time.Now()
-	err := onClockSet(ctx, func() {
+	err := b.clockSets(ctx, func() {
 		now := time.Now()
 		by := now.Round(0).Sub(before.Round(0)) - now.Sub(before) // the second by the clock that only runs
 		before = now

@@ -1,6 +1,7 @@
 package appliance
 
 import (
+	"context"
 	"io/fs"
 
 	"github.com/synthetism/edgebroker/memory"
@@ -15,6 +16,14 @@ func ParseBlockBytes(text []byte) uint64 { return parseBlockBytes(text) }
 // WithMachine replaces the root of the file system that tells how much memory
 // there is.
 func WithMachine(root fs.FS) Option { return func(b *Broker) { b.machine = root } }
+
+// WithoutClock lets nobody tell of a clock that is set: what waits for that in the
+// kernel would hold up the time of package synctest.
+func WithoutClock() Option {
+	return func(b *Broker) {
+		b.clockSets = func(ctx context.Context, _ func()) error { <-ctx.Done(); return nil }
+	}
+}
 
 // Press lets the use of memory be such that its level changes.
 func (b *Broker) Press(from, to memory.Level) { b.pressed(from, to, 0) }

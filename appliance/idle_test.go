@@ -102,7 +102,7 @@ func simulated(t *testing.T, change func(*appliance.Config)) (*appliance.Broker,
 	p := newPipes()
 	// So much that what other tests have left behind is no growth.
 	machine := fstest.MapFS{"proc/meminfo": {Data: []byte("MemTotal: 67108864 kB\n")}}
-	b, err := appliance.New(cfg, appliance.WithoutControl(), appliance.WithMachine(machine), appliance.WithSockets([]systemd.Socket{{Name: "pipes", Listener: p}}))
+	b, err := appliance.New(cfg, appliance.WithoutControl(), appliance.WithMachine(machine), appliance.WithoutClock(), appliance.WithSockets([]systemd.Socket{{Name: "pipes", Listener: p}}))
 	if err != nil {
 		t.Fatal(err)
 	}
