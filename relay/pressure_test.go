@@ -377,9 +377,11 @@ func TestWillsThatWaitAreBounded(t *testing.T) {
 		b := newBroker(t, func(c *relay.Config) { c.TotalQueuedBytes = 1 << 20 })
 		sub := b.connect("sub")
 		sub.sub(0, "w")
-		will := lastWill(wire.Will{Topic: "w", Payload: []byte(fill(100 << 10)), Delay: 60})
+		will := func(delay int) option { // one after the other: there is not room for all of them twice
+			return lastWill(wire.Will{Topic: "w", Payload: []byte(fill(100 << 10)), Delay: uint32(delay)})
+		}
 		for i := range 15 {
-			b.connect(fmt.Sprint("c", i), kept, will).end()
+			b.connect(fmt.Sprint("c", i), kept, will(60+i)).end()
 		}
 		if n := b.Totals().QueuedB; n > 1<<20 || n < 900<<10 {
 			t.Errorf("%d bytes are held for wills", n)
@@ -387,9 +389,9 @@ func TestWillsThatWaitAreBounded(t *testing.T) {
 		if n := len(sub.take()); n != 5 {
 			t.Errorf("%d wills were published at once", n)
 		}
-		b.connect("c0", kept, will).disconnect() // is back in time
+		b.connect("c0", kept, will(60)).disconnect() // is back in time
 		b.connect("c1", clean)
-		pass(61 * time.Second)
+		pass(80 * time.Second)
 		if n := len(sub.take()); n != 9 { // c1's when its session ended, c0's not
 			t.Errorf("%d wills were published in the end", n)
 		}
