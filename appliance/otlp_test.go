@@ -181,8 +181,9 @@ func TestOTLP(t *testing.T) {
 			t.Errorf("%s is %v, want %d", name, got, want)
 		}
 	}
-	if c.count() != int(s.OTLP.Reports) || s.OTLP.Failed == 0 || s.Received.Messages != 3 || len(c.starts) != 1 || len(c.bad) > 0 {
-		t.Errorf("%d reports, %+v, %d start times, %q", c.count(), s.OTLP, len(c.starts), c.bad)
+	taken := uint64(c.count()) // one of them may have failed all the same, if its answer did not arrive
+	if taken < s.OTLP.Reports || taken > s.OTLP.Reports+s.OTLP.Failed || s.OTLP.Failed == 0 || s.Received.Messages != 3 || len(c.starts) != 1 || len(c.bad) > 0 {
+		t.Errorf("%d reports, %+v, %d start times, %q", taken, s.OTLP, len(c.starts), c.bad)
 	}
 	told := make(map[string]string)
 	for _, a := range c.last.Resource.Attributes {
